@@ -1,0 +1,58 @@
+# Crenel. `make` builds, `make demo` runs the main job, `make test` tests; `make help` lists the rest.
+# One room is one folder; every .c in it is found by itself. tools/*.mk hold the parts.
+
+BUILD ?= build
+CC ?= gcc
+CFLAGS ?= -O2 -g
+WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
+	-Wmissing-prototypes -Wundef -Wcast-qual -Wcast-align -Wwrite-strings -Wvla -Wformat=2 \
+	-Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference -Werror
+HARDENING = -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection \
+	-ftrivial-auto-var-init=zero -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+HOST_CFLAGS = -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer,$(HARDENING)) $(CFLAGS)
+HOST_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+
+room = $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard $(addsuffix /*.c,$(1)))))
+
+CORE = $(call room,core)
+HOST = $(call room,host)
+PROGRAMS = $(addprefix $(BUILD)/bin/,crenel crenel-supervisor crenel-router crenel-store \
+	crenel-audit crenel-gateway crenel-password crenel-tender)
+
+.DEFAULT_GOAL := all
+.PHONY: all programs
+all: programs guest ## build everything: programs, library OS, the example's images
+programs: $(PROGRAMS)
+
+$(BUILD)/bin/crenel: $(call room,cli) $(HOST) $(CORE)
+$(BUILD)/bin/crenel: LIBS = -lsodium -lyaml -lcjson
+$(BUILD)/bin/crenel-supervisor: $(call room,supervisor) $(HOST) $(CORE)
+$(BUILD)/bin/crenel-supervisor: LIBS = -lsodium -lcjson
+$(BUILD)/bin/crenel-router: $(call room,router) $(HOST) $(CORE)
+$(BUILD)/bin/crenel-store: $(call room,store) $(HOST) $(CORE)
+$(BUILD)/bin/crenel-store: LIBS = -lsqlite3 -lsodium -lcjson
+$(BUILD)/bin/crenel-audit: $(call room,audit) $(HOST) $(CORE)
+$(BUILD)/bin/crenel-audit: LIBS = -lsodium -lcjson
+$(BUILD)/bin/crenel-gateway: $(call room,gateway) $(HOST) $(CORE)
+$(BUILD)/bin/crenel-password: $(call room,password) $(HOST) $(CORE)
+$(BUILD)/bin/crenel-password: LIBS = -lsodium
+$(BUILD)/bin/crenel-tender: $(call room,tender tender/process) $(HOST) $(CORE)
+$(BUILD)/bin/crenel-tender: LIBS = -lsodium
+
+# host/ may use libsodium and libseccomp (only what is referenced is linked in).
+$(PROGRAMS):
+	@mkdir -p $(@D)
+	$(CC) $(HOST_LDFLAGS) -Wl,--gc-sections -Wl,--as-needed -o $@ $(filter %.o,$^) $(LIBS) -lsodium -lseccomp
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+
+include $(sort $(wildcard tools/*.mk))
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+.PHONY: clean help
+clean: ## remove the build folder
+	rm -rf $(BUILD)
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: ISC
+// Reading the compiled system (proto/system.h): the one place that checks its bounds.
+#ifndef CRENEL_CORE_SYSTEM_H
+#define CRENEL_CORE_SYSTEM_H
+
+#include "core/schema.h"
+#include "proto/system.h"
+
+struct system_view { // into bytes that were accepted; they outlive it
+    const uint8_t *bytes;
+    size_t size;
+    const struct system_header *header;
+    const struct system_unikernel *unikernels;
+    const struct system_flow *flows;
+    const struct system_namespace *namespaces;
+    const struct system_principal *principals;
+    const struct system_gateway *gateways;
+    const struct system_service *services;
+    size_t unikernel_count, flow_count, namespace_count, principal_count, gateway_count,
+        service_count, schema_count;
+    struct schema schemas[SYSTEM_SCHEMAS_MAX];
+};
+
+// Checks everything but the signature: *why then names what is wrong. bytes is 8-byte aligned.
+enum status system_open(struct system_view *system, const uint8_t *bytes, size_t size,
+                        const char **why) MUST_USE;
+
+#endif

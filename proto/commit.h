@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: ISC
+// Router <-> store: one SOCK_SEQPACKET socket, one record per packet.
+//
+// Start. The router says HELLO. The store answers with one CURSOR per remembered (flow, key)
+// sequence, one COUNTER per counter, one SPOOL per durable flow (its waiting messages), then READY.
+//
+// Durable messages wait in the store's outbox, each for one receiver. The router gives CREDIT per
+// receiver (unikernel index); the store sends that many OUTBOX records at most, in order of id.
+// Timers are outbox rows with due_ms; the store sends them when they are due.
+//
+// COMMIT is the whole record of one event (or of one input from outside): the store does all of it
+// in one transaction or nothing. Group commit: the store takes every COMMIT that has arrived, up to
+// a bound, into one SQLite transaction with one flush, then answers each. In order: validate the
+// reads; delete the consumed outbox row (absent: CONFLICT is not the answer but DUPLICATE - it was
+// consumed by an earlier commit, the router drops the event); apply writes; insert sends into the
+// outbox; upsert cursors; add counters; insert the dead letter if there is one; insert the audit row.
+//
+// Everything is little-endian; sections follow struct commit_header in the order of its counts; every
+// section entry starts 8-byte aligned, its variable parts follow it, each padded to 8.
+#ifndef CRENEL_PROTO_COMMIT_H
+#define CRENEL_PROTO_COMMIT_H
+
+#include "abi/abi.h"
+
+#define COMMIT_VERSION 1u
+#define COMMIT_BYTES_MAX 131072u
+
+enum commit_kind {
+    // router -> store
+    COMMIT_HELLO = 1,  // struct commit_hello
+    COMMIT_COMMIT = 2, // struct commit_header and sections
+    COMMIT_READ = 3,   // struct commit_packet, then abi READ records; namespace_index = system's
+    COMMIT_CREDIT = 4, // struct commit_credit
+    COMMIT_AUDIT = 5,  // struct commit_packet, then text: one audit record of the router's own
+    // store -> router
+    COMMIT_READY = 16,   // struct commit_packet
+    COMMIT_DONE = 17,    // struct commit_done
+    COMMIT_ANSWER = 18,  // struct commit_packet, then one abi ANSWER record
+    COMMIT_OUTBOX = 19,  // struct commit_outbox, key, context, payload
+    COMMIT_CURSOR = 20,  // struct commit_cursor, key
+    COMMIT_COUNTER = 21, // struct commit_counter
+    COMMIT_SPOOL = 22,   // struct commit_spool
+};
+
+struct commit_packet {
+    uint32_t size;
+    uint16_t kind;
+    uint16_t zero;
+    uint64_t handle; // the router's; comes back unchanged
+};
+
+struct commit_hello {
+    struct commit_packet packet;
+    uint32_t version;
+    uint32_t zero;
+    uint64_t epoch; // router start count, from the supervisor
+};
+
+struct commit_header {
+    struct commit_packet packet;
+    uint64_t consume;   // outbox id of the input, or 0
+    uint64_t number;    // of the input on its flow (audit)
+    int64_t time_ms;    // host's clock when the effects were judged
+    uint16_t unikernel; // whose event; 0xffff: input from outside
+    uint16_t flow;      // of the input, system's index; 0xffff: none
+    uint16_t attempt;
+    uint16_t read_count;   // struct commit_read, key (or from, end)
+    uint16_t write_count;  // struct commit_write, key, index key, value
+    uint16_t send_count;   // struct commit_send, key, context, payload
+    uint16_t cursor_count; // struct commit_cursor, key
+    uint16_t counter_count; // struct commit_counter
+    uint16_t dead_count;   // 0 or 1: struct commit_dead, text, payload
+    uint16_t audit_bytes;  // text, one audit record; 0: the store writes its own line of the facts above
+    uint32_t zero;
+};
+
+struct commit_read { // validated: version still the same
+    uint16_t namespace_index;
+    uint16_t op; // enum abi_read_op; RANGE and INDEX validate the namespace's version
+    uint16_t from_bytes;
+    uint16_t zero;
+    uint64_t version; // of the record (0: absent); RANGE, INDEX: of the namespace
+};
+
+struct commit_write {
+    uint16_t namespace_index;
+    uint16_t op; // enum abi_write_op
+    uint16_t key_bytes;
+    uint16_t index_bytes; // key in the secondary index, 0: none
+    uint32_t value_bytes;
+    uint32_t zero;
+};
+
+struct commit_send {
+    uint16_t flow;       // system's index
+    uint16_t receiver;   // unikernel index
+    uint16_t key_bytes;  // of the flow's key field
+    uint16_t context_bytes;
+    uint32_t payload_bytes;
+    uint32_t principal;
+    int64_t due_ms; // 0: at once
+    // The request this message is, so that its reply finds the way back; all 0 if none.
+    uint64_t connection; // of the receiver (replies) or of the asker (requests)
+    uint16_t asker;      // unikernel index + 1
+    uint16_t asker_flow; // index into the asker's inputs that takes the reply
+    uint32_t zero;
+};
+
+struct commit_cursor { // highest sequence seen on (flow, key)
+    uint16_t flow;
+    uint16_t key_bytes;
+    uint32_t zero;
+    uint64_t sequence;
+};
+
+struct commit_counter {
+    uint32_t index; // proto/status_page.h: index into router_page.counters
+    uint32_t zero;
+    uint64_t value; // COMMIT: to add; COUNTER at start: the total
+};
+
+struct commit_dead {
+    uint16_t reason; // enum reason
+    uint16_t unikernel;
+    uint16_t flow;
+    uint16_t text_bytes; // "range reading.value_mc", "fault SIGSEGV at decode+0x1a3", printable
+    uint32_t payload_bytes; // 0 where the flow says that dead letters hold no payload
+    uint32_t principal;
+};
+
+enum commit_result {
+    COMMIT_OK = 0,
+    COMMIT_CONFLICT = 1,  // a read is stale: run the event again with fresh answers
+    COMMIT_NOT_NOW = 2,   // disk full or store busy: keep the commit and send it again later
+    COMMIT_DUPLICATE = 3, // the input was consumed before
+};
+
+struct commit_done {
+    struct commit_packet packet;
+    uint32_t result; // enum commit_result
+    uint32_t zero;
+    uint64_t first_id; // outbox id of the first send; the others follow by one
+};
+
+struct commit_outbox {
+    struct commit_packet packet; // handle = outbox id = the message's number
+    int64_t time_ms;
+    struct commit_send send; // key, context, payload follow as there
+};
+
+struct commit_credit {
+    struct commit_packet packet;
+    uint32_t receiver; // unikernel index
+    uint32_t count;    // more messages that the router has room for
+};
+
+struct commit_spool {
+    struct commit_packet packet; // handle = flow
+    uint64_t waiting;            // outbox rows of that flow
+};
+
+_Static_assert(sizeof(struct commit_packet) == 16, "commit_packet");
+_Static_assert(sizeof(struct commit_header) == 64, "commit_header");
+_Static_assert(sizeof(struct commit_send) == 40, "commit_send");
+
+// ---- Store -> audit: one SOCK_SEQPACKET socket ----
+// RECORD packets carry audit rows in order of their source sequence; ACK says up to which sequence
+// they are durable under a signed checkpoint. After a restart of either the store begins again behind the
+// highest ACK; the audit process drops sequences that it has. The supervisor speaks the same protocol
+// on its own link with source 1.
+enum audit_kind { AUDIT_RECORD = 1, AUDIT_ACK = 2 };
+enum audit_source { AUDIT_SOURCE_STORE = 0, AUDIT_SOURCE_SUPERVISOR = 1 };
+#define AUDIT_RECORD_BYTES_MAX 1024u
+
+struct audit_packet {
+    uint32_t size;
+    uint16_t kind;
+    uint16_t source;
+    uint64_t sequence; // RECORD: of this record, from 1; ACK: highest durable
+    // RECORD: text, UTF-8 JSON object without newline, <= AUDIT_RECORD_BYTES_MAX
+};
+
+#endif

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: ISC
+// Router <-> endpoint: one SOCK_SEQPACKET socket each, one record per packet.
+//
+// Endpoints are tenders (one per unikernel version), host services, and gateways. The router
+// trusts none of them: it copies each packet into private memory before it looks at it.
+//
+// Tenders and host services ("receivers"). After start the receiver sends HELLO with the number of
+// events that it can hold at once; the router then sends at most that many DELIVERs without an
+// EFFECTS for them. For each DELIVER: any number of READ -> ANSWER rounds, then exactly one EFFECTS.
+// `handle` is the router's name for the event and comes back unchanged.
+//   DELIVER with connection != 0 goes to the instance of that connection (lifetime connection), which
+//   is created when it is first named. At most one event of a connection is with the tender.
+//   CLOSE ends that instance; the tender answers GONE. The tender sends GONE unasked when an instance
+//   of a connection was lost (its event, if any, had its EFFECTS first).
+//
+// Gateways. OPEN says that a connection began, INPUT carries bytes from outside, SHUT that the outside
+// ended it. After each INPUT the gateway sends nothing more for that connection until TAKEN comes back
+// (the event ended and its effects are committed or released) or END. OUTPUT carries bytes to the outside;
+// the gateway answers DRAINED with the number of bytes once they were given to the kernel. END tells
+// the gateway to flush and close; nothing is sent for that connection afterwards by either side.
+//
+// Sizes: packets up to LINK_BYTES_MAX. The receiver of a malformed record closes the link.
+#ifndef CRENEL_PROTO_LINK_H
+#define CRENEL_PROTO_LINK_H
+
+#include "abi/abi.h"
+
+#define LINK_VERSION 1u
+#define LINK_BYTES_MAX 65536u
+
+enum link_kind {
+    // receivers
+    LINK_HELLO = 1,   // receiver -> router: struct link_hello
+    LINK_DELIVER = 2, // router -> receiver: struct link_deliver, context, payload
+    LINK_READ = 3,    // receiver -> router: struct link_header, then abi READ records as published
+    LINK_ANSWER = 4,  // router -> receiver: struct link_header, then one abi ANSWER record
+    LINK_EFFECTS = 5, // receiver -> router: struct link_effects, then the abi records
+    LINK_CLOSE = 6,   // router -> receiver: struct link_header, handle = connection
+    LINK_GONE = 7,    // receiver -> router: struct link_header, handle = connection
+    // gateways
+    LINK_OPEN = 16,    // gateway -> router: struct link_header, then text: peer address
+    LINK_INPUT = 17,   // gateway -> router: struct link_header, then bytes (1..LINK_INPUT_BYTES_MAX)
+    LINK_SHUT = 18,    // gateway -> router: struct link_header
+    LINK_TAKEN = 19,   // router -> gateway: struct link_header
+    LINK_OUTPUT = 20,  // router -> gateway: struct link_header, then bytes
+    LINK_DRAINED = 21, // gateway -> router: struct link_drained
+    LINK_END = 22,     // router -> gateway: struct link_header
+};
+
+#define LINK_INPUT_BYTES_MAX 2048u
+
+// Built-in schemas of the two flows between a gateway and the unikernel that serves its
+// connections; examples carry the same definition as schemas/wire.yaml.
+//   wire/1: is_closed bool (in: the outside closed; out: close after these bytes), bytes bytes[2048]
+// Every event of a new connection begins with the INPUTs as they come; SHUT arrives as wire with
+// is_closed = 1 and no bytes, and is the connection's last event.
+
+struct link_header {
+    uint32_t size; // of the packet
+    uint16_t kind;
+    uint16_t zero;
+    uint64_t handle; // the event (receivers) or the connection (gateways, CLOSE, GONE)
+};
+
+struct link_hello {
+    struct link_header header; // handle 0
+    uint32_t version;          // LINK_VERSION
+    uint32_t capacity;         // events at once
+    uint8_t image_digest[32];  // zero for host services
+};
+
+struct link_deliver {
+    struct link_header header;
+    uint64_t number;
+    int64_t time_ms;
+    uint64_t connection; // 0: none
+    uint16_t flow;       // index into the manifest's inputs
+    uint16_t attempt;
+    uint32_t principal;
+    uint32_t context_bytes; // follows the struct, padded to 8
+    uint32_t payload_bytes; // follows
+};
+
+enum link_outcome {
+    LINK_ENDED = 0,    // END with verdict DONE; records follow
+    LINK_REFUSED = 1,  // END with verdict REFUSED; code is the manifest's refusal
+    LINK_FAULT = 2,    // the guest crashed: struct link_crash follows, then the records as far as published
+    LINK_DEADLINE = 3, // struct link_crash follows
+    LINK_CONTRACT = 4, // the guest broke the ABI; text says how
+    LINK_LOST = 5,     // the instance was killed from outside: the host's doing, deliver again
+};
+
+struct link_effects {
+    struct link_header header;
+    uint16_t outcome; // enum link_outcome
+    uint16_t code;
+    uint32_t record_bytes; // abi records (SEND, WRITE, LOG and the final END) behind this struct
+    char text[64];         // zero-terminated, printable: detail of CONTRACT, else empty
+};
+
+#define LINK_FRAMES_MAX 8u
+struct link_crash {
+    uint32_t signal;        // Linux number, 0 for a deadline
+    uint32_t frame_count;   // return addresses, offsets into the image
+    uint64_t address;       // that was touched; offset from the image base if is_relative
+    uint64_t instruction;   // offset from the image base, or UINT64_MAX if outside the image
+    uint32_t is_relative;
+    uint32_t syscall;       // SIGSYS: the call that was tried, else 0
+    uint8_t build_id[8];
+    char what[64];          // "write to 0x7f… behind the stack", zero-terminated
+    uint32_t frames[LINK_FRAMES_MAX];
+    char last_log[ABI_LOG_BYTES_MAX]; // the last LOG record found, escaped, zero-terminated
+};
+
+struct link_drained {
+    struct link_header header;
+    uint64_t bytes;
+};
+
+_Static_assert(sizeof(struct link_header) == 16, "link_header");
+_Static_assert(sizeof(struct link_deliver) == 56, "link_deliver");
+_Static_assert(sizeof(struct link_effects) == 88, "link_effects");
+
+#endif

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: ISC
+// Status pages: shared memory that a process writes and the supervisor reads, so that counts survive
+// the process and nobody has to ask. One memfd per process, created by the supervisor, mapped
+// writable by the process. Numbers are written with relaxed 64-bit stores; text is written before its
+// `count` rises. The supervisor trusts none of it beyond showing it.
+#ifndef CRENEL_PROTO_STATUS_PAGE_H
+#define CRENEL_PROTO_STATUS_PAGE_H
+
+#include "core/reason.h"
+#include "proto/system.h"
+
+#define STATUS_PAGE_BYTES 65536u
+
+struct tender_page {
+    uint64_t created;   // instances
+    uint64_t destroyed;
+    uint64_t live;
+    uint64_t events;    // that ended, however
+    uint64_t faults;
+    uint64_t deadlines;
+    uint64_t killed;    // instances that something outside ended
+    uint64_t busy;      // instances that have an event now
+    uint64_t instance_bytes; // memory of one instance: private pages touched by the last one that ended
+    uint64_t fault_count; // rises after last_fault was written
+    int64_t fault_time_ms;
+    char last_fault[200]; // "SIGSEGV: write to … at decode+0x1a3 (build 0123456789abcdef)"
+};
+
+// Counter index of the router page, also used in COMMIT and in the store's counters table.
+#define COUNTER_FLOW(flow, reason) ((uint32_t)(flow) * REASON_COUNT + (uint32_t)(reason))
+#define COUNTER_REFUSAL(unikernel, code) \
+    (SYSTEM_FLOWS_MAX * REASON_COUNT + (uint32_t)(unikernel) * 16u + (uint32_t)(code))
+#define COUNTERS_MAX (SYSTEM_FLOWS_MAX * REASON_COUNT + SYSTEM_UNIKERNELS_MAX * 16u)
+
+struct router_page {
+    uint64_t epoch;
+    uint64_t in_flight; // events with a tender or in commit
+    uint64_t connections;
+    uint64_t waiting[SYSTEM_UNIKERNELS_MAX]; // messages in the router for that unikernel
+    uint64_t spooled[SYSTEM_FLOWS_MAX];      // durable messages of the flow not yet consumed
+    uint64_t counters[COUNTERS_MAX];
+};
+
+struct store_page {
+    uint64_t commits;
+    uint64_t transactions; // commits / transactions = how many share a flush
+    uint64_t conflicts;
+    uint64_t audit_waiting; // rows not yet acknowledged by the audit log
+    uint64_t dead_letters;
+    uint64_t not_now;
+};
+
+struct audit_page {
+    uint64_t size;    // entries under the last checkpoint
+    int64_t time_ms;  // of it
+    uint8_t root[32];
+};
+
+struct gateway_page {
+    uint64_t accepted, refused, open, bytes_in, bytes_out;
+};
+
+_Static_assert(sizeof(struct router_page) <= STATUS_PAGE_BYTES, "router_page");
+
+#endif

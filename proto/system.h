@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: ISC
+// The compiled system: one flat, signed, reproducible file.
+//
+// The CLI compiles system.yaml into it and signs it; supervisor, router, store, tender and gateway
+// read it and parse no YAML. Layout:
+//   struct system_signature                     the first 128 bytes
+//   struct system_header                        signed from here to the end of the file
+//   tables at the offsets the header names, each 8-byte aligned, in the order of the header
+//   schema blocks; configuration bytes
+// The signature is Ed25519 over the bytes behind struct system_signature. Valid if and only if the
+// signature verifies under a key the reader was given and system_open() accepts the rest: every
+// offset, count and index in bounds, names printable and terminated, no table overlapping another.
+// Indices are 0-based; SYSTEM_NONE means none. The system's identity is SHA-256 of the whole file.
+#ifndef CRENEL_PROTO_SYSTEM_H
+#define CRENEL_PROTO_SYSTEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SYSTEM_MAGIC 0x6d747379536c4e43u // "CNlSystm"
+#define SYSTEM_VERSION 1u
+#define SYSTEM_BYTES_MAX (1024u * 1024u)
+#define SYSTEM_NONE 0xffffu
+#define SYSTEM_NAME_BYTES 32u
+#define SYSTEM_PATH_BYTES 224u
+#define SYSTEM_UNIKERNELS_MAX 32u
+#define SYSTEM_FLOWS_MAX 128u
+#define SYSTEM_RECEIVERS_MAX 8u // of one flow
+#define SYSTEM_NAMESPACES_MAX 64u
+#define SYSTEM_SCHEMAS_MAX 64u
+#define SYSTEM_PRINCIPALS_MAX 64u
+#define SYSTEM_GATEWAYS_MAX 4u
+#define SYSTEM_SERVICES_MAX 4u
+#define SYSTEM_KEY_FIELDS_MAX 4u
+
+struct system_signature {
+    uint64_t magic; // SYSTEM_MAGIC
+    uint32_t version;
+    uint32_t body_bytes; // behind this struct
+    uint8_t public_key[32];
+    uint8_t signature[64];
+    uint8_t zero[16];
+};
+
+struct system_table {
+    uint32_t offset; // from the start of the file
+    uint32_t count;  // entries (bytes for configuration)
+};
+
+struct system_header {
+    char name[SYSTEM_NAME_BYTES];
+    char tenant[SYSTEM_NAME_BYTES];
+    uint32_t security_version;
+    uint8_t is_best_effort;      // limits the host cannot enforce are accepted
+    uint8_t stop_on_audit_failure;
+    uint8_t zero[2];
+    struct system_table unikernels; // struct system_unikernel
+    struct system_table flows;      // struct system_flow
+    struct system_table namespaces; // struct system_namespace
+    struct system_table principals; // struct system_principal
+    struct system_table gateways;   // struct system_gateway
+    struct system_table services;   // struct system_service
+    struct system_table schemas;    // uint32_t file offsets of schema blocks (core/schema.h)
+    struct system_table configuration; // bytes
+};
+
+struct system_unikernel {
+    char name[SYSTEM_NAME_BYTES];
+    char image_path[SYSTEM_PATH_BYTES]; // absolute
+    uint8_t image_digest[32];
+    uint32_t configuration_offset; // into the file
+    uint32_t configuration_bytes;  // <= ABI_CONFIGURATION_BYTES_MAX
+    uint32_t memory_kib;           // limit of the unikernel's cgroup
+    uint32_t cpu_percent;          // of one CPU, for the unikernel
+    uint32_t deadline_ms;          // of one event; <= the manifest's
+    uint16_t instances_max;        // at once (connection: connections at once)
+    uint8_t lifetime;              // enum manifest_lifetime
+    uint8_t isolation;             // enum manifest_isolation that the system asks for
+    uint16_t input_count, output_count;
+    uint16_t inputs[32];  // manifest input index -> flow index, or SYSTEM_NONE
+    uint16_t outputs[32]; // manifest output index -> flow index, or SYSTEM_NONE
+    uint16_t namespace_count, writes_max;
+    uint16_t namespaces[8]; // manifest namespace index -> namespace index, or SYSTEM_NONE
+    uint16_t refusal_count;
+    uint16_t zero;
+    uint32_t zero2;
+    char refusals[16][SYSTEM_NAME_BYTES];
+};
+
+enum system_flow_kind { SYSTEM_PLAIN = 0, SYSTEM_REQUEST = 1, SYSTEM_REPLY = 2 };
+enum system_endpoint { // what a flow begins or ends at
+    SYSTEM_UNIKERNEL = 0,
+    SYSTEM_GATEWAY = 1,      // the outside, through that gateway
+    SYSTEM_SERVICE = 2,      // a host service process
+    SYSTEM_SUBSCRIPTION = 3, // the router's own table of subscriptions
+};
+
+struct system_receiver {
+    uint8_t kind; // enum system_endpoint
+    uint8_t zero;
+    uint16_t index; // of the unikernel, gateway or service
+    uint16_t port;  // manifest input index of a unikernel
+    uint16_t zero2;
+};
+
+struct system_flow {
+    char name[SYSTEM_NAME_BYTES];
+    uint8_t sender_kind; // enum system_endpoint
+    uint8_t kind;        // enum system_flow_kind
+    uint16_t sender;     // index
+    uint16_t sender_port; // manifest output index
+    uint16_t pair;       // REQUEST: the flow that carries its replies
+    uint16_t schema;     // index into schemas
+    uint16_t receiver_count;
+    struct system_receiver receivers[SYSTEM_RECEIVERS_MAX];
+    uint8_t is_durable;
+    uint8_t is_broadcast;    // receiver is of lifetime connection: a copy for each connection that joined
+    uint8_t is_payload_kept; // dead letters hold the payload
+    uint8_t is_rate_per_connection;
+    uint16_t count_max;     // messages per event of the sender at most
+    uint16_t key_field;     // schema field index or SYSTEM_NONE
+    uint16_t sequence_field; // replay check per key: must rise; or SYSTEM_NONE
+    uint16_t zero;
+    uint32_t keys_max;      // preallocated states for the sequence check
+    uint32_t cap;           // durable: messages that may wait in the store
+    uint32_t rate_per_second; // 0 never: a rate is mandatory
+    uint32_t rate_burst;
+    uint64_t principals;    // bit i: principal i may send; 0 with is_open: anyone
+    uint8_t is_open;        // no principal is asked for
+    uint8_t zero2[7];
+};
+
+struct system_namespace {
+    char name[SYSTEM_NAME_BYTES];
+    uint16_t schema;
+    uint16_t key_count, index_count;
+    uint16_t key_fields[SYSTEM_KEY_FIELDS_MAX];
+    uint16_t index_fields[SYSTEM_KEY_FIELDS_MAX];
+    uint16_t zero;
+    uint32_t records_max; // put of a new record is refused (namespace) beyond this
+    uint32_t zero2;
+    uint32_t readers; // bit i: unikernel i may read
+    uint32_t writers; // bit i: unikernel i may write
+};
+
+struct system_principal {
+    char name[SYSTEM_NAME_BYTES]; // user name
+};
+
+struct system_gateway {
+    char name[SYSTEM_NAME_BYTES];
+    char listen[64]; // "127.0.0.1:1883"
+    uint16_t unikernel; // that serves each connection, lifetime connection
+    uint16_t connections_max;
+    uint16_t input_flow;  // gateway -> unikernel, schema wire/1
+    uint16_t output_flow; // unikernel -> gateway, schema wire/1
+    uint32_t output_bytes_max; // waiting for one slow connection before events for it wait
+    uint32_t slow_ms; // a connection that takes nothing for so long while bytes wait is ended
+};
+
+enum system_service_kind { SYSTEM_SERVICE_PASSWORD = 1 };
+struct system_service {
+    char name[SYSTEM_NAME_BYTES];
+    uint16_t kind; // enum system_service_kind
+    uint16_t request_flow, reply_flow;
+    uint16_t zero;
+    char path[SYSTEM_PATH_BYTES]; // the password file, absolute
+};
+
+_Static_assert(sizeof(struct system_signature) == 128, "system_signature");
+_Static_assert(sizeof(struct system_header) == 136, "system_header");
+_Static_assert(sizeof(struct system_flow) % 8 == 0, "system_flow");
+_Static_assert(sizeof(struct system_unikernel) % 8 == 0, "system_unikernel");
+_Static_assert(sizeof(struct system_namespace) % 8 == 0, "system_namespace");
+_Static_assert(sizeof(struct system_gateway) % 8 == 0, "system_gateway");
+_Static_assert(sizeof(struct system_service) % 8 == 0, "system_service");
+
+#endif
