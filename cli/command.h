@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: ISC
+// The commands of `crenel`: one file each (cmd_NAME.c), one row each in the table in main.c.
+#ifndef CRENEL_CLI_COMMAND_H
+#define CRENEL_CLI_COMMAND_H
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); // argv[0] is the command's name; returns an exit code
+    const char *arguments;             // "IMAGE [--json]"
+    const char *help;                  // one line
+};
+
+int cmd_new(int argc, char **argv);
+int cmd_build(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_symbolize(int argc, char **argv);
+
+#endif

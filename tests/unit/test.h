@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: ISC
+// What a unit test needs: TEST(name) { ... expect(...) ... } and run it from main with RUN(name).
+#ifndef CRENEL_TESTS_TEST_H
+#define CRENEL_TESTS_TEST_H
+
+#include <stdio.h>
+
+static int test_failures;
+static const char *test_why;
+static char test_why_text[256];
+
+#define TEST(name) static void test_##name(void)
+#define expect(condition)                                                                          \
+    do {                                                                                           \
+        if (!(condition) && test_why == NULL) {                                                    \
+            snprintf(test_why_text, sizeof test_why_text, "%s:%d: %s", __FILE__, __LINE__,         \
+                     #condition);                                                                  \
+            test_why = test_why_text;                                                              \
+        }                                                                                          \
+    } while (0)
+#define RUN(name)                                                                                  \
+    do {                                                                                           \
+        test_why = NULL;                                                                           \
+        test_##name();                                                                             \
+        if (test_why == NULL)                                                                      \
+            printf("ok %s\n", #name);                                                              \
+        else {                                                                                     \
+            printf("not ok %s - %s\n", #name, test_why);                                           \
+            test_failures++;                                                                       \
+        }                                                                                          \
+        fflush(stdout);                                                                            \
+    } while (0)
+#define SKIP(name, why) printf("skip %s - %s\n", #name, why)
+#define TEST_END() return test_failures != 0
+
+#endif
