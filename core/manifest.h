@@ -17,6 +17,7 @@
 #define MANIFEST_NAMESPACES_MAX 8u
 #define MANIFEST_REFUSALS_MAX 16u
 #define MANIFEST_SCHEMAS_MAX 16u
+#define MANIFEST_KEY_FIELDS_MAX 4u
 #define MANIFEST_BYTES_MAX 32768u
 
 enum manifest_lifetime { LIFETIME_MESSAGE = 0, LIFETIME_CONNECTION = 1, LIFETIME_RESIDENT = 2 };
@@ -55,12 +56,16 @@ struct manifest_flow {
     uint16_t count_max; // outputs: messages per event at most; inputs: 0
 };
 
+// The image holds code that lays out keys, so it names the fields; the system must name the same ones.
 struct manifest_namespace {
     char name[MANIFEST_NAME_BYTES];
     uint8_t schema_digest[SCHEMA_DIGEST_BYTES];
     uint16_t schema;
     uint16_t access; // bit 0 read, bit 1 write
-    uint16_t zero[2];
+    uint16_t key_count;   // 1..MANIFEST_KEY_FIELDS_MAX
+    uint16_t index_count; // 0: no secondary index
+    uint16_t key_fields[MANIFEST_KEY_FIELDS_MAX];   // schema field indices; 0 behind the count
+    uint16_t index_fields[MANIFEST_KEY_FIELDS_MAX];
 };
 
 struct manifest_refusal {
@@ -69,7 +74,7 @@ struct manifest_refusal {
 
 _Static_assert(sizeof(struct manifest_header) == 112, "manifest_header");
 _Static_assert(sizeof(struct manifest_flow) == 72, "manifest_flow");
-_Static_assert(sizeof(struct manifest_namespace) == 72, "manifest_namespace");
+_Static_assert(sizeof(struct manifest_namespace) == 88, "manifest_namespace");
 
 struct manifest { // a view into accepted bytes; they outlive it
     const struct manifest_header *header;
