@@ -8,9 +8,12 @@
 //   PT_LOAD R W    RELRO: read-only after relocation (p_flags R W plus IMAGE_PF_RELRO)
 //   PT_LOAD R W    data and bss
 //   PT_NOTE name "CRENEL" type 1: the manifest         PT_NOTE name "CRENEL" type 2: relocations
-// Note layout is ELF's: namesz 7, descsz, type, "CRENEL\0" padded to 8, description.
-// Relocations: uint32_t addresses inside RELRO, rising, multiples of 8; the tender adds the base
-// to the 64-bit word there. Text has none. PT_LOAD addresses are multiples of 4096, rising, do not
+// Note layout is ELF's for 8-byte alignment: namesz 7, descsz, type, "CRENEL\0" and five more zero bytes,
+// description at offset 24.
+// Relocations: uint32_t addresses inside RELRO's file bytes, rising, multiples of 8; the tender adds
+// the base to the 64-bit word there. Text has none and is as large in memory as in the file. p_align is
+// 16 (notes: 8), p_paddr is p_vaddr, both 0 and p_memsz 0 in notes; nothing lies between the parts but
+// zero bytes up to the next alignment, and the file ends with the last one. PT_LOAD addresses are multiples of 4096, rising, do not
 // overlap, and end below IMAGE_SPAN_MAX; p_memsz >= p_filesz; no segment is both W and X.
 // The digest of an image is SHA-256 of the whole file; its build id the first 8 bytes of that.
 #ifndef CRENEL_CORE_IMAGE_H
@@ -51,7 +54,7 @@ struct image { // a view into the file's bytes; they outlive it
 
 // Accepts or refuses an image file; *why then names the rule that it breaks. Also refuses
 // executable bytes that hold, at any offset, an instruction that a process cannot be stopped from
-// using (see image_forbidden).
+// using (see image_forbidden). bytes is 8-byte aligned.
 enum status image_open(struct image *image, const uint8_t *bytes, size_t size, const char **why) MUST_USE;
 
 // First offset >= from in text at which a forbidden instruction starts, or size. *name says which.

@@ -18,6 +18,10 @@
 #define MANIFEST_REFUSALS_MAX 16u
 #define MANIFEST_SCHEMAS_MAX 16u
 #define MANIFEST_KEY_FIELDS_MAX 4u
+#define MANIFEST_EFFECTS_MAX 256u // count_max of an output, writes_max
+#define MANIFEST_ARENA_BYTES_MAX (16u * 1024u * 1024u) // multiples of 4096, at least one
+#define MANIFEST_STACK_BYTES_MAX (1024u * 1024u)       // the same
+#define MANIFEST_DEADLINE_MS_MAX 600000u
 #define MANIFEST_BYTES_MAX 32768u
 
 enum manifest_lifetime { LIFETIME_MESSAGE = 0, LIFETIME_CONNECTION = 1, LIFETIME_RESIDENT = 2 };
@@ -85,6 +89,7 @@ struct manifest { // a view into accepted bytes; they outlive it
 };
 
 // Checks everything, schema blocks included (not their digests: core has no hash; hosts compare).
+// bytes is 8-byte aligned.
 enum status manifest_open(struct manifest *manifest, const uint8_t *bytes, size_t size) MUST_USE;
 
 #endif

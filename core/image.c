@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: ISC
+// Reading image files: accepts exactly what image.h describes, so that each image has one encoding
+// and no byte of it is without meaning.
+#include "core/image.h"
+
+#include "core/check.h"
+
+#include <elf.h>
+#include <string.h>
+
+#define NOTE_DESCRIPTION 24u // offset in a note of name "CRENEL" with 8-byte alignment
+
+struct reader {
+    const uint8_t *bytes;
+    size_t size;
+    size_t end; // of what is accounted for so far
+    const char *why;
+};
+
+static enum status refuse(struct reader *reader, enum status status, const char *why)
+{
+    reader->why = why;
+    return status;
+}
+
+static size_t align_up(size_t n, size_t alignment)
+{
+    return (n + alignment - 1) & ~(alignment - 1);
+}
+
+// Accounts for the next part of the file: it begins at the next aligned offset and only zero bytes lie before it.
+static enum status part_take(struct reader *reader, uint64_t offset, uint64_t bytes,
+                             size_t alignment)
+{
+    size_t begin = align_up(reader->end, alignment);
+
+    if (offset > reader->size || bytes > reader->size - offset)
+        return refuse(reader, STATUS_TRUNCATED, "a part lies outside the file");
+    if (offset != begin)
+        return refuse(reader, STATUS_MALFORMED, "a part of the file does not follow the one before it");
+    for (size_t i = reader->end; i < begin; i++)
+        if (reader->bytes[i] != 0)
+            return refuse(reader, STATUS_MALFORMED, "bytes between the parts of the file");
+    reader->end = (size_t)(offset + bytes);
+    return STATUS_OK;
+}
+
+static enum status header_check(struct reader *reader, const Elf64_Ehdr *header)
+{
+    static const unsigned char identity[EI_NIDENT] = {
+        ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT};
+
+    if (memcmp(header->e_ident, identity, SELFMAG) != 0)
+        return refuse(reader, STATUS_MALFORMED, "not an ELF file");
+    if (memcmp(header->e_ident, identity, sizeof identity) != 0)
+        return refuse(reader, STATUS_MALFORMED, "not a plain little-endian 64-bit ELF file");
+    if (header->e_machine != EM_X86_64)
+        return refuse(reader, STATUS_VERSION, "built for another processor than x86-64");
+    if (header->e_type != ET_DYN || header->e_version != EV_CURRENT)
+        return refuse(reader, STATUS_MALFORMED, "not a position-independent ELF file");
+    if (header->e_phoff != sizeof *header || header->e_ehsize != sizeof *header ||
+        header->e_phentsize != sizeof(Elf64_Phdr) || header->e_shoff != 0 ||
+        header->e_shentsize != 0 || header->e_shnum != 0 || header->e_shstrndx != 0 ||
+        header->e_flags != 0)
+        return refuse(reader, STATUS_MALFORMED, "an ELF file, but not a Crenel image");
+    if (header->e_phnum == 0 || header->e_phnum > IMAGE_SEGMENTS_MAX + 2)
+        return refuse(reader, STATUS_MALFORMED, "wrong number of program headers");
+    reader->end = sizeof *header + header->e_phnum * sizeof(Elf64_Phdr);
+    if (reader->end > reader->size)
+        return refuse(reader, STATUS_TRUNCATED, "the file ends within its program headers");
+    return STATUS_OK;
+}
+
+static int segment_kind(uint32_t flags)
+{
+    switch (flags) {
+    case PF_R: return IMAGE_RODATA;
+    case PF_R | PF_X: return IMAGE_TEXT;
+    case PF_R | PF_W | IMAGE_PF_RELRO: return IMAGE_RELRO;
+    case PF_R | PF_W: return IMAGE_DATA;
+    default: return -1;
+    }
+}
+
+static enum status segment_take(struct reader *reader, struct image *image, const Elf64_Phdr *header)
+{
+    int kind = segment_kind(header->p_flags);
+
+    if (kind < 0)
+        return refuse(reader, STATUS_MALFORMED,
+                      "segment permissions other than r, rx, rw or relro (writable code?)");
+    if (image->segment_count == IMAGE_SEGMENTS_MAX ||
+        (image->segment_count != 0 &&
+         image->segments[image->segment_count - 1].kind >= (enum image_segment_kind)kind))
+        return refuse(reader, STATUS_MALFORMED, "segments twice or out of order");
+    if (header->p_vaddr % IMAGE_PAGE != 0 || header->p_paddr != header->p_vaddr ||
+        header->p_align != 16)
+        return refuse(reader, STATUS_MALFORMED, "segment address or alignment");
+    if (header->p_vaddr >= IMAGE_SPAN_MAX || header->p_memsz == 0 ||
+        header->p_memsz > IMAGE_SPAN_MAX - header->p_vaddr || header->p_filesz > header->p_memsz)
+        return refuse(reader, STATUS_MALFORMED, "segment size");
+    if (kind == IMAGE_TEXT && header->p_filesz != header->p_memsz)
+        return refuse(reader, STATUS_MALFORMED, "text is larger in memory than in the file");
+    if (header->p_vaddr < image->span_bytes)
+        return refuse(reader, STATUS_MALFORMED, "segments overlap");
+    enum status status = part_take(reader, header->p_offset, header->p_filesz, 16);
+    if (status != STATUS_OK)
+        return status;
+    image->segments[image->segment_count++] = (struct image_segment){
+        .kind = (enum image_segment_kind)kind,
+        .address = (uint32_t)header->p_vaddr,
+        .memory_bytes = (uint32_t)header->p_memsz,
+        .file_offset = (uint32_t)header->p_offset,
+        .file_bytes = (uint32_t)header->p_filesz,
+    };
+    image->span_bytes = (uint32_t)align_up((size_t)(header->p_vaddr + header->p_memsz), IMAGE_PAGE);
+    return STATUS_OK;
+}
+
+// The description of a note of ours; the note fills its program header exactly.
+static enum status note_take(struct reader *reader, const Elf64_Phdr *header, uint32_t type,
+                             const uint8_t **description, size_t *size)
+{
+    static const char name[12] = "CRENEL";
+
+    if (header->p_flags != PF_R || header->p_vaddr != 0 || header->p_paddr != 0 ||
+        header->p_memsz != 0 || header->p_align != 8 || header->p_filesz < NOTE_DESCRIPTION)
+        return refuse(reader, STATUS_MALFORMED, "note header");
+    enum status status = part_take(reader, header->p_offset, header->p_filesz, 8);
+    if (status != STATUS_OK)
+        return status;
+    const uint8_t *note = reader->bytes + header->p_offset;
+    uint32_t words[3];
+    memcpy(words, note, sizeof words);
+    if (words[0] != 7 || words[1] != header->p_filesz - NOTE_DESCRIPTION || words[2] != type ||
+        memcmp(note + sizeof words, name, sizeof name) != 0)
+        return refuse(reader, STATUS_MALFORMED, "note of another name, type or size");
+    *description = note + NOTE_DESCRIPTION;
+    *size = words[1];
+    return STATUS_OK;
+}
+
+static const struct image_segment *segment_find(const struct image *image,
+                                                enum image_segment_kind kind)
+{
+    for (size_t i = 0; i < image->segment_count; i++)
+        if (image->segments[i].kind == kind)
+            return &image->segments[i];
+    return NULL;
+}
+
+static enum status relocations_check(struct reader *reader, struct image *image,
+                                     const uint8_t *list, size_t size)
+{
+    const struct image_segment *relro = segment_find(image, IMAGE_RELRO);
+    uint64_t lowest = relro == NULL ? 0 : relro->address;
+
+    if (relro == NULL || size == 0 || size % 4 != 0 || size / 4 > IMAGE_RELOCATIONS_MAX)
+        return refuse(reader, STATUS_MALFORMED, "relocation list");
+    image->relocations = (const uint32_t *)(const void *)list;
+    image->relocation_count = size / 4;
+    for (size_t i = 0; i < image->relocation_count; i++) {
+        uint32_t address = image->relocations[i];
+        if (address % 8 != 0 || address < lowest ||
+            (uint64_t)address + 8 > (uint64_t)relro->address + relro->file_bytes)
+            return refuse(reader, STATUS_MALFORMED, "a relocation outside RELRO or out of order");
+        lowest = (uint64_t)address + 8;
+    }
+    return STATUS_OK;
+}
+
+static enum status text_check(struct reader *reader, const struct image *image, uint64_t entry)
+{
+    const struct image_segment *text = segment_find(image, IMAGE_TEXT);
+    const char *name;
+
+    if (text == NULL)
+        return refuse(reader, STATUS_MALFORMED, "no text segment");
+    if (entry < text->address || entry >= (uint64_t)text->address + text->file_bytes)
+        return refuse(reader, STATUS_MALFORMED, "entry point outside text");
+    if (image_forbidden(reader->bytes + text->file_offset, text->file_bytes, 0, &name) !=
+        text->file_bytes)
+        return refuse(reader, STATUS_DENIED, name);
+    return STATUS_OK;
+}
+
+// The notes behind the segments: in the table manifest, then relocations; in the file the other way round.
+static enum status notes_take(struct reader *reader, struct image *image, const Elf64_Phdr *notes,
+                              size_t count)
+{
+    const uint8_t *description;
+    size_t size;
+    enum status status;
+
+    if (count != 1 && count != 2)
+        return refuse(reader, STATUS_MALFORMED, "no manifest");
+    if (count == 2) {
+        status = note_take(reader, &notes[1], IMAGE_NOTE_RELOCATIONS, &description, &size);
+        if (status == STATUS_OK)
+            status = relocations_check(reader, image, description, size);
+        if (status != STATUS_OK)
+            return status;
+    }
+    status = note_take(reader, &notes[0], IMAGE_NOTE_MANIFEST, &description, &size);
+    if (status != STATUS_OK)
+        return status;
+    status = manifest_open(&image->manifest, description, size);
+    if (status != STATUS_OK)
+        return refuse(reader, status,
+                      status == STATUS_VERSION ? "its manifest is of another version" : "its manifest is malformed");
+    return STATUS_OK;
+}
+
+static enum status file_read(struct reader *reader, struct image *image)
+{
+    const Elf64_Ehdr *header = (const Elf64_Ehdr *)(const void *)reader->bytes;
+
+    if (reader->size < sizeof *header)
+        return refuse(reader, STATUS_TRUNCATED, "shorter than an ELF header");
+    if (reader->size > IMAGE_BYTES_MAX)
+        return refuse(reader, STATUS_TOO_LARGE, "larger than 1 MiB");
+    enum status status = header_check(reader, header);
+    if (status != STATUS_OK)
+        return status;
+
+    const Elf64_Phdr *table = (const Elf64_Phdr *)(const void *)(reader->bytes + sizeof *header);
+    size_t at = 0;
+    for (; at < header->e_phnum && table[at].p_type == PT_LOAD; at++) {
+        status = segment_take(reader, image, &table[at]);
+        if (status != STATUS_OK)
+            return status;
+    }
+    for (size_t i = at; i < header->e_phnum; i++)
+        if (table[i].p_type != PT_NOTE)
+            return refuse(reader, STATUS_MALFORMED, "a program header of another type");
+    status = text_check(reader, image, header->e_entry);
+    if (status != STATUS_OK)
+        return status;
+    image->entry = (uint32_t)header->e_entry;
+    status = notes_take(reader, image, table + at, header->e_phnum - at);
+    if (status != STATUS_OK)
+        return status;
+    if (reader->end != reader->size)
+        return refuse(reader, STATUS_MALFORMED, "bytes behind the last part of the file");
+    return STATUS_OK;
+}
+
+enum status image_open(struct image *image, const uint8_t *bytes, size_t size, const char **why)
+{
+    struct reader reader = {.bytes = bytes, .size = size};
+    struct image result = {.bytes = bytes, .size = size};
+
+    check(((uintptr_t)bytes & 7u) == 0);
+    enum status status = file_read(&reader, &result);
+    if (status == STATUS_OK)
+        *image = result;
+    else
+        *why = reader.why;
+    return status;
+}
+
+// What a two-byte opcode 0f xx begins, or NULL. Bytes behind the end of text are zero in memory and
+// complete none of these.
+static const char *forbidden_name(const uint8_t *at, size_t left)
+{
+    uint8_t third = left > 2 ? at[2] : 0;
+
+    switch (left > 1 ? at[1] : 0) {
+    case 0x05: return "holds the instruction syscall";
+    case 0x07: return "holds the instruction sysret";
+    case 0x31: return "holds the instruction rdtsc";
+    case 0x34: return "holds the instruction sysenter";
+    case 0x35: return "holds the instruction sysexit";
+    case 0x01:
+        switch (third) {
+        case 0xc1: return "holds the instruction vmcall";
+        case 0xd0: return "holds the instruction xgetbv";
+        case 0xd9: return "holds the instruction vmmcall";
+        case 0xee: return "holds the instruction rdpkru";
+        case 0xef: return "holds the instruction wrpkru";
+        case 0xf9: return "holds the instruction rdtscp";
+        default: return NULL;
+        }
+    case 0xc7: // group 9 with a register operand; f3 before it makes the last one rdpid
+        if (third >= 0xf8)
+            return "holds the instruction rdseed or rdpid";
+        return third >= 0xf0 ? "holds the instruction rdrand" : NULL;
+    default: return NULL;
+    }
+}
+
+size_t image_forbidden(const uint8_t *text, size_t size, size_t from, const char **name)
+{
+    for (size_t i = from; i + 1 < size; i++) {
+        const char *found = text[i] == 0x0f ? forbidden_name(text + i, size - i) : NULL;
+        if (found != NULL) {
+            *name = found;
+            return i;
+        }
+    }
+    return size;
+}
