@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: ISC
+// crenel: the command table. Help comes from it; so does "did you mean".
+#include "cli/command.h"
+#include "cli/report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CRENEL_VERSION "0.1.0"
+
+static int cmd_help(int argc, char **argv);
+
+// One row per command, in the order in which people meet them.
+static const struct command commands[] = {
+    {"new", cmd_new, "NAME", "write a unikernel project that builds and runs at once"},
+    {"build", cmd_build, "DIR [-o FILE]", "build a unikernel into one image"},
+    {"inspect", cmd_inspect, "IMAGE [--json]", "what an image is, may say and is made of"},
+    {"symbolize", cmd_symbolize, "IMAGE ADDRESS...", "function and line of an address in a crash report"},
+    {"help", cmd_help, "[COMMAND]", "this list"},
+};
+#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+
+static const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+// Edits (insert, delete, replace) that turn one word into the other; words up to 31 characters.
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t row[32];
+    size_t width = strlen(b);
+
+    if (width > 31 || strlen(a) > 31)
+        return 99;
+    for (size_t j = 0; j <= width; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1] != 0; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= width; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            diagonal = row[j];
+            row[j] = best;
+        }
+    }
+    return row[width];
+}
+
+static int command_unknown(const char *name)
+{
+    const struct command *nearest = NULL;
+    size_t distance = 3;
+    char mend[96] = "crenel help lists the commands";
+
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        size_t d = edit_distance(name, commands[i].name);
+        if (d < distance) {
+            distance = d;
+            nearest = &commands[i];
+        }
+    }
+    if (nearest != NULL)
+        snprintf(mend, sizeof mend, "did you mean '%s'? crenel help lists the commands", nearest->name);
+    report_error(NULL, 0, mend, "there is no command '%s'", name);
+    return EXIT_USAGE;
+}
+
+static void row_print(const struct command *command)
+{
+    char usage[80];
+
+    snprintf(usage, sizeof usage, "%s %s", command->name, command->arguments);
+    printf("  %-34s %s\n", usage, command->help);
+}
+
+static int cmd_help(int argc, char **argv)
+{
+    if (argc > 1) {
+        const struct command *command = command_find(argv[1]);
+        if (command == NULL)
+            return command_unknown(argv[1]);
+        printf("usage: crenel %s %s\n%s\n", command->name, command->arguments, command->help);
+        return EXIT_OK;
+    }
+    puts("crenel: builds, runs and governs unikernels\n\ncommands:");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        row_print(&commands[i]);
+    puts("\nexit codes: 0 done, 1 failed, 2 wrong usage, 3 no such thing, 4 conflict, 5 denied, 124 timeout");
+    return EXIT_OK;
+}
+
+static int is_help(const char *argument)
+{
+    return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || is_help(argv[1]))
+        return cmd_help(1, argv);
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("crenel " CRENEL_VERSION);
+        return EXIT_OK;
+    }
+    const struct command *command = command_find(argv[1]);
+    if (command == NULL)
+        return command_unknown(argv[1]);
+    if (argc > 2 && is_help(argv[2]))
+        return cmd_help(2, argv);
+
+    int code = command->run(argc - 1, argv + 1);
+    if (code == EXIT_USAGE)
+        fprintf(stderr, "usage: crenel %s %s\n", command->name, command->arguments);
+    if (fflush(stdout) != 0 && code == EXIT_OK) {
+        report_error(NULL, 0, NULL, "standard output: cannot write");
+        return EXIT_FAILED;
+    }
+    return code;
+}
