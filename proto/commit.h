@@ -14,6 +14,16 @@
 // reads; delete the consumed outbox row (absent: CONFLICT is not the answer but DUPLICATE - it was
 // consumed by an earlier commit, the router drops the event); apply writes; insert sends into the
 // outbox; upsert cursors; add counters; insert the dead letter if there is one; insert the audit row.
+// A PUT of a new record beyond records_max does nothing of all that and answers REFUSED: the router
+// dead-letters the input (REASON_NAMESPACE) with a COMMIT without the effects.
+//
+// ANSWER. FOUND items carry the record's version, ABSENT items 0. The END item of a RANGE or INDEX carries
+// the namespace's version: the router remembers it and has it validated (struct commit_read).
+// An ANSWER is at most ABI_INPUT_BYTES. A RANGE or INDEX that does not fit ends early. A READ that no item
+// fits for, and those behind it, get none (item_count says so): the guest asks for them again.
+//
+// After READY a COUNTER says how much to *add* and a SPOOL how many messages joined that flow: an
+// operator resubmitted a dead letter; its OUTBOX records follow under credit like all others.
 //
 // Everything is little-endian; sections follow struct commit_header in the order of its counts; every
 // section entry starts 8-byte aligned, its variable parts follow it, each padded to 8.
@@ -133,6 +143,7 @@ enum commit_result {
     COMMIT_CONFLICT = 1,  // a read is stale: run the event again with fresh answers
     COMMIT_NOT_NOW = 2,   // disk full or store busy: keep the commit and send it again later
     COMMIT_DUPLICATE = 3, // the input was consumed before
+    COMMIT_REFUSED = 4,   // a namespace holds records_max records: nothing was done
 };
 
 struct commit_done {
@@ -167,7 +178,8 @@ _Static_assert(sizeof(struct commit_send) == 40, "commit_send");
 // RECORD packets carry audit rows in order of their source sequence; ACK says up to which sequence
 // they are durable under a signed checkpoint. After a restart of either the store begins again behind the
 // highest ACK; the audit process drops sequences that it has. The supervisor speaks the same protocol
-// on its own link with source 1.
+// on its own link with source 1. The audit process says ACK unasked when a link is attached (0: it has
+// nothing of that source yet), so a source that keeps no rows continues behind it.
 enum audit_kind { AUDIT_RECORD = 1, AUDIT_ACK = 2 };
 enum audit_source { AUDIT_SOURCE_STORE = 0, AUDIT_SOURCE_SUPERVISOR = 1 };
 #define AUDIT_RECORD_BYTES_MAX 1024u

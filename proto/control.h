@@ -55,6 +55,11 @@ enum control_what {
     CONTROL_LOG, CONTROL_DIRECTORY, CONTROL_IMAGE, CONTROL_LISTENER, CONTROL_OPERATOR,
 };
 
+enum control_right { // bits of OPERATOR's value
+    CONTROL_RIGHT_READ = 1,   // query, list, show
+    CONTROL_RIGHT_CHANGE = 2, // resubmit, drop
+};
+
 struct control_record {
     uint32_t size; // sizeof(struct control_record)
     uint16_t kind; // enum control_kind
