@@ -22,6 +22,8 @@ struct yaml_node {
     int is_used;
     size_t count; // children
     struct yaml_node **children;
+    size_t asked_count; // keys that somebody asked for, for did-you-mean
+    char **asked;
 };
 
 struct yaml_file {
@@ -57,6 +59,8 @@ int64_t yaml_percent(struct yaml_file *file, struct yaml_node *mapping, const ch
 // Index of a scalar child's text in names[0..count), fallback -1: required.
 int yaml_choice(struct yaml_file *file, struct yaml_node *mapping, const char *key,
                 const char *const *names, int count, int fallback);
+// The name that `word` most likely was meant to be, or NULL.
+const char *yaml_nearest(const char *word, const char *const *names, size_t count);
 // Reports every key of the tree that nobody asked for, with a did-you-mean.
 void yaml_finish(struct yaml_file *file);
 
