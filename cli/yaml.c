@@ -35,7 +35,8 @@ static void *allocate(void *old, size_t size)
 
 static char *text_copy(const char *text)
 {
-    return strcpy(allocate(NULL, strlen(text) + 1), text);
+    size_t size = strlen(text) + 1;
+    return memcpy(allocate(NULL, size), text, size);
 }
 
 static int event_line(const yaml_event_t *event)
