@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: ISC
+// The allow-lists. One table for what every program does, one for each role. A row that needs an argument
+// pinned names which and to what. Memory is never both made executable and ours to choose: PROT_EXEC is
+// refused everywhere but in the tender, which maps verified images.
+#include "host/filter.h"
+
+#include "core/check.h"
+
+#include <errno.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+struct row {
+    int call;
+    const char *reason;
+};
+
+#define CALL(name, why) {SCMP_SYS(name), why}
+
+static const struct row every_role[] = {
+    CALL(read, "pipes, eventfds, its own files"),
+    CALL(write, "host log, eventfds, its own files"),
+    CALL(readv, "the same in parts"),
+    CALL(writev, "the same in parts; stdio"),
+    CALL(recvmsg, "channels, and descriptors that the supervisor hands over"),
+    CALL(sendmsg, "channels"),
+    CALL(recvfrom, "operator sockets"),
+    CALL(sendto, "operator sockets"),
+    CALL(close, "what it was handed"),
+    CALL(shutdown, "the end of an operator's or connection's stream"),
+    CALL(fcntl, "non-blocking channels; SQLite's file locks"),
+    CALL(getsockopt, "state of a socket it holds"),
+    CALL(setsockopt, "send buffers, TCP_NODELAY"),
+    CALL(socketpair, "a channel between its own parts"),
+    CALL(epoll_create1, "the event loop"),
+    CALL(epoll_ctl, "the event loop"),
+    CALL(epoll_wait, "the event loop"),
+    CALL(epoll_pwait, "the event loop"),
+    CALL(poll, "waiting for one descriptor"),
+    CALL(ppoll, "waiting for one descriptor"),
+    CALL(clock_gettime, "time, where the vDSO does not answer"),
+    CALL(gettimeofday, "time, where the vDSO does not answer"),
+    CALL(time, "time, where the vDSO does not answer"),
+    CALL(clock_nanosleep, "back-off"),
+    CALL(nanosleep, "back-off"),
+    CALL(timerfd_create, "timers"),
+    CALL(timerfd_settime, "timers"),
+    CALL(eventfd2, "waking its own parts"),
+    CALL(getrandom, "hash seeds, canaries, nonces"),
+    CALL(fstat, "size of a memfd it was handed; stdio"),
+    CALL(newfstatat, "the same, as glibc calls it"),
+    CALL(lseek, "stdio; its own files"),
+    CALL(munmap, "memory"),
+    CALL(mremap, "memory"),
+    CALL(madvise, "memory"),
+    CALL(brk, "memory"),
+    CALL(futex, "glibc's locks"),
+    CALL(sched_yield, "waiting for its own parts"),
+    CALL(rt_sigreturn, "the end of a signal handler"),
+    CALL(rt_sigaction, "SIGPIPE is ignored; abort()"),
+    CALL(rt_sigprocmask, "abort()"),
+    CALL(gettid, "abort()"),
+    CALL(getpid, "abort(); SQLite"),
+    CALL(tgkill, "abort()"),
+    CALL(restart_syscall, "the kernel's own, after a stop"),
+    CALL(exit, "the end"),
+    CALL(exit_group, "the end"),
+};
+
+static const struct row own_files[] = { // store, audit, password: their directory is all they see
+    CALL(open, "their own files"),
+    CALL(openat, "their own files"),
+    CALL(stat, "their own files"),
+    CALL(lstat, "their own files"),
+    CALL(statx, "their own files"),
+    CALL(access, "their own files"),
+    CALL(faccessat, "their own files"),
+    CALL(faccessat2, "their own files"),
+    CALL(statfs, "free space"),
+    CALL(fstatfs, "free space"),
+    CALL(pread64, "database pages, tiles"),
+    CALL(pwrite64, "database pages, tiles"),
+    CALL(preadv, "database pages, tiles"),
+    CALL(pwritev, "database pages, tiles"),
+    CALL(fsync, "durability"),
+    CALL(fdatasync, "durability"),
+    CALL(sync_file_range, "durability"),
+    CALL(ftruncate, "a file's torn end"),
+    CALL(fallocate, "space before it is needed"),
+    CALL(rename, "atomic replacement"),
+    CALL(renameat, "atomic replacement"),
+    CALL(renameat2, "atomic replacement"),
+    CALL(link, "atomic replacement"),
+    CALL(linkat, "atomic replacement"),
+    CALL(unlink, "journals and temporary files"),
+    CALL(unlinkat, "journals and temporary files"),
+    CALL(mkdir, "folders of tiles"),
+    CALL(mkdirat, "folders of tiles"),
+    CALL(rmdir, "folders of tiles"),
+    CALL(readlink, "SQLite resolves its file's name"),
+    CALL(readlinkat, "SQLite resolves its file's name"),
+    CALL(getdents64, "what is there at start"),
+    CALL(getcwd, "SQLite makes its file's name absolute"),
+    CALL(chdir, "the directory it was handed"),
+    CALL(fchdir, "the directory it was handed"),
+    CALL(flock, "one writer"),
+    CALL(fchmod, "SQLite gives its files the database's mode"),
+    CALL(fchown, "SQLite gives its files the database's owner"),
+    CALL(umask, "modes of its files"),
+    CALL(utimensat, "SQLite's -shm file"),
+    CALL(geteuid, "SQLite"),
+    CALL(getuid, "SQLite"),
+    CALL(dup, "fdopen of a directory"),
+    CALL(sysinfo, "glibc's qsort"),
+    CALL(getrusage, "SQLite"),
+};
+
+static const struct row gateway_calls[] = {
+    CALL(accept4, "connections on the listener it was handed"),
+    CALL(getpeername, "the peer's address for OPEN"),
+    CALL(getsockname, "its own address"),
+};
+
+static const struct row tender_calls[] = {
+    CALL(clone, "zygote and instances"),
+    CALL(clone3, "zygote and instances"),
+    CALL(fork, "zygote and instances"),
+    CALL(vfork, "zygote and instances"),
+    CALL(wait4, "their end"),
+    CALL(waitid, "their end"),
+    CALL(kill, "an instance past its deadline; it is alone in its pid namespace"),
+    CALL(pidfd_open, "their end"),
+    CALL(pidfd_send_signal, "an instance past its deadline"),
+    CALL(memfd_create, "memory of instances"),
+    CALL(ftruncate, "memory of instances"),
+    CALL(pread64, "the image"),
+    CALL(pwrite64, "memory of instances"),
+    CALL(fallocate, "memory of instances, given back"),
+    CALL(seccomp, "the guest's filter"),
+    CALL(prctl, "no_new_privs, PDEATHSIG, TSC of a guest"),
+    CALL(arch_prctl, "CPUID of a guest"),
+    CALL(prlimit64, "limits of a guest"),
+    CALL(setrlimit, "limits of a guest"),
+    CALL(getrlimit, "limits of a guest"),
+    CALL(unshare, "namespaces of the zygote"),
+    CALL(setsid, "a guest has no session of ours"),
+    CALL(getppid, "is the parent still there"),
+    CALL(dup, "descriptors of the zygote"),
+    CALL(dup2, "descriptors of the zygote"),
+    CALL(dup3, "descriptors of the zygote"),
+    CALL(pipe2, "a pipe to the zygote"),
+    CALL(close_range, "a guest has no descriptor that it does not need"),
+    CALL(ptrace, "where a guest stopped"),
+    CALL(process_vm_readv, "what a crashed guest left"),
+    CALL(process_vm_writev, "a guest's input"),
+    CALL(sigaltstack, "a guest's fault handler"),
+    CALL(rt_sigtimedwait, "their end"),
+    CALL(rt_sigpending, "their end"),
+    CALL(rt_sigsuspend, "their end"),
+    CALL(signalfd4, "their end"),
+    CALL(set_robust_list, "fork in glibc"),
+    CALL(rseq, "fork in glibc"),
+    CALL(set_tid_address, "fork in glibc"),
+    CALL(uname, "which kernel"),
+    CALL(ioctl, "restored VMs and userfaultfd; the tender holds no device that it was not handed"),
+};
+
+struct part {
+    const struct row *rows;
+    size_t count;
+};
+#define PART(table) {table, sizeof(table) / sizeof(table)[0]}
+static const struct part parts[FILTER_ROLES] = {
+    [FILTER_ROUTER] = {NULL, 0},
+    [FILTER_STORE] = PART(own_files),
+    [FILTER_AUDIT] = PART(own_files),
+    [FILTER_PASSWORD] = PART(own_files),
+    [FILTER_GATEWAY] = PART(gateway_calls),
+    [FILTER_TENDER] = PART(tender_calls),
+};
+
+static int allow(scmp_filter_ctx filter, const struct part *part)
+{
+    for (size_t i = 0; i < part->count; i++) {
+        int code = seccomp_rule_add(filter, SCMP_ACT_ALLOW, part->rows[i].call, 0);
+        if (code != 0 && code != -EEXIST)
+            return code;
+    }
+    return 0;
+}
+
+static int allow_memory(scmp_filter_ctx filter, int is_execution_allowed)
+{
+    static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
+    for (size_t i = 0; i < 2; i++) {
+        int code = is_execution_allowed
+                       ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0)
+                       : seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1,
+                                          SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+        if (code != 0)
+            return code;
+    }
+    return 0;
+}
+
+enum status filter_install(enum filter_role role)
+{
+    check(role < FILTER_ROLES);
+    static const struct part base = PART(every_role);
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    if (filter == NULL) {
+        errno = ENOMEM;
+        return STATUS_SYSTEM;
+    }
+    int code = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); // binary tree: cost does not grow with rows
+    if (code == 0)
+        code = allow(filter, &base);
+    if (code == 0)
+        code = allow(filter, &parts[role]);
+    if (code == 0)
+        code = allow_memory(filter, role == FILTER_TENDER);
+    if (code == 0)
+        code = seccomp_load(filter);
+    seccomp_release(filter);
+    if (code != 0) {
+        errno = -code;
+        return STATUS_SYSTEM;
+    }
+    return STATUS_OK;
+}

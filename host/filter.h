@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: ISC
+// System call filters of our own programs: allow-lists as tables, each row with its reason.
+// Anything else ends the process (SIGSYS). The filter of guests is the tender's own.
+#ifndef CRENEL_HOST_FILTER_H
+#define CRENEL_HOST_FILTER_H
+
+#include "core/status.h"
+
+enum filter_role {
+    FILTER_ROUTER,
+    FILTER_STORE,
+    FILTER_AUDIT,
+    FILTER_PASSWORD,
+    FILTER_GATEWAY,
+    FILTER_TENDER,
+    FILTER_ROLES,
+};
+
+// Installs the filter of that role for this process and all it starts. no_new_privs must be set.
+enum status filter_install(enum filter_role role) MUST_USE;
+
+#endif
