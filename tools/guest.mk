@@ -1,0 +1,29 @@
+# The library OS: what `crenel build` finds beside itself, in the layout of an installed prefix.
+
+GUEST = $(BUILD)/guest
+GUEST_CFLAGS = @guest/compile.flags -I. -isystem $(shell $(CC) -print-file-name=include) \
+	-ffile-prefix-map=$(CURDIR)=. -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
+GUEST_LIBRARY = $(patsubst guest/library/%.c,$(GUEST)/object/%.o,$(sort $(wildcard guest/library/*.c)))
+GUEST_FILES = $(GUEST)/include/crenel.h $(GUEST)/libcrenel.a $(GUEST)/image.ld $(GUEST)/compile.flags \
+	$(patsubst schemas/%,$(GUEST)/schemas/%,$(wildcard schemas/*.yaml))
+
+.PHONY: guest
+guest: $(GUEST_FILES) ## the library OS and what else `crenel build` needs
+
+$(GUEST)/object/%.o: guest/library/%.c guest/compile.flags
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(GUEST)/libcrenel.a: $(GUEST_LIBRARY)
+	@rm -f $@
+	ar rcsD $@ $^
+
+$(GUEST)/include/%.h: guest/include/%.h
+	@mkdir -p $(@D)
+	cp $< $@
+$(GUEST)/%: guest/%
+	@mkdir -p $(@D)
+	cp $< $@
+$(GUEST)/schemas/%: schemas/%
+	@mkdir -p $(@D)
+	cp $< $@
