@@ -32,6 +32,7 @@
 #define SYSTEM_GATEWAYS_MAX 4u
 #define SYSTEM_SERVICES_MAX 4u
 #define SYSTEM_KEY_FIELDS_MAX 4u
+#define SYSTEM_KEYS_MAX 65536u // of one flow
 
 struct system_signature {
     uint64_t magic; // SYSTEM_MAGIC
@@ -114,7 +115,10 @@ struct system_flow {
     uint16_t receiver_count;
     struct system_receiver receivers[SYSTEM_RECEIVERS_MAX];
     uint8_t is_durable;
-    uint8_t is_broadcast;    // receiver is of lifetime connection: a copy for each connection that joined
+    // A receiver is of lifetime connection, and the flow comes neither from its gateway nor from the
+    // unikernel itself (then it goes to the same connection: a timer) nor is it a reply: each
+    // connection that joined gets a copy.
+    uint8_t is_broadcast;
     uint8_t is_payload_kept; // dead letters hold the payload
     uint8_t is_rate_per_connection;
     uint16_t count_max;     // messages per event of the sender at most

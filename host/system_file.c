@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: ISC
+// The signature of a compiled system: Ed25519 over every byte behind struct system_signature.
+//
+// The public key in the block only says whose signature it claims to be; trust comes from the key
+// that the caller gives. A file is good if and only if its block is well formed, names that key, and the
+// signature over exactly body_bytes bytes, which end with the file, verifies under it.
+#include "host/system_file.h"
+
+#include "core/check.h"
+#include "proto/system.h"
+
+#include <sodium.h>
+#include <string.h>
+
+void system_sign(uint8_t *bytes, size_t size, const uint8_t secret_key[64])
+{
+    struct system_signature signature = {.magic = SYSTEM_MAGIC, .version = SYSTEM_VERSION};
+    check(size > sizeof signature && size <= SYSTEM_BYTES_MAX);
+    check(sodium_init() >= 0);
+    signature.body_bytes = (uint32_t)(size - sizeof signature);
+    check(crypto_sign_ed25519_sk_to_pk(signature.public_key, secret_key) == 0);
+    check(crypto_sign_detached(signature.signature, NULL, bytes + sizeof signature,
+                               signature.body_bytes, secret_key) == 0);
+    memcpy(bytes, &signature, sizeof signature);
+}
+
+enum status system_verify(const uint8_t *bytes, size_t size, const uint8_t public_key[32],
+                          const char **why)
+{
+    static const uint8_t zero[64];
+    struct system_signature signature;
+    *why = "the file is too short or too long for a compiled system";
+    if (size <= sizeof signature || size > SYSTEM_BYTES_MAX)
+        return STATUS_MALFORMED;
+    memcpy(&signature, bytes, sizeof signature);
+    *why = "not a compiled system";
+    if (signature.magic != SYSTEM_MAGIC)
+        return STATUS_MALFORMED;
+    *why = "a version that this program does not speak";
+    if (signature.version != SYSTEM_VERSION)
+        return STATUS_VERSION;
+    *why = "the file does not have the length that it names";
+    if (signature.body_bytes != size - sizeof signature)
+        return STATUS_TRUNCATED;
+    *why = "reserved bytes of the signature block are not zero";
+    if (memcmp(signature.zero, zero, sizeof signature.zero) != 0)
+        return STATUS_MALFORMED;
+    *why = "the compiled system is not signed";
+    if (memcmp(signature.signature, zero, sizeof zero) == 0)
+        return STATUS_SIGNATURE;
+    *why = "the compiled system is signed with another key";
+    if (memcmp(signature.public_key, public_key, sizeof signature.public_key) != 0)
+        return STATUS_SIGNATURE;
+    *why = "the signature does not match: the compiled system was changed after it was signed";
+    if (sodium_init() < 0 ||
+        crypto_sign_verify_detached(signature.signature, bytes + sizeof signature,
+                                    signature.body_bytes, public_key) != 0)
+        return STATUS_SIGNATURE;
+    *why = NULL;
+    return STATUS_OK;
+}
