@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: ISC
+// One publisher and one subscriber of MQTT 3.1.1 in one process: how fast, how late, how many lost.
+//
+//   mqtt_bench PORT QOS PUBLISH-TOPIC SUBSCRIBE-TOPIC MESSAGES WINDOW [CREDENTIALS-FILE]
+//
+// A closed loop: at most WINDOW messages are between publish and subscriber at any time, so the same load
+// meets every broker and nothing is lost for want of a queue. WINDOW 1 gives the latency of an idle system,
+// a larger one its throughput. A message that does not arrive within 5 seconds is lost. Both connections
+// acknowledge QoS 1 at once. CREDENTIALS-FILE: two lines for the publisher (user, password), two for the
+// subscriber. Prints one line: messages/s, p50 and p99 in microseconds, lost.
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAYLOAD_BYTES 100u // number, then time in nanoseconds, then filling, as hexadecimal text
+#define LOST_MS 5000
+#define MESSAGES_MAX 1000000
+#define BUFFER_BYTES 65536u
+
+struct connection {
+    int fd;
+    uint8_t in[BUFFER_BYTES];
+    size_t in_bytes;
+};
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "mqtt_bench: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static void write_all(int fd, const uint8_t *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, bytes, size);
+        if (n <= 0)
+            fail("write");
+        bytes += n;
+        size -= (size_t)n;
+    }
+}
+
+static size_t put_text(uint8_t *to, const char *text)
+{
+    size_t length = strlen(text);
+    to[0] = (uint8_t)(length >> 8);
+    to[1] = (uint8_t)length;
+    memcpy(to + 2, text, length);
+    return 2 + length;
+}
+
+// A packet with a body under 16 KiB.
+static void send_packet(int fd, uint8_t first, const uint8_t *body, size_t size)
+{
+    uint8_t packet[4096];
+    size_t at = 0;
+    packet[at++] = first;
+    if (size >= 128)
+        packet[at++] = (uint8_t)(size % 128 | 128);
+    packet[at++] = (uint8_t)(size >= 128 ? size / 128 : size);
+    memcpy(packet + at, body, size);
+    write_all(fd, packet, at + size);
+}
+
+// The next whole packet in the buffer: its size, or 0.
+static size_t packet_size(const struct connection *connection, size_t *body)
+{
+    size_t length = 0;
+    for (size_t i = 1; i < 5 && i < connection->in_bytes; i++) {
+        length |= (size_t)(connection->in[i] & 127) << (7 * (i - 1));
+        if ((connection->in[i] & 128) == 0) {
+            *body = i + 1;
+            return i + 1 + length <= connection->in_bytes ? i + 1 + length : 0;
+        }
+    }
+    return 0;
+}
+
+static void drop_packet(struct connection *connection, size_t size)
+{
+    connection->in_bytes -= size;
+    memmove(connection->in, connection->in + size, connection->in_bytes);
+}
+
+static void receive(struct connection *connection)
+{
+    ssize_t n = read(connection->fd, connection->in + connection->in_bytes,
+                     BUFFER_BYTES - connection->in_bytes);
+    if (n == 0)
+        errno = ECONNRESET;
+    if (n <= 0)
+        fail("read");
+    connection->in_bytes += (size_t)n;
+}
+
+// Waits for one packet of the given type and drops it.
+static void expect(struct connection *connection, uint8_t type, uint8_t code_at, uint8_t code_most)
+{
+    size_t body = 0, size;
+    while ((size = packet_size(connection, &body)) == 0)
+        receive(connection);
+    if (connection->in[0] >> 4 != type || connection->in[body + code_at] > code_most) {
+        errno = EACCES;
+        fail(type == 2 ? "CONNACK" : "SUBACK");
+    }
+    drop_packet(connection, size);
+}
+
+static void open_connection(struct connection *connection, int port, const char *name, FILE *credentials)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int one = 1;
+    connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connection->fd < 0 || connect(connection->fd, (struct sockaddr *)&address, sizeof address) != 0)
+        fail("connect");
+    setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    char user[64] = "", password[256] = "";
+    if (credentials != NULL && (fgets(user, sizeof user, credentials) == NULL ||
+                                fgets(password, sizeof password, credentials) == NULL))
+        fail("credentials");
+    user[strcspn(user, "\n")] = 0;
+    password[strcspn(password, "\n")] = 0;
+    uint8_t body[512];
+    size_t size = put_text(body, "MQTT");
+    body[size++] = 4;
+    body[size++] = (uint8_t)(0x02 | (user[0] ? 0xc0 : 0));
+    body[size++] = 0;
+    body[size++] = 60;
+    size += put_text(body + size, name);
+    if (user[0]) {
+        size += put_text(body + size, user);
+        size += put_text(body + size, password);
+    }
+    send_packet(connection->fd, 0x10, body, size);
+    expect(connection, 2, 1, 0);
+}
+
+static void subscribe(struct connection *connection, const char *topic, uint8_t qos)
+{
+    uint8_t body[300] = {0, 1};
+    size_t size = 2 + put_text(body + 2, topic);
+    body[size++] = qos;
+    send_packet(connection->fd, 0x82, body, size);
+    expect(connection, 9, 2, 1);
+}
+
+static void publish(struct connection *connection, const char *topic, uint8_t qos, uint32_t number)
+{
+    uint8_t body[512];
+    char payload[PAYLOAD_BYTES + 1];
+    size_t size = put_text(body, topic);
+    if (qos > 0) {
+        uint16_t id = (uint16_t)(number % 60000 + 1);
+        body[size++] = (uint8_t)(id >> 8);
+        body[size++] = (uint8_t)id;
+    }
+    snprintf(payload, sizeof payload, "%08" PRIx32 "%016" PRIx64 "%076d", number, (uint64_t)now_ns(), 0);
+    memcpy(body + size, payload, PAYLOAD_BYTES);
+    send_packet(connection->fd, (uint8_t)(0x30 | qos << 1), body, size + PAYLOAD_BYTES);
+}
+
+struct run {
+    uint32_t messages;
+    int64_t *latency_ns; // by number; 0: not there yet
+    uint32_t received, duplicates;
+};
+
+// Takes every whole packet that has arrived: counts publications, acknowledges them.
+static void take_packets(struct connection *connection, struct run *run)
+{
+    size_t body = 0, size;
+    while ((size = packet_size(connection, &body)) != 0) {
+        const uint8_t *at = connection->in + body;
+        uint8_t first = connection->in[0];
+        if (first >> 4 == 3) {
+            size_t topic = (size_t)at[0] << 8 | at[1];
+            const uint8_t *payload = at + 2 + topic;
+            if (first & 6) {
+                send_packet(connection->fd, 0x40, payload, 2);
+                payload += 2;
+            }
+            char number[9] = {0}, time[17] = {0};
+            memcpy(number, payload, 8);
+            memcpy(time, payload + 8, 16);
+            uint32_t index = (uint32_t)strtoul(number, NULL, 16);
+            if (index < run->messages && run->latency_ns[index] == 0) {
+                run->latency_ns[index] = now_ns() - (int64_t)strtoull(time, NULL, 16);
+                run->received++;
+            } else {
+                run->duplicates++;
+            }
+        }
+        drop_packet(connection, size);
+    }
+}
+
+static int compare(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 7 && argc != 8) {
+        fprintf(stderr, "mqtt_bench PORT QOS PUBLISH-TOPIC SUBSCRIBE-TOPIC MESSAGES WINDOW [CREDENTIALS-FILE]\n");
+        return 2;
+    }
+    static struct connection publisher, subscriber;
+    int port = (int)strtol(argv[1], NULL, 10);
+    uint8_t qos = (uint8_t)strtoul(argv[2], NULL, 10);
+    struct run run = {.messages = (uint32_t)strtoul(argv[5], NULL, 10)};
+    uint32_t window = (uint32_t)strtoul(argv[6], NULL, 10);
+    if (run.messages == 0 || run.messages > MESSAGES_MAX || window == 0)
+        return 2;
+    run.latency_ns = calloc(run.messages, sizeof run.latency_ns[0]);
+    FILE *credentials = argc == 8 ? fopen(argv[7], "re") : NULL;
+    if (run.latency_ns == NULL || (argc == 8 && credentials == NULL))
+        fail("start");
+    open_connection(&publisher, port, "bench-publisher", credentials);
+    open_connection(&subscriber, port, "bench-subscriber", credentials);
+    subscribe(&subscriber, argv[4], qos);
+
+    uint32_t sent = 0, lost = 0;
+    int64_t start = now_ns(), last = start;
+    while (run.received + lost < run.messages) {
+        while (sent < run.messages && sent - run.received - lost < window)
+            publish(&publisher, argv[3], qos, sent++);
+        struct pollfd fds[2] = {{subscriber.fd, POLLIN, 0}, {publisher.fd, POLLIN, 0}};
+        int ready = poll(fds, 2, LOST_MS);
+        if (ready < 0)
+            fail("poll");
+        if (ready == 0)
+            lost = sent - run.received;
+        uint32_t before = run.received;
+        if (fds[0].revents) {
+            receive(&subscriber);
+            take_packets(&subscriber, &run);
+        }
+        if (fds[1].revents) {
+            receive(&publisher);
+            take_packets(&publisher, &run);
+        }
+        if (run.received != before)
+            last = now_ns();
+    }
+    int64_t *sorted = run.latency_ns;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < run.messages; i++)
+        if (run.latency_ns[i] != 0)
+            sorted[count++] = run.latency_ns[i];
+    qsort(sorted, count, sizeof sorted[0], compare);
+    double seconds = (double)(last - start) / 1e9;
+    printf("%.0f %.1f %.1f %u\n", seconds > 0 ? (double)run.received / seconds : 0.0,
+           count ? (double)sorted[count / 2] / 1e3 : 0.0,
+           count ? (double)sorted[(size_t)count * 99 / 100] / 1e3 : 0.0, run.messages - run.received);
+    free(run.latency_ns);
+    return 0;
+}
