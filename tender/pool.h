@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: ISC
+// The pool: which instance meets which event, for each lifetime; and the link to the router.
+//
+//   message     ready instances wait; each serves one event and is destroyed
+//   connection  an instance is created when a connection is first named, and ends with it
+//   resident    instances are kept between events; a failed event ends its instance
+//
+// It knows nothing of processes or virtual machines (wall.h) and opens nothing.
+#ifndef CRENEL_TENDER_POOL_H
+#define CRENEL_TENDER_POOL_H
+
+#include "host/channel.h"
+#include "proto/status_page.h"
+#include "tender/records.h"
+#include "tender/wall.h"
+
+struct pool;
+
+struct pool_config {
+    struct loop *loop;
+    const struct image *image;
+    struct guest_memory *memory;
+    struct channel *router;
+    struct tender_page *page;
+    const char *name; // of the unikernel
+    uint32_t deadline_ms;
+    uint8_t build_id[8];
+    uint8_t image_digest[32];
+};
+
+// One pool per process; NULL: no memory. The wall is given afterwards because it calls back.
+struct pool *pool_new(const struct pool_config *config);
+struct wall_events pool_events(struct pool *pool);
+
+// Says HELLO and creates the first instances.
+enum status pool_start(struct pool *pool, struct wall *wall) MUST_USE;
+
+// One packet from the router. STATUS_MALFORMED: the link cannot go on.
+enum status pool_packet(struct pool *pool, const uint8_t *packet, size_t size) MUST_USE;
+
+// True when the wall or the link failed: the tender ends.
+int pool_has_failed(const struct pool *pool);
+
+#endif

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: ISC
+// The system call filter of zygote and instances: a table of rules, compiled into BPF.
+#ifndef CRENEL_TENDER_PROCESS_FILTER_H
+#define CRENEL_TENDER_PROCESS_FILTER_H
+
+#include "tender/process/layout.h"
+
+#include <linux/filter.h>
+#include <stddef.h>
+
+#define FILTER_RULES_MAX 24u
+#define FILTER_CODE_MAX 512u // BPF instructions
+
+// One call that is allowed, from one instruction, with these arguments.
+struct filter_rule {
+    uint64_t instruction; // behind the `syscall`
+    uint32_t call;
+    uint32_t pinned; // bit i: argument i must equal arguments[i]
+    uint64_t arguments[6];
+    const char *reason;
+};
+
+// The rules for a layout; returns how many.
+size_t filter_rules(const struct layout *layout, struct filter_rule rules[FILTER_RULES_MAX]);
+
+// Compiles rules into `code`; returns the number of BPF instructions. What no rule allows ends in
+// SIGSYS; a call under another ABI (int 0x80, x32) too.
+size_t filter_compile(const struct filter_rule *rules, size_t rule_count,
+                      struct sock_filter code[FILTER_CODE_MAX]);
+
+// What a filter says about a call: 1 if it is allowed. Runs the same rules in C, for tests.
+int filter_allows(const struct filter_rule *rules, size_t rule_count, uint64_t instruction,
+                  uint32_t call, const uint64_t arguments[6]);
+
+#endif

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: ISC
+// The form of guest records: sizes, kinds, order, zero padding. Pure; works on the private copy.
+//
+// What the records mean (is the flow allowed, does the message fit its schema) is the router's to judge.
+#ifndef CRENEL_TENDER_RECORDS_H
+#define CRENEL_TENDER_RECORDS_H
+
+#include "abi/abi.h"
+#include "core/status.h"
+
+#include <stddef.h>
+
+enum records_kind {
+    RECORDS_READ,    // at least one READ, no END: the guest waits for an ANSWER
+    RECORDS_DONE,    // ends in END with verdict DONE
+    RECORDS_REFUSED, // ends in END with verdict REFUSED
+};
+
+struct records_verdict {
+    enum records_kind kind;
+    uint16_t code;     // REFUSED: index into the manifest's refusals
+    const char *why;   // when malformed: which rule the guest broke (static)
+};
+
+// Judges what was published in one wait() during an event. STATUS_MALFORMED: verdict->why says how.
+enum status records_judge(const uint8_t *bytes, size_t size, uint32_t refusal_count,
+                          struct records_verdict *verdict) MUST_USE;
+
+// Splits judged records in place: READs are copied to `reads` (room for `size`), the others move up.
+// Returns how many bytes of others remain; *read_bytes is the size of the READs.
+size_t records_split(uint8_t *bytes, size_t size, uint8_t *reads, size_t *read_bytes);
+
+// Collects the well-formed LOG records of an output region that may hold anything, in place; returns
+// their bytes. The last one's text goes to last_log, escaped, zero-terminated ("" if there is none).
+size_t records_salvage(uint8_t *bytes, size_t size, char last_log[ABI_LOG_BYTES_MAX]);
+
+#endif
