@@ -138,8 +138,7 @@ static void run_child(const struct spawn *spawn, int report_fd, uid_t uid, gid_t
         fail(report_fd, "map its user namespace");
     if ((spawn->namespaces & CLONE_NEWNS) != 0 && spawn->root != NULL && prepare_root(spawn) != 0)
         fail(report_fd, "mount an empty root");
-    if (set_limit(RLIMIT_CORE, 0) != 0 || set_limit(RLIMIT_NOFILE, spawn->nofile_max) != 0 ||
-        (spawn->file_bytes_max != 0 && set_limit(RLIMIT_FSIZE, spawn->file_bytes_max) != 0))
+    if (set_limit(RLIMIT_CORE, 0) != 0 || set_limit(RLIMIT_NOFILE, spawn->nofile_max) != 0)
         fail(report_fd, "set its limits");
     sigset_t none;
     sigemptyset(&none);

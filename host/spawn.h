@@ -32,7 +32,6 @@ struct spawn {
     const int *cgroup_fds; // open cgroup.procs files that it joins
     size_t cgroup_count;
     uint64_t nofile_max; // open descriptors
-    uint64_t file_bytes_max; // of a file it writes; 0: no limit
 };
 
 // Starts it. *pidfd is owned by the caller. On STATUS_SYSTEM errno is the child's or ours and *step names

@@ -117,6 +117,14 @@ static enum status start_process(struct member *m, int control_fd)
     return status;
 }
 
+// A new open file: read-only, and its offset is nobody else's.
+static int reopen(int fd)
+{
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
 enum status launch_member(struct member *m)
 {
     struct supervisor *s = m->supervisor;
@@ -144,7 +152,7 @@ enum status launch_member(struct member *m)
     if (m->role == ROLE_ROUTER)
         member_give(m, CONTROL_LOG, 0, 0, fcntl(s->log_fd, F_DUPFD_CLOEXEC, 0));
     if (m->role == ROLE_TENDER)
-        member_give(m, CONTROL_IMAGE, m->index, 0, fcntl(m->resource_fd, F_DUPFD_CLOEXEC, 0));
+        member_give(m, CONTROL_IMAGE, m->index, 0, reopen(m->resource_fd));
     if (m->role == ROLE_GATEWAY)
         member_give(m, CONTROL_LISTENER, m->index, 0, fcntl(m->resource_fd, F_DUPFD_CLOEXEC, 0));
     size_t count = m->pending_count;

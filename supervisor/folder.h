@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: ISC
+// The state folder of one system, as the supervisor keeps it:
+//   system.bin  operator.pub's signature on it was checked      lock        flock: one supervisor
+//   store/ audit/ password/NAME/   of their processes           epoch       decimal, raised at each epoch
+//   logs/system.log (.1)  logs/host.log (.1)                    user_base   decimal, first of 64 user ids
+//   control     unix socket                                     root/       empty, where sandboxes begin
+#ifndef CRENEL_SUPERVISOR_FOLDER_H
+#define CRENEL_SUPERVISOR_FOLDER_H
+
+#include "core/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// User ids in system mode: 64 per system out of 2000000..3048575.
+#define USERS_FIRST 2000000u
+#define USERS_PER_SYSTEM 64u
+#define USERS_SLOTS 16384u
+
+// Makes `name` (mode 0700, owned by uid unless it is (uid_t)-1) below folder_fd if it is not there.
+enum status folder_make(int folder_fd, const char *name, uid_t uid) MUST_USE;
+
+// A decimal number kept durably in a file; absent: 0. Writing replaces the file atomically.
+enum status folder_read_number(int folder_fd, const char *name, uint64_t *value) MUST_USE;
+enum status folder_write_number(int folder_fd, const char *name, uint64_t value) MUST_USE;
+
+// First user id of the system: remembered, else one that no other system beside it has.
+enum status folder_user_base(int folder_fd, const char *system, uid_t *base) MUST_USE;
+
+// Opens for appending; is_large says that it outgrew LOG_BYTES_MAX.
+#define LOG_BYTES_MAX (16u * 1024u * 1024u)
+enum status folder_open_log(int folder_fd, const char *name, uid_t uid, int *fd) MUST_USE;
+int folder_log_is_large(int fd);
+// name -> name.1
+enum status folder_rotate_log(int folder_fd, const char *name) MUST_USE;
+
+// Reads at most size_max bytes of a regular file into a sealed memfd and into *bytes (caller frees).
+enum status folder_seal_file(const char *path, size_t size_max, int *memfd, uint8_t **bytes, size_t *size) MUST_USE;
+
+#endif

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: ISC
+// crenel-supervisor [--notify FD] [--tied] STATE_DIR PUBLIC_KEY_FILE...
+//
+// Acquire everything, start, loop. --notify: progress lines for `crenel up`; --tied: ends when its parent does.
+// Reads STATE_DIR/system.bin and refuses it unless one of the keys signed it. Parses no YAML.
+#include "supervisor/folder.h"
+#include "supervisor/report.h"
+#include "supervisor/supervisor.h"
+
+#include "host/system_file.h"
+#include "supervisor/privileges.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LOG_LOOK_MS 5000
+
+static struct supervisor supervisor; // large, and there is one
+
+static int read_key(const char *path, uint8_t key[32])
+{
+    char text[80] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t got = read(fd, text, sizeof text - 1);
+    close(fd);
+    size_t size = 0;
+    if (got < 64 || sodium_hex2bin(key, 32, text, 64, NULL, &size, NULL) != 0 || size != 32) {
+        errno = EINVAL;
+        return -1;
+    }
+    return 0;
+}
+
+static enum status open_state(struct supervisor *s, const char *path)
+{
+    const char *mend = "make it writable for this user, or give another folder with --state";
+    if (realpath(path, s->state_path) == NULL ||
+        (s->state_fd = open(s->state_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
+        fail(s, mend, "state folder %s: %s", path, strerror(errno));
+        return STATUS_SYSTEM;
+    }
+    int lock = openat(s->state_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock < 0) {
+        fail(s, mend, "state folder %s: %s", s->state_path, strerror(errno));
+        return STATUS_SYSTEM;
+    }
+    if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+        fail(s, "`crenel down` ends it first", "this system is running already (%s/lock is held)", s->state_path);
+        return STATUS_CONFLICT;
+    }
+    snprintf(s->root_path, sizeof s->root_path, "%.4000s/root", s->state_path);
+    struct stat stat;
+    if (fstat(s->state_fd, &stat) != 0)
+        return STATUS_SYSTEM;
+    return STATUS_OK;
+}
+
+// From here on standard error is the host log.
+static enum status open_host_log(struct supervisor *s)
+{
+    int fd = -1;
+    enum status status = folder_make(s->state_fd, "logs", (uid_t)-1);
+    if (status == STATUS_OK)
+        status = folder_open_log(s->state_fd, "logs/host.log", (uid_t)-1, &fd);
+    if (status == STATUS_OK && folder_log_is_large(fd)) {
+        close(fd);
+        status = folder_rotate_log(s->state_fd, "logs/host.log");
+        if (status == STATUS_OK)
+            status = folder_open_log(s->state_fd, "logs/host.log", (uid_t)-1, &fd);
+    }
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (status != STATUS_OK || null < 0 || dup2(null, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0) {
+        fail(s, "make the state folder writable", "cannot open logs/host.log in %s: %s", s->state_path, strerror(errno));
+        return STATUS_SYSTEM;
+    }
+    close(fd);
+    close(null);
+    return STATUS_OK;
+}
+
+static enum status open_system(struct supervisor *s, char **keys, int key_count)
+{
+    char path[PATH_MAX + 16];
+    uint8_t *bytes = NULL, key[32];
+    size_t size = 0;
+    const char *why = "no key was given";
+    snprintf(path, sizeof path, "%s/system.bin", s->state_path);
+    enum status status = folder_seal_file(path, SYSTEM_BYTES_MAX, &s->system_fd, &bytes, &size);
+    if (status != STATUS_OK) {
+        fail(s, "`crenel up DIR` writes it", "%s: %s", path,
+             status == STATUS_SYSTEM ? strerror(errno) : status_text(status));
+        return status;
+    }
+    status = STATUS_SIGNATURE;
+    for (int i = 0; i < key_count && status != STATUS_OK; i++) {
+        if (read_key(keys[i], key) != 0) {
+            fail(s, "a public key file holds 64 hex digits", "public key %s: %s", keys[i], strerror(errno));
+            free(bytes);
+            return STATUS_SYSTEM;
+        }
+        status = system_verify(bytes, size, key, &why);
+    }
+    if (status == STATUS_OK)
+        status = system_open(&s->system, bytes, size, &why);
+    if (status != STATUS_OK) {
+        fail(s, "compile and sign it again with `crenel up DIR`; never edit it", "%s is refused: %s", path, why);
+        return status;
+    }
+    crypto_hash_sha256(s->digest, bytes, size);
+    struct stat stat;
+    if (fstat(s->state_fd, &stat) != 0)
+        return STATUS_SYSTEM;
+    // Two state folders may hold systems of one name: their cgroups must not meet.
+    uint64_t place = (uint64_t)stat.st_ino * 0x9e3779b97f4a7c15u ^ (uint64_t)stat.st_dev;
+    snprintf(s->cgroup_name, sizeof s->cgroup_name, "%s.%08x", s->system.header->name,
+             (unsigned)(place >> 32));
+    return STATUS_OK;
+}
+
+static void signal_ready(void *context, uint32_t events)
+{
+    struct supervisor *s = context;
+    struct signalfd_siginfo info;
+    (void)events;
+    if (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        fprintf(stderr, "crenel-supervisor: signal %u: stopping\n", info.ssi_signo);
+        phases_stop(s);
+    }
+}
+
+static void look_at_log(void *context)
+{
+    struct supervisor *s = context;
+    struct member *router = member_of(s, ROLE_ROUTER, 0);
+    if (resources_rotate_log(s) == STATUS_OK && router->control_fd >= 0)
+        member_give(router, CONTROL_LOG, 0, 0, fcntl(s->log_fd, F_DUPFD_CLOEXEC, 0));
+    loop_timer_set(&s->loop, &s->log_timer, LOG_LOOK_MS);
+}
+
+static enum status prepare_loop(struct supervisor *s)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0 || loop_init(&s->loop) != STATUS_OK ||
+        (s->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 ||
+        loop_add(&s->loop, &s->signal_watch, s->signal_fd, EPOLLIN, signal_ready, s) != STATUS_OK) {
+        fail(s, NULL, "cannot prepare the event loop: %s", strerror(errno));
+        return STATUS_SYSTEM;
+    }
+    loop_timer_add(&s->loop, &s->log_timer, look_at_log, s);
+    loop_timer_set(&s->loop, &s->log_timer, LOG_LOOK_MS);
+    records_init(&s->records, &s->loop);
+    return STATUS_OK;
+}
+
+static void find_programs(struct supervisor *s)
+{
+    ssize_t length = readlink("/proc/self/exe", s->programs_path, sizeof s->programs_path - 1);
+    char *slash = length > 0 ? strrchr(s->programs_path, '/') : NULL;
+    if (slash != NULL)
+        *slash = 0;
+}
+
+static void run(struct supervisor *s)
+{
+    char digest[2 * sizeof s->digest + 1];
+    report_hex(s->digest, sizeof s->digest, digest);
+    s->started_ms = loop_wall_clock_ms();
+    records_add(&s->records, "system-starting",
+                "\"system\":\"%s\",\"digest\":\"%s\",\"epoch\":%llu,\"security_version\":%u,\"mode\":\"%s\"",
+                s->system.header->name, digest, (unsigned long long)s->epoch,
+                s->system.header->security_version, s->is_rootless ? "rootless" : "system");
+    for (size_t i = 0; i < s->system.unikernel_count; i++) {
+        report_hex(s->system.unikernels[i].image_digest, 32, digest);
+        records_add(&s->records, "image", "\"unikernel\":\"%s\",\"digest\":\"%s\"",
+                    s->system.unikernels[i].name, digest);
+    }
+    notify(s, "progress", "starting %zu processes, epoch %llu", s->member_count,
+           (unsigned long long)s->epoch);
+    phases_start(s);
+    if (s->phase != PHASE_ENDED && loop_run(&s->loop) != STATUS_OK)
+        fail(s, NULL, "the event loop failed: %s", strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+    struct supervisor *s = &supervisor;
+    int at = 1, is_tied = 0;
+    s->notify_fd = -1;
+    for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
+        if (strcmp(argv[at], "--notify") == 0 && at + 1 < argc)
+            s->notify_fd = atoi(argv[++at]);
+        else if (strcmp(argv[at], "--tied") == 0)
+            is_tied = 1;
+    }
+    if (argc - at < 2) {
+        fprintf(stderr, "usage: crenel-supervisor [--notify FD] [--tied] STATE_DIR PUBLIC_KEY_FILE...\n"
+                        "`crenel up` starts it.\n");
+        return 2;
+    }
+    umask(077);
+    if (s->notify_fd >= 0)
+        (void)fcntl(s->notify_fd, F_SETFD, FD_CLOEXEC);
+    if (is_tied)
+        (void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+    s->owner = geteuid();
+    find_programs(s);
+    if (sodium_init() < 0 || open_state(s, argv[at]) != STATUS_OK || open_host_log(s) != STATUS_OK ||
+        open_system(s, argv + at + 1, argc - at - 1) != STATUS_OK || prepare_loop(s) != STATUS_OK)
+        return 1;
+    s->is_rootless = !privileges_are_enough();
+    if (!s->is_rootless && privileges_reduce() != STATUS_OK)
+        fail(s, NULL, "cannot reduce privileges: %s", strerror(errno));
+    else if (resources_open(s) == STATUS_OK && server_open(s) == STATUS_OK) {
+        run(s);
+        server_close(s);
+    }
+    resources_close(s);
+    fprintf(stderr, "crenel-supervisor: ended\n");
+    return s->exit_code;
+}

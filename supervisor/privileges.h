@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: ISC
+// The supervisor's own capabilities: a listed set in system mode, none in rootless mode.
+#ifndef CRENEL_SUPERVISOR_PRIVILEGES_H
+#define CRENEL_SUPERVISOR_PRIVILEGES_H
+
+#include "core/status.h"
+
+// Can system mode run: do we have every listed capability that it cannot do without?
+int privileges_are_enough(void);
+
+// Drops every capability that is not in the list, for good.
+enum status privileges_reduce(void) MUST_USE;
+
+#endif

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: ISC
+// Members and status pages as JSON. Pages are written by processes that may be hostile: numbers are shown
+// as they are, text is cut and made printable.
+#include "supervisor/report.h"
+
+#include "core/manifest.h"
+#include "supervisor/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SHORT_DIGEST_BYTES 8u
+
+void report_hex(const uint8_t *bytes, size_t size, char *text)
+{
+    for (size_t i = 0; i < size; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static void add_number(cJSON *object, const char *name, uint64_t value)
+{
+    cJSON_AddNumberToObject(object, name, (double)value);
+}
+
+static void add_memory(cJSON *object, pid_t pid)
+{
+    struct memory memory = memory_of(pid);
+    add_number(object, "processes", memory.processes);
+    add_number(object, "rss_bytes", memory.rss_bytes);
+    if (memory.is_pss_known && memory.processes != 0)
+        add_number(object, "pss_bytes", memory.pss_bytes);
+}
+
+static void add_page_text(cJSON *object, const char *name, const char *text, size_t capacity)
+{
+    char copy[256];
+    size_t length = 0;
+    for (; length < capacity && length + 1 < sizeof copy && text[length] != 0; length++)
+        copy[length] = text[length] >= 0x20 && text[length] < 0x7f ? text[length] : '?';
+    copy[length] = 0;
+    cJSON_AddStringToObject(object, name, copy);
+}
+
+static void add_process(cJSON *array, const struct member *m)
+{
+    static const char *const roles[ROLES] = {"audit", "store", "router", "service", "tender", "gateway"};
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddStringToObject(row, "process", roles[m->role]);
+    cJSON_AddStringToObject(row, "name", m->name);
+    cJSON_AddStringToObject(row, "state", member_state_text(m->state));
+    cJSON_AddNumberToObject(row, "pid", m->pid);
+    add_number(row, "restarts", m->restarts);
+    if (m->last_end[0] != 0)
+        cJSON_AddStringToObject(row, "last_end", m->last_end);
+    add_memory(row, m->pid);
+    cJSON_AddItemToArray(array, row);
+}
+
+static void add_unikernel(struct supervisor *s, cJSON *array, const struct member *m)
+{
+    static const char *const lifetimes[] = {"message", "connection", "resident"};
+    const struct system_unikernel *unikernel = &s->system.unikernels[m->index];
+    const struct tender_page *page = (const struct tender_page *)(const void *)m->page;
+    char digest[2 * sizeof unikernel->image_digest + 1];
+    report_hex(unikernel->image_digest, sizeof unikernel->image_digest, digest);
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddStringToObject(row, "unikernel", unikernel->name);
+    cJSON_AddStringToObject(row, "image", unikernel->image_path);
+    cJSON_AddStringToObject(row, "digest", digest);
+    cJSON_AddStringToObject(row, "isolation", "process");
+    cJSON_AddStringToObject(row, "lifetime", unikernel->lifetime < 3 ? lifetimes[unikernel->lifetime] : "?");
+    cJSON_AddStringToObject(row, "state", m->is_operator_stopped && m->state == MEMBER_IDLE
+                                              ? "stopped by operator" : member_state_text(m->state));
+    cJSON_AddNumberToObject(row, "pid", m->pid);
+    add_number(row, "instances_live", page->live);
+    add_number(row, "instances_busy", page->busy);
+    add_number(row, "instances_max", unikernel->instances_max);
+    add_number(row, "instances_created", page->created);
+    add_number(row, "instances_destroyed", page->destroyed);
+    add_number(row, "instance_bytes", page->instance_bytes);
+    add_number(row, "events", page->events);
+    add_number(row, "faults", page->faults);
+    add_number(row, "deadlines", page->deadlines);
+    add_number(row, "killed", page->killed);
+    add_number(row, "restarts", m->restarts);
+    if (page->fault_count != 0) {
+        add_page_text(row, "last_fault", page->last_fault, sizeof page->last_fault);
+        add_number(row, "last_fault_time_ms", (uint64_t)page->fault_time_ms);
+    }
+    if (m->last_end[0] != 0)
+        cJSON_AddStringToObject(row, "last_end", m->last_end);
+    add_number(row, "memory_limit_bytes", (uint64_t)unikernel->memory_kib * 1024);
+    add_number(row, "cpu_limit_percent", unikernel->cpu_percent);
+    cJSON_AddBoolToObject(row, "is_limited", m->cgroup.count != 0);
+    add_memory(row, m->pid);
+    cJSON_AddItemToArray(array, row);
+}
+
+static void add_system(struct supervisor *s, cJSON *reply)
+{
+    char digest[2 * sizeof s->digest + 1];
+    report_hex(s->digest, sizeof s->digest, digest);
+    cJSON_AddStringToObject(reply, "system", s->system.header->name);
+    cJSON_AddStringToObject(reply, "tenant", s->system.header->tenant);
+    cJSON_AddStringToObject(reply, "digest", digest);
+    cJSON_AddStringToObject(reply, "phase", phase_text(s->phase));
+    cJSON_AddStringToObject(reply, "mode", s->is_rootless ? "rootless" : "system");
+    cJSON_AddStringToObject(reply, "state", s->state_path);
+    add_number(reply, "epoch", s->epoch);
+    add_number(reply, "since_ms", (uint64_t)s->started_ms);
+}
+
+void report_ps(struct supervisor *s, cJSON *reply)
+{
+    add_system(s, reply);
+    cJSON *unikernels = cJSON_AddArrayToObject(reply, "unikernels");
+    cJSON *processes = cJSON_AddArrayToObject(reply, "processes");
+    for (size_t i = 0; i < s->member_count; i++) {
+        if (s->members[i].role == ROLE_TENDER)
+            add_unikernel(s, unikernels, &s->members[i]);
+        else
+            add_process(processes, &s->members[i]);
+    }
+    cJSON *self = cJSON_CreateObject();
+    struct memory memory = {.is_pss_known = 1};
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/statm");
+    FILE *file = fopen(path, "re");
+    unsigned long long total, resident = 0;
+    if (file != NULL && fscanf(file, "%llu %llu", &total, &resident) == 2)
+        memory.rss_bytes = resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    if (file != NULL)
+        fclose(file);
+    cJSON_AddStringToObject(self, "process", "supervisor");
+    cJSON_AddStringToObject(self, "name", "supervisor");
+    cJSON_AddStringToObject(self, "state", "running");
+    cJSON_AddNumberToObject(self, "pid", getpid());
+    add_number(self, "restarts", 0);
+    add_number(self, "rss_bytes", memory.rss_bytes);
+    cJSON_AddItemToArray(processes, self);
+    cJSON *endpoints = cJSON_AddArrayToObject(reply, "endpoints");
+    for (size_t i = 0; i < s->system.gateway_count; i++) {
+        cJSON *row = cJSON_CreateObject();
+        cJSON_AddStringToObject(row, "gateway", s->system.gateways[i].name);
+        cJSON_AddStringToObject(row, "listen", s->system.gateways[i].listen);
+        cJSON_AddItemToArray(endpoints, row);
+    }
+}
+
+static void add_flow(struct supervisor *s, cJSON *array, size_t flow, const struct router_page *page)
+{
+    const struct system_flow *declared = &s->system.flows[flow];
+    cJSON *row = cJSON_CreateObject(), *failed = cJSON_CreateObject();
+    uint64_t failures = 0;
+    uint64_t entered = page->counters[COUNTER_FLOW(flow, REASON_ENTERED)];
+    uint64_t done = page->counters[COUNTER_FLOW(flow, REASON_DONE)];
+    for (uint32_t reason = REASON_DONE + 1; reason <= REASON_LOST; reason++) {
+        uint64_t count = page->counters[COUNTER_FLOW(flow, reason)];
+        failures += count;
+        if (count != 0)
+            add_number(failed, reason_text(reason), count);
+    }
+    cJSON_AddStringToObject(row, "flow", declared->name);
+    cJSON_AddBoolToObject(row, "is_durable", declared->is_durable);
+    add_number(row, "entered", entered);
+    add_number(row, "done", done);
+    add_number(row, "failed", failures);
+    // entered = done + failed + waiting; below zero only while the page is being written
+    add_number(row, "waiting", entered >= done + failures ? entered - done - failures : 0);
+    add_number(row, "spooled", page->spooled[flow]);
+    add_number(row, "throttled", page->counters[COUNTER_FLOW(flow, REASON_THROTTLED)]);
+    add_number(row, "redelivered", page->counters[COUNTER_FLOW(flow, REASON_REDELIVERED)]);
+    cJSON_AddItemToObject(row, "failed_by", failed);
+    cJSON_AddItemToArray(array, row);
+}
+
+static void add_refusals(struct supervisor *s, cJSON *reply, const struct router_page *page)
+{
+    cJSON *all = cJSON_AddObjectToObject(reply, "refusals");
+    cJSON *waiting = cJSON_AddObjectToObject(reply, "waiting");
+    for (size_t i = 0; i < s->system.unikernel_count; i++) {
+        const struct system_unikernel *unikernel = &s->system.unikernels[i];
+        cJSON *row = cJSON_AddObjectToObject(all, unikernel->name);
+        for (uint32_t code = 0; code < unikernel->refusal_count && code < 16; code++)
+            add_number(row, unikernel->refusals[code], page->counters[COUNTER_REFUSAL(i, code)]);
+        add_number(waiting, unikernel->name, page->waiting[i]);
+    }
+}
+
+void report_status(struct supervisor *s, cJSON *reply)
+{
+    const struct router_page *router =
+        (const struct router_page *)(const void *)member_of(s, ROLE_ROUTER, 0)->page;
+    const struct store_page *store =
+        (const struct store_page *)(const void *)member_of(s, ROLE_STORE, 0)->page;
+    const struct audit_page *audit =
+        (const struct audit_page *)(const void *)member_of(s, ROLE_AUDIT, 0)->page;
+    add_system(s, reply);
+    cJSON *flows = cJSON_AddArrayToObject(reply, "flows");
+    for (size_t i = 0; i < s->system.flow_count; i++)
+        add_flow(s, flows, i, router);
+    add_refusals(s, reply, router);
+    add_number(reply, "in_flight", router->in_flight);
+    add_number(reply, "connections", router->connections);
+    cJSON *object = cJSON_AddObjectToObject(reply, "store");
+    add_number(object, "commits", store->commits);
+    add_number(object, "transactions", store->transactions);
+    add_number(object, "conflicts", store->conflicts);
+    add_number(object, "audit_waiting", store->audit_waiting);
+    add_number(object, "dead_letters", store->dead_letters);
+    add_number(object, "not_now", store->not_now);
+    char root[2 * sizeof audit->root + 1];
+    report_hex(audit->root, sizeof audit->root, root);
+    object = cJSON_AddObjectToObject(reply, "audit");
+    add_number(object, "size", audit->size);
+    add_number(object, "time_ms", (uint64_t)audit->time_ms);
+    cJSON_AddStringToObject(object, "root", root);
+    cJSON *gateways = cJSON_AddArrayToObject(reply, "gateways");
+    for (size_t i = 0; i < s->system.gateway_count; i++) {
+        const struct gateway_page *page =
+            (const struct gateway_page *)(const void *)member_of(s, ROLE_GATEWAY, (unsigned)i)->page;
+        cJSON *row = cJSON_CreateObject();
+        cJSON_AddStringToObject(row, "gateway", s->system.gateways[i].name);
+        cJSON_AddStringToObject(row, "listen", s->system.gateways[i].listen);
+        add_number(row, "accepted", page->accepted);
+        add_number(row, "refused", page->refused);
+        add_number(row, "open", page->open);
+        add_number(row, "bytes_in", page->bytes_in);
+        add_number(row, "bytes_out", page->bytes_out);
+        cJSON_AddItemToArray(gateways, row);
+    }
+}
