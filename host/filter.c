@@ -208,12 +208,17 @@ enum status filter_install(enum filter_role role)
 {
     check(role < FILTER_ROLES);
     static const struct part base = PART(every_role);
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    // Instances inherit the tender's filter. TRAP ends a tender as surely, but lets it read a guest that tried a
+    // call: a kill would win over the guest filter's own trap and leave nothing to report.
+    uint32_t verdict = role == FILTER_TENDER ? SCMP_ACT_TRAP : SCMP_ACT_KILL_PROCESS;
+    scmp_filter_ctx filter = seccomp_init(verdict);
     if (filter == NULL) {
         errno = ENOMEM;
         return STATUS_SYSTEM;
     }
     int code = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); // binary tree: cost does not grow with rows
+    if (code == 0)
+        code = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, verdict);
     if (code == 0)
         code = allow(filter, &base);
     if (code == 0)

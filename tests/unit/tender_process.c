@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: ISC
+// The process wall with guests made of a few lines of C: birth, turns, faults, death.
+#include "tests/unit/test.h"
+
+#include "core/check.h"
+#include "tender/wall.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+// Guests. They live in a section of their own, are copied as the image's text, and know nothing but the
+// boot block.
+#define GUEST                                                                                      \
+    __attribute__((section("guest_text"), used, noreturn, no_stack_protector,                      \
+                   no_sanitize("address", "undefined")))
+extern const uint8_t __start_guest_text[], __stop_guest_text[];
+
+#define WAIT(boot) ((void (*)(void))(uintptr_t)(boot)->gate)()
+#define PUBLISHED(boot) ((volatile struct abi_output *)(uintptr_t)(boot)->output)->published_bytes
+#define HANG() for (;;) __asm__ volatile("pause")
+
+GUEST static void guest_echo(const struct abi_boot *boot)
+{
+    for (;;) {
+        WAIT(boot);
+        const volatile uint64_t *input = (const volatile uint64_t *)(uintptr_t)boot->input;
+        ((volatile uint64_t *)(uintptr_t)boot->output)[1] = input[0] + 1;
+        PUBLISHED(boot) = 8;
+    }
+}
+
+GUEST static void guest_null(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    volatile uint64_t *null = NULL;
+    __asm__("" : "+r"(null)); // the compiler knows better than to write there
+    null[1] = 1;
+    HANG();
+}
+
+GUEST static void guest_below_stack(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    volatile uint8_t *stack = __builtin_frame_address(0);
+    for (;;)
+        *--stack = 1;
+}
+
+GUEST static void guest_write_text(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    *(volatile uint8_t *)(uintptr_t)guest_null = 1;
+    HANG();
+}
+
+GUEST static void guest_write_boot(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    *(volatile uint64_t *)(uintptr_t)&boot->canary = 1;
+    HANG();
+}
+
+GUEST static void guest_write_input(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    *(volatile uint64_t *)(uintptr_t)boot->input = 1;
+    HANG();
+}
+
+GUEST static void guest_execute_arena(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    *(volatile uint8_t *)(uintptr_t)boot->arena = 0xc3;
+    ((void (*)(void))(uintptr_t)boot->arena)();
+    HANG();
+}
+
+GUEST static void guest_syscall(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    long result = 39; // getpid
+    __asm__ volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");
+    HANG();
+}
+
+GUEST static void guest_int80(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    long result = 20;
+    __asm__ volatile("int $0x80" : "+a"(result) : : "memory");
+    HANG();
+}
+
+GUEST static void guest_vsyscall(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    ((long (*)(void *))0xffffffffff600400ul)((void *)(uintptr_t)boot->output);
+    HANG();
+}
+
+GUEST static void guest_rdtsc(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    __asm__ volatile("rdtsc" : : : "eax", "edx");
+    HANG();
+}
+
+// Jumps to the `syscall` of wait() with a call of its own in the registers.
+GUEST static void guest_gate_middle(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    const uint8_t *gate = (const uint8_t *)(uintptr_t)boot->gate;
+    while (gate[0] != 0x0f || gate[1] != 0x05)
+        gate++;
+    __asm__ volatile("jmp *%0" : : "r"(gate), "a"(1), "D"(2), "S"(boot), "d"(8));
+    HANG();
+}
+
+GUEST static void guest_read_zygote_page(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    (void)*(const volatile uint8_t *)(uintptr_t)(boot->gate - 8192);
+    HANG();
+}
+
+GUEST static void guest_hang(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    HANG();
+}
+
+// What the host must not have left in registers, as one word: 0 if they are clean.
+GUEST static void guest_registers(const struct abi_boot *boot)
+{
+    uint64_t dirt = 0;
+    for (;;) {
+        ((volatile uint64_t *)(uintptr_t)boot->output)[1] = dirt;
+        uint64_t gate = boot->gate;
+        __asm__ volatile("movq %[seven], %%xmm3\n call *%[gate]\n"
+                         "mov %%rcx, %[dirt]\n or %%rdx, %[dirt]\n or %%rsi, %[dirt]\n"
+                         "or %%rdi, %[dirt]\n or %%r8, %[dirt]\n or %%r9, %[dirt]\n"
+                         "or %%r10, %[dirt]\n or %%r11, %[dirt]\n or %%rax, %[dirt]\n"
+                         "movq %%xmm3, %%rax\n or %%rax, %[dirt]\n"
+                         "mov -16(%%rsp), %%rax\n and $0, %%rax\n"
+                         : [dirt] "=&b"(dirt)
+                         : [gate] "r"(gate), [seven] "r"((uint64_t)7)
+                         : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "xmm3",
+                           "memory", "cc");
+        PUBLISHED(boot) = 8;
+    }
+}
+
+// The other side.
+static struct loop loop;
+static struct image image;
+static struct manifest_header header = {.arena_bytes = 8192, .stack_bytes = 8192};
+static struct guest_memory memory;
+static struct wall *wall;
+static unsigned published, crashed, gone;
+static uint64_t last_bytes;
+static struct link_crash last_crash;
+
+static void on_published(void *context, unsigned slot, uint64_t times)
+{
+    (void)context, (void)slot;
+    published += (unsigned)times;
+}
+static void on_crashed(void *context, unsigned slot, const struct link_crash *crash)
+{
+    (void)context;
+    crashed++;
+    last_crash = *crash;
+    wall->calls->kill(wall, slot);
+}
+static void on_gone(void *context, unsigned slot, uint64_t bytes)
+{
+    (void)context, (void)slot;
+    gone++;
+    last_bytes = bytes;
+}
+static void on_failed(void *context)
+{
+    (void)context;
+    check(0 && "the wall failed");
+}
+
+static void make_image(void (*entry)(const struct abi_boot *))
+{
+    size_t size = (size_t)(__stop_guest_text - __start_guest_text);
+    image = (struct image){
+        .bytes = __start_guest_text,
+        .size = size,
+        .entry = (uint32_t)((uintptr_t)entry - (uintptr_t)__start_guest_text),
+        .span_bytes = (uint32_t)((size + 4095) & ~(size_t)4095),
+        .segment_count = 1,
+        .segments = {{IMAGE_TEXT, 0, (uint32_t)size, 0, (uint32_t)size}},
+        .manifest = {.header = &header},
+    };
+}
+
+// Runs the loop until *counter reaches `wanted`; gives up after 5 seconds.
+static int until(const unsigned *counter, unsigned wanted)
+{
+    int64_t end = loop_clock_ms() + 5000;
+    while (*counter < wanted && loop_clock_ms() < end)
+        check(loop_once(&loop, 100) == STATUS_OK);
+    return *counter >= wanted;
+}
+
+static int begin(void (*entry)(const struct abi_boot *), unsigned slot)
+{
+    make_image(entry);
+    wall->calls->renew(wall);
+    published = crashed = gone = 0;
+    memset(&last_crash, 0, sizeof last_crash);
+    wall->calls->create(wall, slot);
+    return until(&published, 1);
+}
+
+static void show(unsigned slot, uint64_t word)
+{
+    guest_memory_show(&memory, slot, (const uint8_t *)&word, sizeof word);
+    wall->calls->wake(wall, slot);
+}
+
+static uint64_t result(unsigned slot)
+{
+    _Alignas(8) static uint8_t bytes[ABI_OUTPUT_BYTES];
+    uint32_t size = 0;
+    uint64_t word = 0;
+    check(guest_memory_take(&memory, slot, 0, bytes, &size) == STATUS_OK);
+    memcpy(&word, bytes, sizeof word);
+    return size == 8 ? word : UINT64_MAX;
+}
+
+TEST(echo)
+{
+    expect(begin(guest_echo, 2));
+    for (uint64_t i = 1; i <= 3; i++) {
+        show(2, i * 10);
+        expect(until(&published, 1 + (unsigned)i));
+        expect(result(2) == i * 10 + 1);
+    }
+    wall->calls->kill(wall, 2);
+    expect(until(&gone, 1));
+    expect(crashed == 0 && last_bytes > 0 && last_bytes < 40 * 4096);
+}
+
+TEST(registers_are_constants)
+{
+    expect(begin(guest_registers, 0));
+    show(0, 1);
+    expect(until(&published, 2));
+    expect(result(0) == 0);
+    wall->calls->kill(wall, 0);
+    expect(until(&gone, 1));
+}
+
+TEST(a_new_base_for_each_zygote)
+{
+    uint64_t bases[2];
+    for (int i = 0; i < 2; i++) {
+        expect(begin(guest_echo, 0));
+        struct abi_boot boot;
+        memcpy(&boot, memory.bytes, sizeof boot);
+        bases[i] = boot.gate;
+        expect((boot.canary & 0xff) == 0 && boot.canary != 0);
+        wall->calls->kill(wall, 0);
+        expect(until(&gone, 1));
+    }
+    expect(bases[0] != bases[1]);
+}
+
+static void expect_crash(void (*entry)(const struct abi_boot *), int signal, const char *what)
+{
+    expect(begin(entry, 1));
+    show(1, 0);
+    expect(until(&crashed, 1));
+    if (strstr(last_crash.what, what) == NULL)
+        fprintf(stderr, "# what: %s, wanted: %s\n", last_crash.what, what);
+    expect((int)last_crash.signal == signal);
+    expect(strstr(last_crash.what, what) != NULL);
+    expect(until(&gone, 1));
+}
+
+TEST(null) { expect_crash(guest_null, SIGSEGV, "write to 0x8 in page 0"); }
+TEST(below_stack) { expect_crash(guest_below_stack, SIGSEGV, "below the stack"); }
+TEST(write_text) { expect_crash(guest_write_text, SIGSEGV, "in text"); }
+TEST(write_boot) { expect_crash(guest_write_boot, SIGSEGV, "in the boot block"); }
+TEST(write_input) { expect_crash(guest_write_input, SIGSEGV, "in the input"); }
+TEST(execute_data) { expect_crash(guest_execute_arena, SIGSEGV, "in the arena"); }
+TEST(system_call)
+{
+    expect_crash(guest_syscall, SIGSYS, "system call 39");
+    expect(last_crash.syscall == 39 && last_crash.instruction != UINT64_MAX);
+}
+TEST(int80) { expect_crash(guest_int80, SIGSYS, "system call"); }
+TEST(vsyscall) { expect_crash(guest_vsyscall, SIGSYS, "system call 201"); }
+TEST(rdtsc) { expect_crash(guest_rdtsc, SIGSEGV, "rdtsc"); }
+TEST(gate_middle) { expect_crash(guest_gate_middle, SIGSYS, "system call 1"); }
+TEST(zygote_page_is_gone) { expect_crash(guest_read_zygote_page, SIGSEGV, "in the zygote's page"); }
+
+TEST(examine_says_where_it_hangs)
+{
+    expect(begin(guest_hang, 1));
+    show(1, 0);
+    struct link_crash crash = {0};
+    usleep(1000);
+    wall->calls->examine(wall, 1, &crash);
+    expect(crash.instruction < image.span_bytes);
+    wall->calls->kill(wall, 1);
+    expect(until(&gone, 1));
+}
+
+TEST(killed_from_outside)
+{
+    expect(begin(guest_echo, 3));
+    // Only a child of ours can be meant: the zygote and this instance.
+    char path[64], line[256] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *file = fopen(path, "r");
+    check(file != NULL);
+    expect(fgets(line, sizeof line, file) != NULL);
+    fclose(file);
+    int zygote = 0, instance = 0;
+    expect(sscanf(line, "%d %d", &zygote, &instance) == 2);
+    kill(instance, SIGKILL);
+    expect(until(&gone, 1));
+    expect(crashed == 0);
+}
+
+TEST(zygote_killed_from_outside)
+{
+    expect(begin(guest_echo, 3));
+    wall->calls->kill(wall, 3);
+    expect(until(&gone, 1));
+    char path[64], line[256] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *file = fopen(path, "r");
+    check(file != NULL);
+    expect(fgets(line, sizeof line, file) != NULL);
+    fclose(file);
+    kill(atoi(line), SIGKILL);
+    published = 0;
+    for (int i = 0; i < 3; i++)
+        check(loop_once(&loop, 20) == STATUS_OK);
+    wall->calls->create(wall, 3);
+    expect(until(&published, 1));
+    wall->calls->kill(wall, 3);
+    expect(until(&gone, 2));
+}
+
+int main(void)
+{
+    const char *step = NULL;
+    make_image(guest_echo);
+    check(loop_init(&loop) == STATUS_OK && guest_memory_init(&memory, 4) == STATUS_OK);
+    struct wall_config config = {
+        .loop = &loop,
+        .image = &image,
+        .memory = &memory,
+        .events = {NULL, on_published, on_crashed, on_gone, on_failed},
+    };
+    wall = wall_process_open(&config, &step);
+    if (wall == NULL) {
+        fprintf(stderr, "%s\n", step);
+        return 1;
+    }
+    RUN(echo);
+    RUN(registers_are_constants);
+    RUN(a_new_base_for_each_zygote);
+    RUN(null);
+    RUN(below_stack);
+    RUN(write_text);
+    RUN(write_boot);
+    RUN(write_input);
+    RUN(execute_data);
+    RUN(system_call);
+    RUN(int80);
+    RUN(vsyscall);
+    RUN(rdtsc);
+    RUN(gate_middle);
+    RUN(zygote_page_is_gone);
+    RUN(examine_says_where_it_hangs);
+    RUN(killed_from_outside);
+    RUN(zygote_killed_from_outside);
+    TEST_END();
+}
