@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: ISC
+// DELIVER password-request/1 -> EFFECTS with SEND password-reply/1 and END. A request that does not
+// pass its schema is answered with a refusal of the event, never with an entry.
+#include "password/service.h"
+
+#include <sodium.h>
+#include <string.h>
+
+struct password_reply { // schemas/password-reply.yaml
+    uint8_t is_accepted;
+    uint8_t zero;
+    uint16_t principal;
+    uint8_t zero2[4]; // messages are multiples of 8
+};
+_Static_assert(sizeof(struct password_reply) == 8, "password_reply");
+
+struct answer {
+    struct link_effects effects;
+    struct abi_send send;
+    struct password_reply reply;
+    struct abi_end end;
+};
+_Static_assert(sizeof(struct answer) == sizeof(struct link_effects) + sizeof(struct abi_send) +
+                                            sizeof(struct password_reply) + sizeof(struct abi_end),
+               "answer");
+
+static int field_is(const struct schema *schema, const char *name, uint8_t type, uint16_t offset,
+                    uint16_t capacity)
+{
+    int index = schema_field_index(schema, name);
+    if (index < 0)
+        return 0;
+    const struct schema_field *field = &schema->fields[index];
+    return field->type == type && field->offset == offset && field->capacity == capacity;
+}
+
+enum status service_init(struct service *service, const struct system_view *system, uint32_t index,
+                         int directory_fd, int link_fd)
+{
+    const struct system_service *own = &system->services[index];
+    service->system = system;
+    service->request = &system->schemas[system->flows[own->request_flow].schema];
+    service->reply = &system->schemas[system->flows[own->reply_flow].schema];
+    channel_init(&service->link, link_fd, NULL, 0);
+    if (!field_is(service->request, "user", SCHEMA_STRING, 0, PASSWORD_USER_BYTES_MAX) ||
+        !field_is(service->request, "password", SCHEMA_BYTES, 2 + PASSWORD_USER_BYTES_MAX,
+                  PASSWORD_BYTES_MAX) ||
+        !field_is(service->reply, "is_accepted", SCHEMA_BOOL,
+                  offsetof(struct password_reply, is_accepted), 0) ||
+        !field_is(service->reply, "principal", SCHEMA_U16,
+                  offsetof(struct password_reply, principal), 0) ||
+        service->reply->header->struct_bytes != sizeof(struct password_reply))
+        return STATUS_MALFORMED;
+    return users_init(&service->users, directory_fd);
+}
+
+enum status service_begin(struct service *service)
+{
+    struct link_hello hello = {.header = {sizeof hello, LINK_HELLO, 0, 0},
+                               .version = LINK_VERSION,
+                               .capacity = SERVICE_CAPACITY};
+    return channel_send(&service->link, &hello, sizeof hello);
+}
+
+static enum status refuse(struct service *service, uint64_t handle)
+{
+    struct link_effects effects = {.header = {sizeof effects, LINK_EFFECTS, 0, handle},
+                                   .outcome = LINK_CONTRACT};
+    strncpy(effects.text, "not a password-request/1", sizeof effects.text - 1);
+    return channel_send(&service->link, &effects, sizeof effects);
+}
+
+static enum status reply(struct service *service, uint64_t handle, uint16_t principal)
+{
+    struct answer answer = {
+        .effects = {.header = {sizeof answer, LINK_EFFECTS, 0, handle},
+                    .outcome = LINK_ENDED,
+                    .record_bytes = sizeof answer - sizeof answer.effects},
+        .send = {.record = {sizeof answer.send + sizeof answer.reply, ABI_SEND, 0},
+                 .flags = ABI_SEND_REPLY,
+                 .payload_bytes = sizeof answer.reply},
+        .reply = {.is_accepted = principal != 0, .principal = principal},
+        .end = {.record = {sizeof answer.end, ABI_END, 0}, .verdict = ABI_END_DONE},
+    };
+    return channel_send(&service->link, &answer, sizeof answer);
+}
+
+static enum status judge(struct service *service, const uint8_t *record, size_t size)
+{
+    struct link_deliver deliver;
+    if (size < sizeof deliver)
+        return STATUS_MALFORMED;
+    memcpy(&deliver, record, sizeof deliver);
+    if (deliver.header.size != size || deliver.header.kind != LINK_DELIVER ||
+        deliver.context_bytes > ABI_CONTEXT_BYTES_MAX ||
+        deliver.payload_bytes > ABI_PAYLOAD_BYTES_MAX)
+        return STATUS_MALFORMED;
+    size_t at = sizeof deliver + ABI_ALIGN8(deliver.context_bytes);
+    if (at + deliver.payload_bytes > size || size - at > ABI_ALIGN8(deliver.payload_bytes))
+        return STATUS_MALFORMED;
+    const uint8_t *message = record + at, *name, *password;
+    uint16_t field;
+    if (schema_check(service->request, message, deliver.payload_bytes, &field) != REASON_DONE)
+        return refuse(service, deliver.header.handle);
+    int user_field = schema_field_index(service->request, "user");
+    int password_field = schema_field_index(service->request, "password");
+    size_t name_bytes = schema_bytes(service->request, (uint16_t)user_field, message,
+                                     deliver.payload_bytes, &name);
+    size_t password_bytes = schema_bytes(service->request, (uint16_t)password_field, message,
+                                         deliver.payload_bytes, &password);
+    users_refresh(&service->users);
+    uint16_t principal = users_check(&service->users, service->system, name, name_bytes, password,
+                                     password_bytes);
+    return reply(service, deliver.header.handle, principal);
+}
+
+enum status service_serve(struct service *service)
+{
+    static _Alignas(8) uint8_t record[LINK_BYTES_MAX];
+    enum status status = STATUS_OK;
+    for (unsigned i = 0; i < SERVICE_CAPACITY && status == STATUS_OK; i++) {
+        size_t size = 0;
+        status = channel_receive(&service->link, record, sizeof record, &size, 0);
+        if (status == STATUS_OK)
+            status = judge(service, record, size);
+        sodium_memzero(record, size); // passwords do not stay
+    }
+    return status == STATUS_AGAIN ? STATUS_OK : status;
+}
