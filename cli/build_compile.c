@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: ISC
+// Compiling an application and linking it with the library OS.
+//
+// Attempts differ in how code is laid out: a slide before the application and before the library,
+// and from the fourth on another alignment of functions. That moves what relative addresses
+// contain, and so can remove a forbidden byte sequence that came out by chance.
+#include "cli/build_tool.h"
+
+#include "cli/report.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARGUMENTS_MAX 192u
+
+struct arguments {
+    char *list[ARGUMENTS_MAX + 1];
+    size_t count;
+    int is_too_many;
+};
+
+static void argument_add(struct arguments *arguments, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void argument_add(struct arguments *arguments, const char *format, ...)
+{
+    va_list values;
+    char *text = NULL;
+
+    if (arguments->count == ARGUMENTS_MAX) {
+        arguments->is_too_many = 1;
+        return;
+    }
+    va_start(values, format);
+    if (vasprintf(&text, format, values) < 0)
+        arguments->is_too_many = 1;
+    else
+        arguments->list[arguments->count++] = text;
+    va_end(values);
+}
+
+static void arguments_clean_up(struct arguments *arguments)
+{
+    for (size_t i = 0; i < arguments->count; i++)
+        free(arguments->list[i]);
+    memset(arguments, 0, sizeof *arguments);
+}
+
+static enum status arguments_run(struct arguments *arguments, const char *output)
+{
+    enum status status = STATUS_TOO_LARGE;
+
+    if (arguments->is_too_many)
+        report_error(NULL, 0, NULL, "too many arguments for %s", arguments->list[0]);
+    else
+        status = tool_run(arguments->list, output);
+    arguments_clean_up(arguments);
+    return status;
+}
+
+static const char *compiler(void)
+{
+    const char *name = getenv("CRENEL_CC");
+    return name == NULL || name[0] == 0 ? "gcc" : name;
+}
+
+// The compiler's own headers (stdint.h and the like) are the only ones besides ours.
+static enum status compiler_headers(const struct tool_build *build, char folder[PATH_MAX])
+{
+    struct arguments arguments = {0};
+    char output[PATH_MAX];
+    char *text;
+    size_t size;
+
+    if (tool_path(output, "%s/headers", build->work) != STATUS_OK)
+        return STATUS_TOO_LARGE;
+    argument_add(&arguments, "%s", compiler());
+    argument_add(&arguments, "-print-file-name=include");
+    enum status status = arguments_run(&arguments, output);
+    if (status == STATUS_OK)
+        status = tool_read(output, PATH_MAX - 1, &text, &size);
+    if (status != STATUS_OK) {
+        report_error(NULL, 0, NULL, "%s does not say where its headers are", compiler());
+        return status;
+    }
+    text[strcspn(text, "\n")] = 0;
+    status = tool_path(folder, "%s", text);
+    free(text);
+    return status;
+}
+
+static void prefix_map_add(struct arguments *arguments, const struct tool_build *build,
+                           const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    argument_add(arguments, "-ffile-prefix-map=%.*s=%s", (int)(slash - path), path,
+                 build->source->header.name);
+}
+
+static enum status file_compile(const struct tool_build *build, unsigned attempt,
+                                const char *headers, const char *path, size_t index)
+{
+    const struct build_source *source = build->source;
+    struct arguments arguments = {0};
+
+    argument_add(&arguments, "%s", compiler());
+    argument_add(&arguments, "@%s/compile.flags", build->guest);
+    argument_add(&arguments, "-isystem");
+    argument_add(&arguments, "%s", headers);
+    argument_add(&arguments, "-I%s/include", build->guest);
+    argument_add(&arguments, "-I%s", build->work);
+    argument_add(&arguments, "-ffile-prefix-map=%s=%s", build->work, source->header.name);
+    prefix_map_add(&arguments, build, path);
+    if (attempt >= 3)
+        argument_add(&arguments, "-falign-functions=%u", attempt < 6 ? 32 : 64);
+    for (size_t i = 0; i < source->define_count; i++)
+        argument_add(&arguments, "-D%s", source->defines[i]);
+    argument_add(&arguments, "-MMD");
+    argument_add(&arguments, "-MF%s/%zu.d", build->work, index);
+    argument_add(&arguments, "-c");
+    argument_add(&arguments, "-o%s/%zu.o", build->work, index);
+    argument_add(&arguments, "%s", path);
+    enum status status = arguments_run(&arguments, NULL);
+    if (status == STATUS_DENIED)
+        report_error(path, 0, NULL, "does not compile (see above)");
+    return status;
+}
+
+enum status tool_compile(const struct tool_build *build, unsigned attempt)
+{
+    char headers[PATH_MAX], dispatch[PATH_MAX];
+
+    if (attempt != 0 && attempt != 3 && attempt != 6)
+        return STATUS_OK; // the objects of the attempt before it
+    enum status status = compiler_headers(build, headers);
+    if (status == STATUS_OK)
+        status = tool_path(dispatch, "%s/%s_dispatch.c", build->work, build->source->header.name);
+    for (size_t i = 0; status == STATUS_OK && i < build->source->source_count; i++)
+        status = file_compile(build, attempt, headers, build->source->sources[i], i);
+    if (status == STATUS_OK)
+        status = file_compile(build, attempt, headers, dispatch, build->source->source_count);
+    return status;
+}
+
+// Says what the linker missed in the words of the author.
+static void link_explain(const struct tool_build *build, const char *output)
+{
+    static const char reference[] = "undefined reference to `";
+    const struct build_source *source = build->source;
+    char *text, mend[160];
+    size_t size;
+
+    if (tool_read(output, 1 << 20, &text, &size) != STATUS_OK)
+        return;
+    const char *at = strstr(text, reference);
+    if (at == NULL)
+        fputs(text, stderr);
+    for (; at != NULL; at = strstr(at, reference)) {
+        at += sizeof reference - 1;
+        int length = (int)strcspn(at, "'");
+        if (strncmp(at, "on_", 3) == 0)
+            snprintf(mend, sizeof mend,
+                     "write: void %.*s(const struct event *event, const struct ... *message)", length,
+                     at);
+        else
+            snprintf(mend, sizeof mend, "there is no libc here: crenel.h lists what there is");
+        report_error(source->path, 0, mend, "nothing defines %.*s", length, at);
+    }
+    free(text);
+}
+
+enum status tool_link(const struct tool_build *build, unsigned attempt)
+{
+    struct arguments arguments = {0};
+    char output[PATH_MAX];
+
+    if (tool_path(output, "%s/link", build->work) != STATUS_OK)
+        return STATUS_TOO_LARGE;
+    argument_add(&arguments, "%s", compiler());
+    argument_add(&arguments, "-nostdlib");
+    argument_add(&arguments, "-static-pie");
+    argument_add(&arguments, "-Wl,-T,%s/image.ld", build->guest);
+    argument_add(&arguments, "-Wl,--defsym=image_slide=%u", attempt % 3 * 48);
+    argument_add(&arguments, "-Wl,--gc-sections,--build-id=none,-z,norelro,-z,noexecstack,-z,text");
+    argument_add(&arguments, "-o%s", build->debug);
+    for (size_t i = 0; i <= build->source->source_count; i++)
+        argument_add(&arguments, "%s/%zu.o", build->work, i);
+    argument_add(&arguments, "%s/libcrenel.a", build->guest);
+    enum status status = arguments_run(&arguments, output);
+    if (status == STATUS_DENIED)
+        link_explain(build, output);
+    return status;
+}
