@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: ISC
+// The flows of a system: ends, schema, and the checks that the router will make.
+//
+// A port takes one flow and gives one flow. Both ends' manifests carry the same schema digest and the same
+// kind (plain, request, reply); a request's reply comes back on the port that its manifest names.
+#include "cli/compile_state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct end { // of a flow, as the source names it
+    int kind; // enum system_endpoint, -1: was refused
+    int index;
+    char text[2 * SYSTEM_NAME_BYTES + 16];
+};
+
+// "unikernel.port", "gateway:NAME", "service:NAME", "router:subscription".
+static struct end end_read(struct compile *compile, const struct yaml_node *node, const char *text)
+{
+    struct end end = {.kind = -1, .index = -1};
+    size_t length = strlen(text);
+    if (length >= sizeof end.text) {
+        yaml_error(&compile->file, node, "names have at most 31 characters", "bad end '%s'", text);
+        return end;
+    }
+    memcpy(end.text, text, length + 1);
+    if (strcmp(text, "router:subscription") == 0) {
+        end.kind = SYSTEM_SUBSCRIPTION;
+        end.index = 0;
+    } else if (strncmp(text, "gateway:", 8) == 0) {
+        end.index = compile_refer(compile, node, "gateway", compile->gateways,
+                                  sizeof compile->gateways[0], compile->gateway_count, text + 8);
+        end.kind = end.index < 0 ? -1 : SYSTEM_GATEWAY;
+    } else if (strncmp(text, "service:", 8) == 0) {
+        end.index = compile_refer(compile, node, "service", compile->services,
+                                  sizeof compile->services[0], compile->service_count, text + 8);
+        end.kind = end.index < 0 ? -1 : SYSTEM_SERVICE;
+    } else {
+        const char *dot = strchr(text, '.');
+        char name[sizeof end.text];
+        if (dot == NULL) {
+            yaml_error(&compile->file, node,
+                       "write UNIKERNEL.PORT, gateway:NAME, service:NAME or router:subscription",
+                       "'%s' is not an end of a flow", text);
+            return end;
+        }
+        snprintf(name, sizeof name, "%.*s", (int)(dot - text), text);
+        end.index = compile_refer(compile, node, "unikernel", compile->unikernels,
+                                  sizeof compile->unikernels[0], compile->unikernel_count, name);
+        end.kind = end.index < 0 || !compile->sources[end.index].is_loaded ? -1 : SYSTEM_UNIKERNEL;
+    }
+    return end;
+}
+
+static const char *end_port(const struct end *end)
+{
+    return strchr(end->text, '.') + 1;
+}
+
+// The manifest's port of a unikernel's end, *at its index; NULL when it does not exist (reported).
+static const struct manifest_flow *port_find(struct compile *compile, const struct yaml_node *node,
+                                             const struct end *end, int is_output, int *at)
+{
+    const struct manifest *manifest = &compile->sources[end->index].image.manifest;
+    const struct manifest_flow *ports = is_output ? manifest->outputs : manifest->inputs;
+    char what[64 + SYSTEM_NAME_BYTES];
+    snprintf(what, sizeof what, "%s of '%s' called", is_output ? "output" : "input",
+             compile->unikernels[end->index].name);
+    *at = compile_refer(compile, node, what, ports, sizeof *ports,
+                        is_output ? manifest->header->output_count : manifest->header->input_count,
+                        end_port(end));
+    return *at < 0 ? NULL : &ports[*at];
+}
+
+static void bind(struct compile *compile, const struct yaml_node *node, const struct end *end,
+                 uint16_t *slot, size_t flow)
+{
+    if (*slot == SYSTEM_NONE) {
+        *slot = (uint16_t)flow;
+        return;
+    }
+    char mend[128];
+    snprintf(mend, sizeof mend, "a port has one flow: keep one of them (the other is in line %d)",
+             compile->flow_nodes[*slot]->line);
+    yaml_error(&compile->file, node, mend, "'%s' is already in flow '%s'", end->text,
+               compile->flows[*slot].name);
+}
+
+// What is known of a flow while its ends are read.
+struct reading {
+    struct yaml_node *node;
+    size_t index;
+    struct system_flow *flow;
+    struct end from;
+    const struct schema *schema; // of the first end that has one
+    char schema_end[sizeof((struct end *)0)->text];
+    int kind; // enum manifest_flow_kind
+};
+
+static void schema_meet(struct compile *compile, struct reading *reading,
+                        const struct yaml_node *node, const struct end *end,
+                        const struct manifest_flow *port)
+{
+    const struct schema *schema = &compile->sources[end->index].image.manifest.schemas[port->schema];
+    if (reading->schema == NULL) {
+        reading->schema = schema;
+        memcpy(reading->schema_end, end->text, sizeof reading->schema_end);
+        return;
+    }
+    if (memcmp(reading->schema->header->digest, schema->header->digest, SCHEMA_DIGEST_BYTES) != 0)
+        yaml_error(&compile->file, node,
+                   strcmp(reading->schema->header->name, schema->header->name) == 0
+                       ? "build both with the same schema file"
+                       : "connect ports of the same schema",
+                   "'%s' carries %s, but '%s' carries %s%s", reading->schema_end,
+                   reading->schema->header->name, end->text, schema->header->name,
+                   strcmp(reading->schema->header->name, schema->header->name) == 0
+                       ? " of another content"
+                       : "");
+}
+
+static void read_from(struct compile *compile, struct reading *reading)
+{
+    struct system_flow *flow = reading->flow;
+    const struct yaml_node *node = yaml_child(&compile->file, reading->node, "from", YAML_SCALAR, 1);
+    reading->from = (struct end){.kind = -1};
+    reading->kind = -1;
+    flow->count_max = 1;
+    if (node == NULL)
+        return;
+    struct end *from = &reading->from;
+    *from = end_read(compile, node, node->text);
+    if (from->kind < 0)
+        return;
+    flow->sender_kind = (uint8_t)from->kind;
+    flow->sender = (uint16_t)from->index;
+    if (from->kind == SYSTEM_SUBSCRIPTION)
+        yaml_error(&compile->file, node, "use it under 'to'", "nothing comes from router:subscription");
+    if (from->kind == SYSTEM_GATEWAY)
+        reading->kind = MANIFEST_PLAIN;
+    if (from->kind == SYSTEM_SERVICE)
+        reading->kind = MANIFEST_REPLY;
+    if (from->kind != SYSTEM_UNIKERNEL)
+        return;
+    int at;
+    const struct manifest_flow *port = port_find(compile, node, from, 1, &at);
+    if (port == NULL)
+        return;
+    flow->sender_port = (uint16_t)at;
+    flow->count_max = port->count_max;
+    reading->kind = port->kind;
+    schema_meet(compile, reading, node, from, port);
+    bind(compile, node, from, &compile->unikernels[from->index].outputs[at], reading->index);
+}
+
+static const char *kind_text(int kind)
+{
+    static const char *const texts[] = {"a plain message", "a request", "a reply"};
+    return texts[kind >= 0 && kind <= 2 ? kind : 0];
+}
+
+static void read_receiver(struct compile *compile, struct reading *reading,
+                          const struct yaml_node *node)
+{
+    struct yaml_file *file = &compile->file;
+    struct system_flow *flow = reading->flow;
+    if (node->kind != YAML_SCALAR) {
+        yaml_error(file, node, "write to: [UNIKERNEL.PORT, ..]", "not an end of a flow");
+        return;
+    }
+    struct end end = end_read(compile, node, node->text);
+    if (end.kind < 0)
+        return;
+    struct system_receiver *receiver = &flow->receivers[flow->receiver_count++];
+    *receiver = (struct system_receiver){.kind = (uint8_t)end.kind, .index = (uint16_t)end.index};
+    int kind = end.kind == SYSTEM_SERVICE ? MANIFEST_REQUEST : MANIFEST_PLAIN;
+    if (end.kind != SYSTEM_UNIKERNEL && reading->from.kind >= 0 &&
+        reading->from.kind != SYSTEM_UNIKERNEL)
+        yaml_error(file, node, "put a unikernel between them", "'%s' cannot send to '%s'",
+                   reading->from.text, end.text);
+    if (end.kind == SYSTEM_UNIKERNEL) {
+        int at;
+        const struct manifest_flow *port = port_find(compile, node, &end, 0, &at);
+        if (port == NULL)
+            return;
+        kind = port->kind;
+        receiver->port = (uint16_t)at;
+        schema_meet(compile, reading, node, &end, port);
+        bind(compile, node, &end, &compile->unikernels[end.index].inputs[at], reading->index);
+    }
+    if (reading->kind >= 0 && reading->kind != kind)
+        yaml_error(file, node, "connect requests with inputs that reply, and replies with their askers",
+                   "'%s' sends %s, but '%s' takes %s", reading->from.text, kind_text(reading->kind),
+                   end.text, kind_text(kind));
+}
+
+// Lifetime connection turns a flow into one copy for each connection that joined.
+static void set_broadcast(struct compile *compile, struct reading *reading)
+{
+    struct system_flow *flow = reading->flow;
+    for (size_t i = 0; i < flow->receiver_count; i++) {
+        const struct system_receiver *receiver = &flow->receivers[i];
+        int is_broadcast =
+            receiver->kind == SYSTEM_UNIKERNEL &&
+            compile->unikernels[receiver->index].lifetime == LIFETIME_CONNECTION &&
+            flow->sender_kind != SYSTEM_GATEWAY && reading->kind != MANIFEST_REPLY &&
+            !(flow->sender_kind == SYSTEM_UNIKERNEL && flow->sender == receiver->index);
+        if (i == 0)
+            flow->is_broadcast = (uint8_t)is_broadcast;
+        else if (flow->is_broadcast != is_broadcast || receiver->kind != SYSTEM_UNIKERNEL ||
+                 flow->receivers[0].kind != SYSTEM_UNIKERNEL)
+            yaml_error(&compile->file, reading->node, "make a flow for each of them, from ports of their own",
+                       "the receivers of flow '%s' are of different kinds", flow->name);
+        if (is_broadcast && reading->kind == MANIFEST_REQUEST)
+            yaml_error(&compile->file, reading->node, "ask a unikernel of another lifetime",
+                       "a request to '%s', which lives as long as a connection",
+                       compile->unikernels[receiver->index].name);
+    }
+    if (flow->receiver_count > 1 && reading->kind != MANIFEST_PLAIN && reading->kind >= 0)
+        yaml_error(&compile->file, reading->node, "name one receiver", "%s has several receivers",
+                   kind_text(reading->kind));
+}
+
+static void read_to(struct compile *compile, struct reading *reading)
+{
+    struct yaml_file *file = &compile->file;
+    const struct yaml_node *to = yaml_child(file, reading->node, "to", YAML_SEQUENCE, 1);
+    if (to == NULL)
+        return;
+    if (to->count == 0 || to->count > SYSTEM_RECEIVERS_MAX)
+        yaml_error(file, to, "between 1 and 8", "%zu receivers", to->count);
+    for (size_t i = 0; i < to->count && i < SYSTEM_RECEIVERS_MAX; i++)
+        read_receiver(compile, reading, to->children[i]);
+    set_broadcast(compile, reading);
+}
+
+static uint16_t read_field(struct compile *compile, struct reading *reading, const char *key)
+{
+    const char *name = yaml_text(&compile->file, reading->node, key, "");
+    if (*name == 0 || reading->schema == NULL)
+        return SYSTEM_NONE;
+    const struct schema *schema = reading->schema;
+    int index = compile_refer(compile, reading->node, key[0] == 'k' ? "key field" : "sequence field",
+                              schema->fields, sizeof schema->fields[0], schema->header->field_count,
+                              name);
+    if (index < 0)
+        return SYSTEM_NONE;
+    unsigned type = schema->fields[index].type;
+    if (type == SCHEMA_ARRAY || (key[0] == 's' && type > SCHEMA_I64)) {
+        yaml_error(&compile->file, reading->node,
+                   key[0] == 's' ? "name an integer field" : "name a field that is no array",
+                   "'%s' cannot be the %s of flow '%s'", name, key, reading->flow->name);
+        return SYSTEM_NONE;
+    }
+    return (uint16_t)index;
+}
+
+static void read_order(struct compile *compile, struct reading *reading)
+{
+    struct yaml_file *file = &compile->file;
+    struct system_flow *flow = reading->flow;
+    flow->key_field = read_field(compile, reading, "key");
+    flow->sequence_field = read_field(compile, reading, "sequence");
+    flow->keys_max = (uint32_t)yaml_integer(file, reading->node, "keys", 1, SYSTEM_KEYS_MAX, 1, 0);
+    if (reading->schema == NULL)
+        return;
+    if (flow->sequence_field != SYSTEM_NONE && flow->key_field == SYSTEM_NONE)
+        yaml_error(file, reading->node, "add 'key: FIELD': each key has its own sequence",
+                   "flow '%s' has a sequence but no key", flow->name);
+    if (flow->sequence_field != SYSTEM_NONE && flow->keys_max == 0)
+        yaml_error(file, reading->node, "add 'keys: N', the most keys that will ever be seen",
+                   "flow '%s' has a sequence but no number of keys", flow->name);
+    if (flow->sequence_field == SYSTEM_NONE && flow->keys_max != 0)
+        yaml_error(file, reading->node, "remove it, or add 'sequence: FIELD'",
+                   "flow '%s' has a number of keys but no sequence", flow->name);
+}
+
+static void read_rate(struct compile *compile, struct reading *reading)
+{
+    static const char *const per[] = {"flow", "connection"};
+    struct yaml_file *file = &compile->file;
+    struct system_flow *flow = reading->flow;
+    struct yaml_node *rate = yaml_child(file, reading->node, "rate", YAML_MAPPING, 1);
+    if (rate == NULL)
+        return;
+    flow->rate_per_second = (uint32_t)yaml_integer(file, rate, "per_second", 1, 10000000, 0, 0);
+    flow->rate_burst = (uint32_t)yaml_integer(file, rate, "burst", 1, 10000000, 0, 0);
+    flow->is_rate_per_connection = (uint8_t)yaml_choice(file, rate, "per", per, 2, 0);
+    int has_connections = reading->from.kind == SYSTEM_GATEWAY ||
+                          (reading->from.kind == SYSTEM_UNIKERNEL &&
+                           compile->unikernels[reading->from.index].lifetime == LIFETIME_CONNECTION);
+    if (flow->is_rate_per_connection && !has_connections && reading->from.kind >= 0)
+        yaml_error(file, rate, "remove 'per: connection'", "the sender of flow '%s' has no connections", flow->name);
+    if (flow->rate_burst < flow->count_max && reading->from.kind >= 0)
+        yaml_error(file, rate, "raise the burst", "one event may send %u messages on flow '%s', more than its burst",
+                   flow->count_max, flow->name);
+}
+
+static void read_rest(struct compile *compile, struct reading *reading)
+{
+    static const char *const kept[] = {"without-payload", "with-payload"};
+    struct yaml_file *file = &compile->file;
+    struct system_flow *flow = reading->flow;
+    struct yaml_node *durable = yaml_child(file, reading->node, "durable", YAML_MAPPING, 0);
+    int touches_host = reading->from.kind == SYSTEM_GATEWAY || reading->from.kind == SYSTEM_SERVICE;
+    int is_secret = touches_host;
+    for (size_t i = 0; i < flow->receiver_count; i++) {
+        touches_host |= flow->receivers[i].kind != SYSTEM_UNIKERNEL;
+        is_secret |= flow->receivers[i].kind == SYSTEM_SERVICE;
+    }
+    if (durable != NULL) {
+        flow->is_durable = 1;
+        flow->cap = (uint32_t)yaml_integer(file, durable, "cap", 1, 100000000, 0, 0);
+        if (touches_host)
+            yaml_error(file, durable, "remove 'durable'; make the flow behind it durable",
+                       "flow '%s' touches the host and cannot be durable", flow->name);
+    }
+    // What comes from outside or goes to a service may hold passwords.
+    flow->is_payload_kept =
+        (uint8_t)yaml_choice(file, reading->node, "dead_letters", kept, 2, !is_secret);
+    flow->principals = compile_principals(compile, reading->node, &flow->is_open);
+    read_order(compile, reading);
+    read_rate(compile, reading);
+}
+
+// The schema that an end of the host's own must carry.
+static void check_builtin(struct compile *compile, struct reading *reading, unsigned kind, int is_from)
+{
+    static const char *const names[] = {"", "wire/1", "password-request/1", "subscription/1"};
+    const char *name = kind == SYSTEM_SERVICE && is_from ? "password-reply/1" : names[kind];
+    if (kind == SYSTEM_UNIKERNEL || reading->schema == NULL)
+        return;
+    const char *differs = schema_builtin_differs(reading->schema, name);
+    char mend[128];
+    snprintf(mend, sizeof mend, "use a port of schema %s, built with crenel's own file of it", name);
+    if (differs != NULL)
+        yaml_error(&compile->file, reading->node, mend, "flow '%s' must carry %s: %s",
+                   reading->flow->name, name, differs);
+    if (kind == SYSTEM_SUBSCRIPTION && reading->from.kind == SYSTEM_UNIKERNEL &&
+        compile->unikernels[reading->from.index].lifetime != LIFETIME_CONNECTION)
+        yaml_error(&compile->file, reading->node, "send it from a unikernel of lifetime connection",
+                   "'%s' has no connections that could subscribe",
+                   compile->unikernels[reading->from.index].name);
+}
+
+static void compile_flow(struct compile *compile, struct yaml_node *node, size_t index)
+{
+    struct reading reading = {.node = node, .index = index, .flow = &compile->flows[index]};
+    struct system_flow *flow = reading.flow;
+    flow->pair = SYSTEM_NONE;
+    flow->key_field = flow->sequence_field = SYSTEM_NONE;
+    read_from(compile, &reading);
+    read_to(compile, &reading);
+    read_rest(compile, &reading);
+    if (reading.kind >= 0)
+        flow->kind = (uint8_t)reading.kind;
+    if (reading.schema == NULL)
+        return;
+    flow->schema = compile_schema(compile, node, reading.schema);
+    if (reading.from.kind >= 0)
+        check_builtin(compile, &reading, (unsigned)reading.from.kind, 1);
+    for (size_t i = 0; i < flow->receiver_count; i++)
+        check_builtin(compile, &reading, flow->receivers[i].kind, 0);
+}
+
+// ---- Requests and their replies ----
+
+static void pair_flow(struct compile *compile, size_t index)
+{
+    struct system_flow *flow = &compile->flows[index];
+    struct yaml_file *file = &compile->file;
+    const struct yaml_node *node = compile->flow_nodes[index];
+    if (flow->kind != SYSTEM_REQUEST || flow->sender_kind != SYSTEM_UNIKERNEL ||
+        flow->receiver_count != 1 || !compile->sources[flow->sender].is_loaded)
+        return;
+    const struct manifest *asker = &compile->sources[flow->sender].image.manifest;
+    const struct manifest_flow *port = &asker->inputs[asker->outputs[flow->sender_port].pair];
+    const struct system_receiver *receiver = &flow->receivers[0];
+    flow->pair = compile->unikernels[flow->sender].inputs[port - asker->inputs];
+    if (flow->pair == SYSTEM_NONE) {
+        char mend[192];
+        snprintf(mend, sizeof mend, "add a flow to %s.%s", compile->unikernels[flow->sender].name, port->name);
+        yaml_error(file, node, mend, "the reply to the request '%s' comes on no flow", flow->name);
+        return;
+    }
+    const struct system_flow *reply = &compile->flows[flow->pair];
+    int is_same_end = reply->sender_kind == receiver->kind && reply->sender == receiver->index;
+    if (is_same_end && receiver->kind == SYSTEM_UNIKERNEL && compile->sources[receiver->index].is_loaded)
+        is_same_end = compile->sources[receiver->index].image.manifest.inputs[receiver->port].pair ==
+                      reply->sender_port;
+    if (!is_same_end)
+        yaml_error(file, node, "let request and reply name the same two ends",
+                   "the reply to the request '%s' is to come on flow '%s', which is not its answer",
+                   flow->name, reply->name);
+}
+
+void compile_flows(struct compile *compile)
+{
+    struct yaml_node *mapping;
+    compile->flow_count = compile_entries(compile, "flows", SYSTEM_FLOWS_MAX, &mapping);
+    for (size_t i = 0; i < compile->flow_count; i++) {
+        compile->flow_nodes[i] = mapping->children[i];
+        compile_name(compile->flows[i].name, mapping->children[i]->key);
+    }
+    for (size_t i = 0; i < compile->flow_count; i++)
+        if (mapping->children[i]->kind == YAML_MAPPING)
+            compile_flow(compile, mapping->children[i], i);
+    for (size_t i = 0; i < compile->flow_count; i++)
+        pair_flow(compile, i);
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: ISC
+// A system while it is compiled: the tables that will be written, and where in the source each came from.
+#ifndef CRENEL_CLI_COMPILE_STATE_H
+#define CRENEL_CLI_COMPILE_STATE_H
+
+#include "cli/yaml.h"
+#include "core/image.h"
+#include "core/system.h"
+
+#include <limits.h>
+
+struct compile_unikernel {
+    struct yaml_node *node;
+    uint8_t *image_bytes;
+    struct image image;
+    int is_loaded; // 0: its image was refused and reported; checks of its ports are skipped
+    char *configuration; // own text, then the lines from topics
+    size_t configuration_bytes;
+};
+
+struct compile {
+    struct yaml_file file;
+    char folder[PATH_MAX];       // of the system file, absolute
+    char build_folder[PATH_MAX]; // absolute
+    struct system_header header;
+    struct system_unikernel unikernels[SYSTEM_UNIKERNELS_MAX];
+    struct compile_unikernel sources[SYSTEM_UNIKERNELS_MAX];
+    struct system_flow flows[SYSTEM_FLOWS_MAX];
+    struct yaml_node *flow_nodes[SYSTEM_FLOWS_MAX];
+    struct system_namespace namespaces[SYSTEM_NAMESPACES_MAX];
+    struct yaml_node *namespace_nodes[SYSTEM_NAMESPACES_MAX];
+    struct system_principal principals[SYSTEM_PRINCIPALS_MAX];
+    struct system_gateway gateways[SYSTEM_GATEWAYS_MAX];
+    struct yaml_node *gateway_nodes[SYSTEM_GATEWAYS_MAX];
+    struct system_service services[SYSTEM_SERVICES_MAX];
+    struct yaml_node *service_nodes[SYSTEM_SERVICES_MAX];
+    struct schema schemas[SYSTEM_SCHEMAS_MAX]; // views into images
+    size_t unikernel_count, flow_count, namespace_count, principal_count, gateway_count,
+        service_count, schema_count;
+    struct yaml_node *never; // sequence or NULL
+    uint8_t *bytes; // the compiled system, once there were no errors
+    size_t size;
+    struct system_view view; // of it
+};
+
+// Compiles; errors are reported. The caller closes in any case.
+enum status compile_open(struct compile *compile, const char *path, const char *build_folder) MUST_USE;
+void compile_close(struct compile *compile);
+
+// The parts, in this order. Each reports its errors and goes on.
+void compile_unikernels(struct compile *compile);
+void compile_outside_names(struct compile *compile); // principals, gateways, services: names and limits
+void compile_flows(struct compile *compile);
+void compile_outside(struct compile *compile); // what gateways and services say about flows; topics
+void compile_namespaces(struct compile *compile);
+void compile_unbound(struct compile *compile); // ports that no flow feeds or takes
+void compile_policy(struct compile *compile);  // cycles and `never`, on compile->view
+
+// Index of the entry with this name in a table whose entries begin with their name, or -1.
+int compile_find(const void *table, size_t entry, size_t count, const char *name);
+// The same; an unknown name is an error at `node` with the nearest name as mend. what: "unikernel".
+int compile_refer(struct compile *compile, const struct yaml_node *node, const char *what,
+                  const void *table, size_t entry, size_t count, const char *name);
+
+// Children of an optional mapping of named entries, at most `most`; 0 when it is absent. Reports bad names.
+size_t compile_entries(struct compile *compile, const char *key, size_t most,
+                       struct yaml_node **mapping);
+void compile_name(char to[SYSTEM_NAME_BYTES], const char *name);
+
+// Index of the schema in the system's table, added when it is new.
+uint16_t compile_schema(struct compile *compile, const struct yaml_node *node,
+                        const struct schema *schema);
+
+// "anyone" or a list of principals -> mask; *is_open: anyone.
+uint64_t compile_principals(struct compile *compile, struct yaml_node *mapping, uint8_t *is_open);
+
+// Appends one line to a unikernel's configuration.
+void compile_configure(struct compile *compile, size_t unikernel, const struct yaml_node *node,
+                       const char *line);
+
+// Field indices of a list of field names; returns their count.
+uint16_t compile_fields(struct compile *compile, struct yaml_node *mapping, const char *key,
+                        const struct schema *schema, uint16_t fields[SYSTEM_KEY_FIELDS_MAX],
+                        int is_required);
+
+// NULL if the schema is the built-in of that name ("wire/1"), else what differs.
+const char *schema_builtin_differs(const struct schema *schema, const char *name);
+
+#endif

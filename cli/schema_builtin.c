@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: ISC
+// The schemas that the host's own endpoints speak. A port at such an endpoint must carry exactly this
+// layout, since gateway, router and password service read it without a schema at hand. The same
+// definitions for authors are in schemas/*.yaml; a test keeps both equal.
+#include "cli/compile_state.h"
+
+#include <string.h>
+
+struct builtin_field {
+    const char *name;
+    uint8_t type, class;
+    uint16_t capacity;
+    int64_t maximum;
+};
+
+static const struct builtin {
+    const char *name;
+    unsigned field_count;
+    struct builtin_field fields[2];
+} builtins[] = {
+    {"wire/1", 2, {{"is_closed", SCHEMA_BOOL, 0, 0, 1}, {"bytes", SCHEMA_BYTES, 0, 2048, 0}}},
+    {"subscription/1", 2, {{"port", SCHEMA_U16, 0, 0, 31}, {"is_joined", SCHEMA_BOOL, 0, 0, 1}}},
+    {"password-request/1", 2,
+     {{"user", SCHEMA_STRING, SCHEMA_CLASS_TOKEN, 32, 0}, {"password", SCHEMA_BYTES, 0, 128, 0}}},
+    {"password-reply/1", 2,
+     {{"is_accepted", SCHEMA_BOOL, 0, 0, 1}, {"principal", SCHEMA_U16, 0, 0, 64}}},
+};
+
+const char *schema_builtin_differs(const struct schema *schema, const char *name)
+{
+    const struct builtin *builtin = builtins;
+    const struct builtin *end = builtins + sizeof builtins / sizeof builtins[0];
+    while (builtin < end && strcmp(builtin->name, name) != 0)
+        builtin++;
+    if (builtin == end || strcmp(schema->header->name, name) != 0)
+        return "it carries another schema";
+    if (schema->header->field_count != builtin->field_count || schema->header->relation_count != 0)
+        return "its schema has other fields than the host's";
+    for (unsigned i = 0; i < builtin->field_count; i++) {
+        const struct schema_field *field = &schema->fields[i];
+        const struct builtin_field *expected = &builtin->fields[i];
+        if (strcmp(field->name, expected->name) != 0 || field->type != expected->type ||
+            field->class != expected->class || field->capacity != expected->capacity ||
+            field->minimum != 0 || field->maximum != expected->maximum || field->decimals != 0)
+            return "its schema has other fields than the host's";
+    }
+    return NULL;
+}
