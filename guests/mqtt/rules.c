@@ -12,7 +12,7 @@ static bool number_read(struct bytes word, unsigned base, uint64_t maximum, uint
         unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
                          : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
                                                 : base;
-        if (digit >= base || total > (maximum - digit) / base)
+        if (digit >= base || digit > maximum || total > (maximum - digit) / base)
             return false;
         total = total * base + digit;
     }
