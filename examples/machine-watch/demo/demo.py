@@ -1,0 +1,176 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: ISC
+"""make demo: a plant's recording through unikernels, with everything that can go wrong mixed in.
+
+demo.py BUILD. Needs python3-paho-mqtt, mosquitto-clients and gnuplot. Leaves nothing running; what it made
+is in BUILD/demo.
+"""
+import json
+import os
+import re
+import sys
+import threading
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import clients
+import crenel
+import plant
+import plot
+import summary
+
+CSV = "machine_temperature_system_failure.csv"
+
+
+class Watch(threading.Thread):
+    """Looks once a second at the memory of all processes; keeps the peak."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.peak, self.processes = pid, (0, 0), 0
+        self.is_over = threading.Event()
+
+    def run(self):
+        while not self.is_over.wait(1):
+            pids = crenel.family(self.pid)
+            self.peak = max(self.peak, crenel.memory_of(pids))
+            self.processes = max(self.processes, len(pids))
+
+
+class Progress:
+    """One line on a terminal that is written over; whole lines elsewhere, every few seconds."""
+
+    def __init__(self):
+        self.start, self.last = time.monotonic(), 0.0
+
+    def __call__(self, text, is_step=False):
+        now = time.monotonic()
+        if not is_step and now - self.last < (1 if sys.stderr.isatty() else 5):
+            return
+        self.last = now
+        line = f"[{now - self.start:4.0f} s] {text}"
+        print(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, end="\n" if is_step or not sys.stderr.isatty() else "",
+              file=sys.stderr, flush=True)
+
+
+def report_costs(system, ps, watch):
+    lines = []
+    images = []
+    for row in ps["unikernels"]:
+        images.append(f"{row['unikernel']} {summary.size(os.path.getsize(row['image']))}")
+    lines.append(f"  {'Images':<16}{', '.join(images)}")
+    one = ", ".join(f"{row['unikernel']} {summary.size(row['instance_bytes'])}" for row in ps["unikernels"])
+    lines.append(f"  {'One instance':<16}{one}")
+    created = sum(row["instances_created"] for row in ps["unikernels"])
+    destroyed = sum(row["instances_destroyed"] for row in ps["unikernels"])
+    lines.append(f"  {'Instances':<16}{summary.count(created)} created, {summary.count(destroyed)} destroyed, "
+                 f"{created - destroyed} alive")
+    resident, proportional = watch.peak
+    lines.append(f"  {'Memory':<16}{summary.size(resident)} resident in all {watch.processes} processes at the peak; "
+                 f"{summary.size(proportional)} when shared pages count once")
+    return lines
+
+
+def symbolized(system, row):
+    """Function and line of the crash that `ps` shows, by the symbols beside the image."""
+    place = re.search(r"\+(0x[0-9a-f]+)", row.get("last_fault", ""))
+    if place is None:
+        return ""
+    return system.command("symbolize", row["image"], place.group(1), ok=(0, 1, 3)).strip()
+
+
+def report_fault(system, ps):
+    row = next(row for row in ps["unikernels"] if row["unikernel"] == "decode")
+    lines = [f"  {'Fault':<16}{row['faults']} in decode: {row.get('last_fault', 'not named')}"]
+    where = symbolized(system, row)
+    lines += [f"  {'':<16}{line}" for line in where.splitlines()]
+    lines.append(f"  {'':<16}cost: one message (a dead letter) and one instance; decode went on")
+    return lines, row["faults"] == 1
+
+
+def report_audit(system, counts):
+    verdict = system.command("audit", "verify", *system.named(), ok=(0, 1)).strip()
+    lines = [f"  {'Audit log':<16}{summary.count(counts.audit_size)} entries, root {counts.audit_root}"]
+    lines += [f"  {'':<16}{line}" for line in verdict.splitlines()]
+    return lines
+
+
+def load_data():
+    readings = clients.recording(os.path.join(crenel.EXAMPLE, "data", CSV))
+    with open(os.path.join(crenel.EXAMPLE, "data", "labelled_windows.json"), encoding="ascii") as file:
+        return readings, json.load(file)[CSV]
+
+
+def read_alarms(path):
+    with open(path, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def report(system, day, counts, watch, windows):
+    """Prints the summary; true when everything adds up."""
+    ps = system.ps()
+    alarms = read_alarms(day.alarm_path)
+    lines, is_good = summary.messages(day.kinds, counts)
+    print("\n".join(lines))
+    print()
+    for what, tried, refused in day.connections:
+        print(f"  {what + ':':<28}{tried} connections, {refused} turned away, none of them cost anyone else anything")
+        is_good = is_good and tried == refused
+    print(f"  rig-2's flow had to wait {summary.count(counts.flows['raw_rig']['throttled'])} times; "
+          "press-7 had its rate all the same\n")
+    print("\n".join(summary.latency_line(day.latencies, len(day.readings) - len(day.latencies), day.stream_s)))
+    print(f"  {'Store':<16}{summary.count(counts.commits)} events committed in "
+          f"{summary.count(counts.transactions)} transactions; {summary.count(counts.dead_letters)} dead letters\n")
+    print("\n".join(summary.alarm_lines(alarms, windows)))
+    print()
+    lines, is_named = report_fault(system, ps)
+    print("\n".join(report_costs(system, ps, watch) + lines))
+    print("\n".join(report_audit(system, counts)))
+    hit = len(summary.judge_alarms(alarms, windows)[1])
+    picture = plot.draw(system.folder, day.readings, windows, alarms,
+                        f"machine-watch: {summary.count(len(day.readings))} readings, {hit} of {len(windows)} "
+                        f"labelled failures hit, {len(alarms)} alarms")
+    print(f"  {'Plot':<16}{os.path.relpath(picture)}\n")
+    return is_good and is_named
+
+
+def main():
+    build = sys.argv[1] if len(sys.argv) > 1 else "build"
+    progress = Progress()
+    readings, windows = load_data()
+    system = crenel.System(os.path.join(build, "demo"), build)
+    day = None
+    try:
+        progress("writing the system and its passwords, building the images", is_step=True)
+        system.prepare()
+        system.up()
+        progress(f"the system runs and listens on 127.0.0.1:{system.port}", is_step=True)
+        watch = Watch(system.supervisor_pid())
+        watch.start()
+        day = plant.Day(system.folder, system.port, system.passwords, readings, progress)
+        progress(f"press-7 publishes {len(readings)} readings; rig-2 floods; others attack", is_step=True)
+        day.run()
+        counts = system.wait_drained(progress=progress)
+        watch.is_over.set()
+        watch.join()
+        seconds = time.monotonic() - progress.start
+        progress("everything has arrived", is_step=True)
+        print(f"\nmachine-watch: the whole demo took {seconds:.0f} s on {os.cpu_count()} processors, "
+              f"load average {os.getloadavg()[0]:.1f}\n")
+        is_good = report(system, day, counts, watch, windows)
+    except (crenel.Failed, clients.Refused, OSError, RuntimeError, TimeoutError) as failure:
+        print(f"\nFAIL: {failure}", file=sys.stderr)
+        is_good = False
+    finally:
+        if day is not None:
+            day.close()
+        code = system.down()
+    if code != 0:
+        print("FAIL: crenel down did not end the system", file=sys.stderr)
+    return 0 if is_good and code == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
