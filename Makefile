@@ -49,7 +49,7 @@ $(BUILD)/%.o: %.c
 	$(CC) $(HOST_CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 
 include $(sort $(wildcard tools/*.mk))
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
 .PHONY: clean help
 clean: ## remove the build folder
