@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: ISC
+// The engine's memory, its dispatch of packets, and its clock.
+#include "router/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUTER_EVENTS_MAX 512u
+#define ROUTER_CONNECTIONS_MAX 8192u // of one gateway
+#define ROUTER_SERVICE_CAPACITY 64u
+
+static int has_wire_fields(const struct engine *engine, uint16_t flow)
+{
+    if (flow >= engine->system->flow_count)
+        return 0;
+    const struct schema *schema = &engine->system->schemas[engine->system->flows[flow].schema];
+    int bytes = schema_field_index(schema, "bytes");
+    return bytes >= 0 && schema_field_index(schema, "is_closed") >= 0 && schema->header->is_cut &&
+           bytes == schema->header->field_count - 1 &&
+           schema->fields[bytes].capacity >= LINK_INPUT_BYTES_MAX;
+}
+
+static uint64_t flows_init(struct engine *engine)
+{
+    uint64_t slots = 0;
+    for (uint32_t i = 0; i < engine->system->flow_count; i++) {
+        const struct system_flow *flow = &engine->system->flows[i];
+        struct flow_state *state = &engine->flows[i];
+        enum system_endpoint to = flow->receiver_count != 0 ? (enum system_endpoint)flow->receivers[0].kind
+                                                            : SYSTEM_SUBSCRIPTION;
+        int is_local = (to == SYSTEM_UNIKERNEL || to == SYSTEM_SERVICE) && flow->sender_kind != SYSTEM_GATEWAY;
+        state->is_durable = is_local && flow->is_durable && to == SYSTEM_UNIKERNEL;
+        state->is_queued = is_local && !state->is_durable;
+        state->fan_out = flow->kind == SYSTEM_REPLY ? 1 : flow->receiver_count;
+        state->connection_bucket = flow->is_rate_per_connection ? (int32_t)engine->bucket_columns++ : -1;
+        uint64_t quota = 8u * (uint64_t)flow->count_max * state->fan_out;
+        state->limit = state->is_durable ? flow->cap : quota > ROUTER_QUOTA ? quota : ROUTER_QUOTA;
+        if (state->is_queued) // and what events in flight hold of the same flow
+            slots += state->limit + ROUTER_CAPACITY_MAX + ROUTER_PIPELINE;
+    }
+    return slots;
+}
+
+static uint64_t receivers_init(struct engine *engine)
+{
+    const struct system_view *system = engine->system;
+    uint64_t slots = 0;
+    for (uint32_t i = 0; i < engine->receiver_count; i++) {
+        struct receiver *receiver = &engine->receivers[i];
+        receiver->queue = (struct list){ROUTER_NONE, ROUTER_NONE, 0};
+        receiver->log_bucket.tokens = 0;
+        if (i < system->unikernel_count) {
+            const struct system_unikernel *unikernel = &system->unikernels[i];
+            receiver->name = unikernel->name;
+            receiver->inputs = unikernel->inputs;
+            receiver->outputs = unikernel->outputs;
+            receiver->input_count = unikernel->input_count;
+            receiver->output_count = unikernel->output_count;
+            receiver->is_connection = unikernel->lifetime == LIFETIME_CONNECTION;
+            receiver->capacity_max = unikernel->instances_max;
+            slots += ROUTER_WINDOW;
+        } else {
+            const struct system_service *service = &system->services[i - system->unikernel_count];
+            receiver->name = service->name;
+            receiver->inputs = &service->request_flow;
+            receiver->outputs = &service->reply_flow;
+            receiver->input_count = receiver->output_count = 1;
+            receiver->capacity_max = ROUTER_SERVICE_CAPACITY;
+        }
+        if (receiver->capacity_max > ROUTER_CAPACITY_MAX)
+            receiver->capacity_max = ROUTER_CAPACITY_MAX;
+        engine->event_count += receiver->capacity_max + ROUTER_PIPELINE;
+    }
+    for (uint32_t i = 0; i < system->gateway_count; i++) {
+        uint32_t most = system->gateways[i].connections_max;
+        most = 2 * (most < ROUTER_CONNECTIONS_MAX ? most : ROUTER_CONNECTIONS_MAX); // some are closing
+        engine->gateway_first[i + 1] = engine->gateway_first[i] + most;
+        engine->receivers[system->gateways[i].unikernel].copies_max += ROUTER_COPIES * most;
+        slots += (2 + ROUTER_COPIES) * (uint64_t)most;
+    }
+    engine->connection_count = engine->gateway_first[system->gateway_count];
+    return slots;
+}
+
+struct engine *engine_create(const struct system_view *system, struct router_page *page,
+                             const struct engine_io *io, uint64_t epoch)
+{
+    struct engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL)
+        return NULL;
+    engine->system = system;
+    engine->page = page;
+    engine->io = *io;
+    engine->epoch = epoch;
+    engine->message_free = engine->event_free = ROUTER_NONE;
+    engine->waiting_head = engine->waiting_tail = ROUTER_NONE;
+    engine->delayed = engine->ending = (struct list){ROUTER_NONE, ROUTER_NONE, 0};
+    engine->receiver_count = (uint32_t)(system->unikernel_count + system->service_count);
+    engine->receivers = calloc(engine->receiver_count + 1u, sizeof *engine->receivers);
+    int is_good = engine->receivers != NULL;
+    for (uint32_t i = 0; i < system->gateway_count; i++)
+        is_good = is_good && has_wire_fields(engine, system->gateways[i].input_flow) &&
+                  has_wire_fields(engine, system->gateways[i].output_flow);
+    if (is_good) {
+        uint64_t slots = flows_init(engine) + receivers_init(engine);
+        uint64_t keys = 0;
+        for (uint32_t i = 0; i < system->flow_count; i++)
+            if (system->flows[i].sequence_field != SYSTEM_NONE)
+                keys += system->flows[i].keys_max + 1u;
+        if (engine->event_count > ROUTER_EVENTS_MAX)
+            engine->event_count = ROUTER_EVENTS_MAX;
+        is_good = slots < 1u << 20 && keys < 1u << 22;
+        engine->message_count = (uint32_t)slots;
+        engine->messages = is_good ? calloc(slots + 1, sizeof *engine->messages) : NULL;
+        engine->bodies = is_good ? calloc(slots + 1, ROUTER_BODY_BYTES) : NULL;
+        engine->events = calloc(engine->event_count + 1u, sizeof *engine->events);
+        engine->connections = calloc(engine->connection_count + 1u, sizeof *engine->connections);
+        engine->connection_buckets = calloc((size_t)engine->connection_count * engine->bucket_columns + 1u,
+                                            sizeof *engine->connection_buckets);
+        is_good = is_good && key_table_create(&engine->keys, (uint32_t)keys) == STATUS_OK &&
+                  engine->messages != NULL && engine->bodies != NULL && engine->events != NULL &&
+                  engine->connections != NULL && engine->connection_buckets != NULL;
+    }
+    if (!is_good) {
+        engine_destroy(engine);
+        return NULL;
+    }
+    page_set(&page->epoch, epoch);
+    return engine;
+}
+
+void engine_destroy(struct engine *engine)
+{
+    key_table_destroy(&engine->keys);
+    free(engine->connection_buckets);
+    free(engine->connections);
+    free(engine->events);
+    free(engine->bodies);
+    free(engine->messages);
+    free(engine->receivers);
+    free(engine);
+}
+
+void engine_clock(struct engine *engine, int64_t now_ms, int64_t wall_ms)
+{
+    engine->now_ms = now_ms;
+    engine->wall_ms = wall_ms;
+}
+
+int engine_is_ready(const struct engine *engine) { return engine->is_ready; }
+
+static enum status hello_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+{
+    struct receiver *receiver = &engine->receivers[index];
+    struct link_hello hello;
+    if (size != sizeof hello || receiver->is_attached)
+        return STATUS_MALFORMED;
+    memcpy(&hello, bytes, sizeof hello);
+    if (hello.version != LINK_VERSION)
+        return STATUS_VERSION;
+    if (hello.capacity == 0)
+        return STATUS_MALFORMED;
+    if (index < engine->system->unikernel_count &&
+        memcmp(hello.image_digest, engine->system->unikernels[index].image_digest, sizeof hello.image_digest) != 0)
+        return STATUS_SIGNATURE; // not the image that the system names
+    receiver->capacity = hello.capacity < receiver->capacity_max ? hello.capacity : receiver->capacity_max;
+    receiver->is_attached = 1;
+    if (!receiver->is_credited)
+        receiver->credit_due = ROUTER_WINDOW;
+    receiver->is_credited = 1;
+    return STATUS_OK;
+}
+
+static enum status receiver_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+{
+    struct link_header header;
+    memcpy(&header, bytes, sizeof header);
+    if (header.kind == LINK_HELLO)
+        return hello_receive(engine, index, bytes, size);
+    if (!engine->receivers[index].is_attached)
+        return STATUS_MALFORMED;
+    if (header.kind == LINK_GONE) {
+        struct connection *connection = connection_find(engine, header.handle);
+        if (connection != NULL && connection->receiver == index) {
+            connection->has_instance = 0;
+            connection_end(engine, connection, 1);
+            connection_settle(engine, connection);
+        }
+        return STATUS_OK;
+    }
+    struct event *event = event_find(engine, header.handle);
+    if (event == NULL || event->receiver != index ||
+        (event->state != EVENT_STARTED && event->state != EVENT_READING))
+        return STATUS_MALFORMED;
+    if (header.kind == LINK_READ)
+        return reads_receive(engine, event, bytes, size);
+    return header.kind == LINK_EFFECTS ? effects_receive(engine, event, bytes, size) : STATUS_MALFORMED;
+}
+
+static enum status outbox_receive(struct engine *engine, const uint8_t *bytes, size_t size)
+{
+    struct commit_outbox outbox;
+    if (size < sizeof outbox)
+        return STATUS_TRUNCATED;
+    memcpy(&outbox, bytes, sizeof outbox);
+    const struct commit_send *send = &outbox.send;
+    if (send->flow >= engine->system->flow_count || send->receiver >= engine->system->unikernel_count ||
+        !engine->flows[send->flow].is_durable || send->payload_bytes > ABI_PAYLOAD_BYTES_MAX ||
+        send->context_bytes > ABI_CONTEXT_BYTES_MAX || send->key_bytes > ROUTER_KEY_BYTES_MAX ||
+        send->asker > engine->system->unikernel_count || send->asker_flow >= MANIFEST_FLOWS_MAX)
+        return STATUS_MALFORMED;
+    size_t key_at = sizeof outbox;
+    size_t context_at = key_at + ABI_ALIGN8((size_t)send->key_bytes);
+    size_t payload_at = context_at + ABI_ALIGN8((size_t)send->context_bytes);
+    uint16_t port = input_port(&engine->system->flows[send->flow], send->receiver);
+    struct receiver *receiver = &engine->receivers[send->receiver];
+    if (port == SYSTEM_NONE || size != payload_at + ABI_ALIGN8(send->payload_bytes) ||
+        receiver->durable_held + receiver->credit_due >= ROUTER_WINDOW || !receiver->is_credited)
+        return STATUS_MALFORMED;
+    receiver->durable_held++;
+    uint32_t slot = message_new(engine);
+    struct message *message = &engine->messages[slot];
+    message->is_durable = 1;
+    message->flow = send->flow;
+    message->receiver = send->receiver;
+    message->port = port;
+    message->number = outbox.packet.handle;
+    message->time_ms = outbox.time_ms;
+    message->principal = send->principal;
+    message->connection = send->connection;
+    message->asker = send->asker;
+    message->asker_flow = send->asker_flow;
+    message->payload_bytes = send->payload_bytes;
+    message->context_bytes = send->context_bytes;
+    memcpy(message_body(engine, slot), bytes + payload_at, send->payload_bytes);
+    memcpy(message_context(engine, slot), bytes + context_at, send->context_bytes);
+    message->has_key = engine->system->flows[send->flow].key_field != SYSTEM_NONE;
+    message->key = key_hash(bytes + key_at, send->key_bytes);
+    message_enqueue(engine, slot);
+    return STATUS_OK;
+}
+
+static enum status done_receive(struct engine *engine, const uint8_t *bytes, size_t size)
+{
+    struct commit_done done;
+    if (size != sizeof done)
+        return STATUS_MALFORMED;
+    memcpy(&done, bytes, sizeof done);
+    struct event *event;
+    switch (done.packet.handle >> 56) {
+    case HANDLE_EVENT:
+        if ((event = event_find(engine, done.packet.handle)) != NULL)
+            event_committed(engine, event, done.result);
+        return STATUS_OK;
+    case HANDLE_MESSAGE:
+        message_ended(engine, (uint32_t)(done.packet.handle & 0xffffff), done.result);
+        return STATUS_OK;
+    case HANDLE_FLUSH:
+        counters_flushed(engine, done.result);
+        return STATUS_OK;
+    default:
+        return STATUS_MALFORMED;
+    }
+}
+
+static enum status store_receive(struct engine *engine, const uint8_t *bytes, size_t size)
+{
+    struct commit_packet packet;
+    struct commit_cursor cursor;
+    struct commit_counter counter;
+    struct commit_spool spool;
+    memcpy(&packet, bytes, sizeof packet);
+    const uint8_t *rest = bytes + sizeof packet;
+    size_t rest_bytes = size - sizeof packet;
+    switch (packet.kind) {
+    case COMMIT_READY:
+        counters_reconcile(engine);
+        engine->is_ready = 1;
+        return STATUS_OK;
+    case COMMIT_DONE:
+        return done_receive(engine, bytes, size);
+    case COMMIT_ANSWER:
+        return answer_receive(engine, bytes, size);
+    case COMMIT_OUTBOX:
+        return outbox_receive(engine, bytes, size);
+    case COMMIT_CURSOR:
+        if (engine->is_ready || rest_bytes < sizeof cursor)
+            return STATUS_MALFORMED;
+        memcpy(&cursor, rest, sizeof cursor);
+        if (cursor.flow < engine->system->flow_count && rest_bytes >= sizeof cursor + cursor.key_bytes)
+            cursor_load(engine, cursor.flow, rest + sizeof cursor, cursor.key_bytes, cursor.sequence);
+        return STATUS_OK;
+    case COMMIT_COUNTER:
+        if (engine->is_ready || rest_bytes != sizeof counter)
+            return STATUS_MALFORMED;
+        memcpy(&counter, rest, sizeof counter);
+        if (counter.index < COUNTERS_MAX)
+            page_set(&engine->page->counters[counter.index], counter.value);
+        return STATUS_OK;
+    case COMMIT_SPOOL:
+        if (engine->is_ready || size != sizeof spool)
+            return STATUS_MALFORMED;
+        memcpy(&spool, bytes, sizeof spool);
+        if (packet.handle < engine->system->flow_count && engine->flows[packet.handle].is_durable) {
+            engine->flows[packet.handle].waiting = spool.waiting;
+            page_set(&engine->page->spooled[packet.handle], spool.waiting);
+        }
+        return STATUS_OK;
+    default:
+        return STATUS_MALFORMED;
+    }
+}
+
+enum status engine_receive(struct engine *engine, enum engine_peer peer, uint32_t index,
+                           const uint8_t *bytes, size_t size)
+{
+    struct link_header header; // begins like struct commit_packet
+    if (size < sizeof header)
+        return STATUS_TRUNCATED;
+    memcpy(&header, bytes, sizeof header);
+    if (header.size != size || header.zero != 0)
+        return STATUS_MALFORMED;
+    enum status status = STATUS_MALFORMED;
+    if (peer == ENGINE_STORE)
+        status = store_receive(engine, bytes, size);
+    else if (peer == ENGINE_RECEIVER && index < engine->receiver_count)
+        status = receiver_receive(engine, index, bytes, size);
+    else if (peer == ENGINE_GATEWAY && index < engine->system->gateway_count)
+        status = gateway_receive(engine, (uint16_t)index, bytes, size);
+    schedule(engine);
+    return status;
+}
+
+void engine_attached(struct engine *engine, enum engine_peer peer, uint32_t index)
+{
+    (void)index; // receivers say HELLO, gateways OPEN
+    if (peer != ENGINE_STORE)
+        return;
+    struct commit_hello hello = {.packet = {.size = sizeof hello, .kind = COMMIT_HELLO},
+                                 .version = COMMIT_VERSION,
+                                 .epoch = engine->epoch};
+    struct engine_part part = {&hello, sizeof hello};
+    (void)engine->io.send(engine->io.context, ENGINE_STORE, 0, &part, 1);
+}
+
+void engine_closed(struct engine *engine, enum engine_peer peer, uint32_t index)
+{
+    if (peer == ENGINE_GATEWAY)
+        gateway_closed(engine, (uint16_t)index);
+    if (peer == ENGINE_RECEIVER) {
+        struct receiver *receiver = &engine->receivers[index];
+        receiver->is_attached = 0;
+        receiver->with_receiver = 0;
+        for (uint32_t i = 0; i < engine->event_used; i++) {
+            struct event *event = &engine->events[i];
+            if (event->receiver == index && (event->state == EVENT_STARTED || event->state == EVENT_READING)) {
+                event->state = EVENT_WAITING;
+                event_lost(engine, event);
+            }
+        }
+        receiver_connections_end(engine, index);
+    }
+    schedule(engine);
+}
+
+static int sooner(int next, int64_t in_ms)
+{
+    int ms = in_ms < 1 ? 1 : in_ms > 60000 ? 60000 : (int)in_ms;
+    return next < 0 || ms < next ? ms : next;
+}
+
+// Messages of a list that are due, or how long until the next one is.
+static int list_due(struct engine *engine, struct list *list, int next)
+{
+    uint32_t after;
+    for (uint32_t i = list->head; i != ROUTER_NONE; i = after) {
+        struct message *message = &engine->messages[i];
+        after = message->next;
+        if (message->due_ms > engine->now_ms) {
+            next = sooner(next, message->due_ms - engine->now_ms);
+            continue;
+        }
+        list_remove(engine, list, i);
+        if (list == &engine->delayed)
+            message_enqueue(engine, i);
+        else
+            message_end(engine, i, message->outcome);
+    }
+    return next;
+}
+
+// Messages in the router for each unikernel.
+static void page_waiting(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->system->unikernel_count; i++)
+        page_set(&engine->page->waiting[i], engine->receivers[i].queue.count);
+    for (uint32_t i = 0; i < engine->connection_used; i++) {
+        const struct connection *connection = &engine->connections[i];
+        uint64_t *waiting = &engine->page->waiting[connection->receiver];
+        if (connection->state == CONNECTION_OPEN)
+            page_set(waiting, *waiting + connection->queue.count);
+    }
+}
+
+int engine_tick(struct engine *engine)
+{
+    int next = list_due(engine, &engine->delayed, -1);
+    uint32_t retried = engine->ending.count;
+    if (retried != 0)
+        next = list_due(engine, &engine->ending, next);
+    events_retry(engine);
+    engine->is_token_wanted = 0;
+    schedule(engine);
+    connections_check(engine);
+    if (engine->now_ms >= engine->flush_ms && engine->is_ready) {
+        engine->flush_ms = engine->now_ms + ROUTER_FLUSH_MS;
+        counters_flush(engine);
+        journal_tick(engine);
+    }
+    page_waiting(engine);
+    if (engine->is_dirty || engine->is_flushing)
+        next = sooner(next, engine->flush_ms - engine->now_ms);
+    if (engine->is_token_wanted)
+        next = sooner(next, ROUTER_TOKEN_MS);
+    for (uint32_t i = engine->waiting_head; i != ROUTER_NONE; i = engine->events[i].next)
+        next = sooner(next, engine->events[i].retry_ms - engine->now_ms);
+    for (uint32_t i = 0; i < engine->connection_used; i++)
+        if (engine->connections[i].state == CONNECTION_OPEN && engine->connections[i].output_bytes != 0)
+            return sooner(next, 250);
+    return next;
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: ISC
+// The router without its system calls: packets from endpoints in, packets to endpoints out.
+//
+// The shell (main.c) owns descriptors, clock and loop; tests drive the engine with fake endpoints.
+// All memory is taken by engine_create; its size follows from the compiled system. Nothing is
+// allocated afterwards. Endpoints are hostile: a packet that breaks its protocol costs its link.
+//
+// Exact counts. For each flow, at any moment between two calls:
+//   counters[ENTERED] = counters[DONE] + sum of failures + messages waiting (queued or in flight)
+// Counters of durable flows change in the store's transaction and in the page when it is DONE. All
+// others change in the page at once, and once a second a COMMIT without an event takes what is new
+// to the store.
+#ifndef CRENEL_ROUTER_ENGINE_H
+#define CRENEL_ROUTER_ENGINE_H
+
+#include "core/system.h"
+#include "proto/status_page.h"
+
+enum engine_peer {
+    ENGINE_STORE,    // index 0
+    ENGINE_RECEIVER, // index: unikernel, or unikernel_count + service
+    ENGINE_GATEWAY,  // index: gateway
+};
+
+struct engine_part {
+    const void *bytes;
+    size_t size;
+};
+
+// What the engine asks of its shell. None of them calls back into the engine.
+struct engine_io {
+    void *context;
+    // One packet in at most 4 parts, never blocking. STATUS_FULL only for COMMIT packets to the store:
+    // the engine offers it again later. A link that fails otherwise is reported by engine_closed.
+    enum status (*send)(void *context, enum engine_peer peer, uint32_t index,
+                        const struct engine_part *parts, size_t count);
+    void (*log)(void *context, const char *line, size_t size); // with its newline
+};
+
+struct engine;
+
+// NULL: no memory. system and page outlive the engine. epoch >= 1.
+struct engine *engine_create(const struct system_view *system, struct router_page *page,
+                             const struct engine_io *io, uint64_t epoch);
+void engine_destroy(struct engine *engine);
+
+// Sets both clocks; call before any of the following. now_ms is monotonic and > 0.
+void engine_clock(struct engine *engine, int64_t now_ms, int64_t wall_ms);
+
+// A link exists now. The store's comes first: HELLO goes out at once.
+void engine_attached(struct engine *engine, enum engine_peer peer, uint32_t index);
+// A link ended: events of a receiver are delivered again, connections end.
+void engine_closed(struct engine *engine, enum engine_peer peer, uint32_t index);
+// One packet, 8-byte aligned. Anything but STATUS_OK: the peer broke its protocol; close the link,
+// then call engine_closed (for the store: end the process).
+enum status engine_receive(struct engine *engine, enum engine_peer peer, uint32_t index,
+                           const uint8_t *bytes, size_t size) MUST_USE;
+// Does what is due. Returns milliseconds until the next call is needed, or -1.
+int engine_tick(struct engine *engine);
+// The store said READY.
+int engine_is_ready(const struct engine *engine);
+
+#endif

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: ISC
+// Lines of the host log and texts for people: everything a guest wrote is escaped, and rationed.
+#include "router/state.h"
+
+#include "core/json_line.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define JOURNAL_PER_SECOND 200
+#define JOURNAL_BURST 1000
+
+static void line(struct engine *engine, const char *name, const char *level, const void *text, size_t size)
+{
+    char out[6 * ABI_LOG_BYTES_MAX + 256];
+    struct json_line json;
+    json_begin(&json, out, sizeof out - 1);
+    json_integer(&json, "time_ms", engine->wall_ms);
+    json_string(&json, "unikernel", name);
+    json_string(&json, "level", level);
+    json_text(&json, "text", text, size);
+    size_t length = json_end(&json);
+    if (length == 0)
+        return;
+    out[length] = '\n';
+    engine->io.log(engine->io.context, out, length + 1);
+}
+
+void journal(struct engine *engine, uint32_t index, uint32_t level, const uint8_t *text, size_t size)
+{
+    static const char *const levels[] = {"debug", "info", "warning", "error", "refusal"};
+    struct receiver *receiver = &engine->receivers[index];
+    struct bucket *bucket = &receiver->log_bucket;
+    int64_t passed = engine->now_ms - bucket->at_ms;
+    int64_t tokens = bucket->tokens + (passed < 60000 ? passed : 60000) * JOURNAL_PER_SECOND;
+    bucket->tokens = tokens < JOURNAL_BURST * 1000 ? tokens : JOURNAL_BURST * 1000;
+    bucket->at_ms = engine->now_ms;
+    if (bucket->tokens < 1000) {
+        receiver->log_dropped++;
+        return;
+    }
+    bucket->tokens -= 1000;
+    line(engine, receiver->name, levels[level], text, size);
+}
+
+void journal_tick(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->receiver_count; i++) {
+        struct receiver *receiver = &engine->receivers[i];
+        if (receiver->log_dropped == 0)
+            continue;
+        char text[64];
+        int size = snprintf(text, sizeof text, "%llu lines dropped", (unsigned long long)receiver->log_dropped);
+        receiver->log_dropped = 0;
+        line(engine, receiver->name, "warning", text, (size_t)size);
+    }
+}
+
+static const char *signal_name(uint32_t signal)
+{
+    switch (signal) {
+    case SIGSEGV:
+        return "SIGSEGV";
+    case SIGBUS:
+        return "SIGBUS";
+    case SIGILL:
+        return "SIGILL";
+    case SIGFPE:
+        return "SIGFPE";
+    case SIGSYS:
+        return "SIGSYS";
+    case SIGTRAP:
+        return "SIGTRAP";
+    case SIGKILL:
+        return "SIGKILL";
+    case SIGABRT:
+        return "SIGABRT";
+    default:
+        return signal == 0 ? "" : "signal";
+    }
+}
+
+static void crash_text(char *text, size_t capacity, const char *kind, const char *name, const struct link_crash *crash)
+{
+    int length = snprintf(text, capacity, "%s %s %.*s", kind, signal_name(crash->signal),
+                          (int)strnlen(crash->what, sizeof crash->what), crash->what);
+    if (crash->instruction != UINT64_MAX && length > 0 && (size_t)length < capacity)
+        snprintf(text + length, capacity - (size_t)length, " at %s+0x%llx", name,
+                 (unsigned long long)crash->instruction);
+}
+
+// Without the guest's own words the record always fits.
+static size_t crash_record(const struct engine *engine, struct event *event, const char *kind,
+                           const struct link_effects *effects, const struct link_crash *crash, int has_words)
+{
+    const struct message *input = &engine->messages[event->message];
+    struct json_line json;
+    json_begin(&json, event->audit, sizeof event->audit);
+    json_string(&json, "kind", "fault");
+    json_integer(&json, "time_ms", engine->wall_ms);
+    json_string(&json, "unikernel", engine->receivers[event->receiver].name);
+    json_string(&json, "reason", kind);
+    json_string(&json, "flow", engine->system->flows[input->flow].name);
+    json_unsigned(&json, "number", input->number);
+    if (has_words)
+        json_string(&json, "text", effects->outcome == LINK_CONTRACT ? effects->text : event->text);
+    if (crash != NULL) {
+        json_unsigned(&json, "address", crash->address);
+        json_unsigned(&json, "instruction", crash->instruction);
+        json_hex(&json, "build", crash->build_id, sizeof crash->build_id);
+        if (has_words)
+            json_text(&json, "last_log", crash->last_log, strnlen(crash->last_log, sizeof crash->last_log));
+    }
+    return json_end(&json);
+}
+
+void text_crash(const struct engine *engine, struct event *event, const struct link_effects *effects,
+                const struct link_crash *crash)
+{
+    const char *kind = effects->outcome == LINK_FAULT      ? "fault"
+                       : effects->outcome == LINK_DEADLINE ? "deadline"
+                                                           : "contract";
+    if (crash != NULL)
+        crash_text(event->text, sizeof event->text, kind, engine->receivers[event->receiver].name, crash);
+    if (crash_record(engine, event, kind, effects, crash, 1) == 0)
+        (void)crash_record(engine, event, kind, effects, crash, 0);
+}
