@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define REPLY_TIMEOUT_S 2     // a client that does not read its answer loses it
-#define OPERATOR_RIGHTS 3u    // bit 0: read; bit 1: resubmit and discard
+#define OPERATOR_RIGHTS (CONTROL_RIGHT_READ | CONTROL_RIGHT_CHANGE) // whoever may ask may do both
 
 struct answer {
     cJSON *reply;

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: ISC
+// State folders and the operator's key.
+#include "cli/state.h"
+
+#include "cli/compile.h"
+#include "cli/report.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const state_mend = "give another folder with --state DIR, or run as a user who may write there";
+
+static enum status too_long(const char *path)
+{
+    report_error(path, 0, "give a shorter path with --state", "the path is too long");
+    return STATUS_TOO_LARGE;
+}
+
+enum status state_root(const char *option, char root[PATH_MAX])
+{
+    const char *environment = getenv("CRENEL_STATE"), *home = getenv("HOME");
+    const char *xdg = getenv("XDG_STATE_HOME");
+    int length;
+    if (option != NULL)
+        length = snprintf(root, PATH_MAX, "%s", option);
+    else if (environment != NULL && environment[0] != 0)
+        length = snprintf(root, PATH_MAX, "%s", environment);
+    else if (geteuid() == 0)
+        length = snprintf(root, PATH_MAX, "/var/lib/crenel");
+    else if (xdg != NULL && xdg[0] == '/')
+        length = snprintf(root, PATH_MAX, "%s/crenel", xdg);
+    else if (home != NULL && home[0] == '/')
+        length = snprintf(root, PATH_MAX, "%s/.local/state/crenel", home);
+    else {
+        report_error(NULL, 0, "set HOME, or give --state DIR", "no place for state is known");
+        return STATUS_ABSENT;
+    }
+    return length > 0 && length < PATH_MAX - 64 ? STATUS_OK : too_long(root);
+}
+
+int state_each(const char *root, int (*each)(const char *folder, const char *name, void *context),
+               void *context)
+{
+    DIR *directory = opendir(root);
+    int result = 0;
+    struct dirent *entry;
+    while (directory != NULL && result == 0 && (entry = readdir(directory)) != NULL) {
+        char folder[PATH_MAX], file[PATH_MAX];
+        struct stat stat_of;
+        if (entry->d_name[0] == '.' ||
+            snprintf(folder, sizeof folder, "%s/%s", root, entry->d_name) >= PATH_MAX - 16)
+            continue;
+        snprintf(file, sizeof file, "%.*s/system.bin", PATH_MAX - 16, folder);
+        if (stat(file, &stat_of) == 0)
+            result = each(folder, entry->d_name, context);
+    }
+    if (directory != NULL)
+        closedir(directory);
+    return result;
+}
+
+struct running {
+    char folder[PATH_MAX];
+    int count;
+};
+
+static int note_running(const char *folder, const char *name, void *context)
+{
+    struct running *running = context;
+    (void)name;
+    if (state_is_running(folder) && running->count++ == 0)
+        snprintf(running->folder, sizeof running->folder, "%s", folder);
+    return 0;
+}
+
+static int is_folder_with_system(const char *which)
+{
+    char path[PATH_MAX];
+    struct stat stat_of;
+    size_t length = strlen(which);
+    if (length > 5 && strcmp(which + length - 5, ".yaml") == 0)
+        return 1;
+    return snprintf(path, sizeof path, "%s/system.yaml", which) < PATH_MAX && stat(path, &stat_of) == 0;
+}
+
+enum status state_find(const char *option, const char *which, char folder[PATH_MAX])
+{
+    char root[PATH_MAX], name[32];
+    struct stat stat_of;
+    enum status status = state_root(option, root);
+    if (status != STATUS_OK)
+        return status;
+    if (which == NULL) {
+        struct running running = {.count = 0};
+        (void)state_each(root, note_running, &running);
+        if (running.count == 1) {
+            snprintf(folder, PATH_MAX, "%s", running.folder);
+            return STATUS_OK;
+        }
+        report_error(NULL, 0, running.count == 0 ? "start one with `crenel up DIR`; --state DIR looks elsewhere"
+                                                 : "name one: crenel ps lists them",
+                     running.count == 0 ? "no system runs in %s" : "more than one system runs in %s", root);
+        return STATUS_ABSENT;
+    }
+    if (is_folder_with_system(which)) {
+        status = system_name(which, name);
+        if (status != STATUS_OK)
+            return status;
+        which = name;
+    }
+    if (strchr(which, '/') != NULL || which[0] == '.' ||
+        snprintf(folder, PATH_MAX, "%s/%s", root, which) >= PATH_MAX - 32 || stat(folder, &stat_of) != 0) {
+        report_error(NULL, 0, "crenel ps lists them; --state DIR looks elsewhere",
+                     "there is no system '%s' in %s", which, root);
+        return STATUS_ABSENT;
+    }
+    return STATUS_OK;
+}
+
+enum status state_make(const char *folder)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/keys/", folder) >= PATH_MAX - 32)
+        return too_long(folder);
+    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        // The root may be shared by systems of several users; each system's folder is its owner's.
+        mode_t mode = strlen(path) < strlen(folder) ? 0755 : 0700;
+        if (mkdir(path, mode) != 0 && errno != EEXIST) {
+            report_error(path, 0, state_mend, "cannot make this folder: %s", strerror(errno));
+            return STATUS_SYSTEM;
+        }
+        *slash = '/';
+    }
+    if (access(folder, W_OK) == 0)
+        return STATUS_OK;
+    report_error(folder, 0, state_mend, "no permission: %s", strerror(errno));
+    return STATUS_SYSTEM;
+}
+
+int state_is_running(const char *folder)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/lock", folder) >= PATH_MAX)
+        return 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    int is_held = flock(fd, LOCK_SH | LOCK_NB) != 0;
+    close(fd);
+    return is_held;
+}
+
+enum status state_write(const char *folder, const char *name, const void *bytes, size_t size,
+                        unsigned mode)
+{
+    char path[PATH_MAX], temporary[PATH_MAX];
+    int error = 0;
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= PATH_MAX - 8)
+        return too_long(folder);
+    snprintf(temporary, sizeof temporary, "%.*s.new", PATH_MAX - 8, path);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    ssize_t wrote = fd >= 0 ? write(fd, bytes, size) : -1;
+    if (wrote != (ssize_t)size || fsync(fd) != 0)
+        error = wrote >= 0 && wrote != (ssize_t)size ? ENOSPC : errno;
+    if (fd >= 0)
+        close(fd);
+    if (error == 0 && rename(temporary, path) != 0)
+        error = errno;
+    int folder_fd = error == 0 ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (folder_fd >= 0) {
+        (void)fsync(folder_fd);
+        close(folder_fd);
+    }
+    if (error == 0)
+        return STATUS_OK;
+    (void)unlink(temporary);
+    report_error(path, 0, state_mend, "cannot write this file: %s", strerror(error));
+    errno = error;
+    return STATUS_SYSTEM;
+}
+
+static enum status read_key(const char *path, uint8_t secret_key[64])
+{
+    char text[160] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? STATUS_ABSENT : STATUS_SYSTEM;
+    ssize_t got = read(fd, text, sizeof text - 1);
+    close(fd);
+    size_t size = 0;
+    if (got < 128 || sodium_hex2bin(secret_key, 64, text, 128, NULL, &size, NULL) != 0 || size != 64)
+        return STATUS_MALFORMED;
+    return STATUS_OK;
+}
+
+enum status state_operator_key(const char *folder, uint8_t secret_key[64], char public_path[PATH_MAX])
+{
+    char path[PATH_MAX], text[132];
+    uint8_t public_key[32];
+    if (sodium_init() < 0 || snprintf(path, sizeof path, "%s/keys/operator.key", folder) >= PATH_MAX)
+        return too_long(folder);
+    snprintf(public_path, PATH_MAX, "%s/keys/operator.pub", folder);
+    enum status status = read_key(path, secret_key);
+    if (status == STATUS_OK && access(public_path, R_OK) == 0)
+        return STATUS_OK;
+    if (status == STATUS_ABSENT) {
+        (void)crypto_sign_keypair(public_key, secret_key);
+        sodium_bin2hex(text, sizeof text, secret_key, 64);
+        strcat(text, "\n");
+        status = state_write(folder, "keys/operator.key", text, 129, 0600);
+        sodium_memzero(text, sizeof text);
+    } else if (status != STATUS_OK) {
+        report_error(path, 0, "restore it from your backup; without it the system cannot be signed as the same operator",
+                     "the operator's key cannot be read: %s",
+                     status == STATUS_SYSTEM ? strerror(errno) : "it is not 128 hex digits");
+        return status;
+    }
+    if (status != STATUS_OK)
+        return status;
+    (void)crypto_sign_ed25519_sk_to_pk(public_key, secret_key);
+    sodium_bin2hex(text, sizeof text, public_key, 32);
+    strcat(text, "\n");
+    return state_write(folder, "keys/operator.pub", text, 65, 0644);
+}
