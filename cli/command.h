@@ -14,5 +14,6 @@ int cmd_new(int argc, char **argv);
 int cmd_build(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_symbolize(int argc, char **argv);
+int cmd_policy(int argc, char **argv);
 
 #endif

@@ -2,6 +2,8 @@
 // Namespaces of the store: what the system grants and what the images ask for must be the same thing.
 #include "cli/compile_state.h"
 
+#include "abi/abi.h"
+
 #include <string.h>
 
 // The manifest's entry for this namespace, or NULL.
@@ -94,6 +96,20 @@ static int are_all_loaded(const struct compile *compile)
     return 1;
 }
 
+// The longest key that these fields can give.
+static size_t key_bytes(const struct schema *schema, const uint16_t *fields, unsigned count)
+{
+    static const unsigned char widths[] = {1, 1, 2, 4, 8, 1, 2, 4, 8};
+    size_t size = 0;
+    for (unsigned i = 0; i < count; i++) {
+        const struct schema_field *field = &schema->fields[fields[i]];
+        int is_text = field->type == SCHEMA_STRING || field->type == SCHEMA_BYTES;
+        size += is_text ? field->capacity + (size_t)(i + 1 < count)
+                        : widths[field->type <= SCHEMA_I64 ? field->type : 0];
+    }
+    return size;
+}
+
 static void compile_namespace(struct compile *compile, struct yaml_node *node, size_t index)
 {
     struct yaml_file *file = &compile->file;
@@ -116,6 +132,10 @@ static void compile_namespace(struct compile *compile, struct yaml_node *node, s
                    "namespace '%s' says %s, its users say %s", node->key, schema_name, schema->header->name);
     space->key_count = compile_fields(compile, node, "key", schema, space->key_fields, 1);
     space->index_count = compile_fields(compile, node, "index", schema, space->index_fields, 0);
+    if (key_bytes(schema, space->key_fields, space->key_count) > ABI_KEY_BYTES_MAX ||
+        key_bytes(schema, space->index_fields, space->index_count) > ABI_KEY_BYTES_MAX)
+        yaml_error(file, node, "use fewer or shorter fields", "a key of '%s' may be over %u bytes",
+                   node->key, ABI_KEY_BYTES_MAX);
     space->schema = compile_schema(compile, node, schema);
     for (size_t i = 0; i < compile->unikernel_count; i++)
         user_check(compile, node, index, i, schema);

@@ -17,6 +17,7 @@ static const struct command commands[] = {
     {"build", cmd_build, "DIR [-o FILE]", "build a unikernel into one image"},
     {"inspect", cmd_inspect, "IMAGE [--json]", "what an image is, may say and is made of"},
     {"symbolize", cmd_symbolize, "IMAGE ADDRESS...", "function and line of an address in a crash report"},
+    {"policy", cmd_policy, "check SYSTEM | explain SYSTEM FROM TO [--json]", "is a system sound; what may flow, and why not"},
     {"help", cmd_help, "[COMMAND]", "this list"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
