@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: ISC
+// The image reader: takes a good image, refuses everything that image.h and manifest.h do not describe.
+#include "core/image.h"
+#include "tests/unit/test.h"
+
+#include <elf.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "abi/abi.h"
+
+// A small image by hand: rodata, text, relro with one relocation, data, manifest without flows but one input.
+struct sample {
+    _Alignas(8) uint8_t bytes[4096];
+    size_t size;
+};
+
+enum { RODATA, TEXT, RELRO, DATA, MANIFEST, RELOCATIONS, HEADERS };
+
+static Elf64_Ehdr *elf(struct sample *sample)
+{
+    return (Elf64_Ehdr *)(void *)sample->bytes;
+}
+
+static Elf64_Phdr *segment(struct sample *sample, size_t index)
+{
+    return (Elf64_Phdr *)(void *)(sample->bytes + sizeof(Elf64_Ehdr)) + index;
+}
+
+static struct manifest_header *manifest(struct sample *sample)
+{
+    return (struct manifest_header *)(void *)(sample->bytes + segment(sample, MANIFEST)->p_offset + 24);
+}
+
+static struct manifest_flow *input(struct sample *sample)
+{
+    return (struct manifest_flow *)(void *)(manifest(sample) + 1);
+}
+
+static struct schema_header *schema(struct sample *sample)
+{
+    return (struct schema_header *)(void *)(input(sample) + 1);
+}
+
+static size_t part_add(struct sample *sample, const void *bytes, size_t size, size_t alignment)
+{
+    size_t at = (sample->size + alignment - 1) & ~(alignment - 1);
+    memcpy(sample->bytes + at, bytes, size);
+    sample->size = at + size;
+    return at;
+}
+
+static size_t note_add(struct sample *sample, uint32_t type, const void *bytes, size_t size)
+{
+    struct {
+        uint32_t name_bytes, size, type;
+        char name[12];
+    } head = {7, (uint32_t)size, type, "CRENEL"};
+    size_t at = part_add(sample, &head, sizeof head, 8);
+    part_add(sample, bytes, size, 8);
+    return at;
+}
+
+static void segment_add(struct sample *sample, size_t index, uint32_t flags, uint64_t address,
+                        const void *bytes, size_t size, size_t memory_bytes)
+{
+    *segment(sample, index) = (Elf64_Phdr){.p_type = PT_LOAD, .p_flags = flags, .p_vaddr = address,
+                                           .p_paddr = address, .p_filesz = size,
+                                           .p_memsz = memory_bytes, .p_align = 16,
+                                           .p_offset = part_add(sample, bytes, size, 16)};
+}
+
+static void manifest_make(struct sample *sample)
+{
+    struct {
+        struct manifest_header header;
+        struct manifest_flow input;
+        struct schema_header schema;
+        struct schema_field field;
+    } m = {
+        .header = {.magic = MANIFEST_MAGIC, .version = MANIFEST_VERSION, .abi_version = ABI_VERSION,
+                   .bytes = sizeof m, .name = "sample", .release = "1.0.0", .input_count = 1,
+                   .schema_count = 1, .arena_bytes = 4096, .stack_bytes = 8192, .deadline_ms = 100},
+        .input = {.name = "in", .pair = 0xffff},
+        .schema = {.name = "one/1", .block_bytes = sizeof m.schema + sizeof m.field,
+                   .field_count = 1, .struct_bytes = 8},
+        .field = {.name = "value", .type = SCHEMA_U32, .minimum = 0, .maximum = 9},
+    };
+    size_t at = note_add(sample, IMAGE_NOTE_MANIFEST, &m, sizeof m);
+    *segment(sample, MANIFEST) = (Elf64_Phdr){.p_type = PT_NOTE, .p_flags = PF_R, .p_offset = at,
+                                              .p_filesz = 24 + sizeof m, .p_align = 8};
+}
+
+static void sample_make(struct sample *sample)
+{
+    static const uint8_t text[20] = {0xf3, 0x0f, 0x1e, 0xfa, 0x90, 0xc3};
+    static const uint8_t words[16] = {8};
+    static const uint32_t relocation = 0x2008;
+
+    memset(sample, 0, sizeof *sample);
+    *elf(sample) = (Elf64_Ehdr){
+        .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+        .e_type = ET_DYN, .e_machine = EM_X86_64, .e_version = EV_CURRENT, .e_entry = 0x1004,
+        .e_phoff = sizeof(Elf64_Ehdr), .e_ehsize = sizeof(Elf64_Ehdr),
+        .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = HEADERS};
+    sample->size = sizeof(Elf64_Ehdr) + HEADERS * sizeof(Elf64_Phdr);
+    segment_add(sample, RODATA, PF_R, 0, "constants", 9, 9);
+    segment_add(sample, TEXT, PF_R | PF_X, 0x1000, text, sizeof text, sizeof text);
+    segment_add(sample, RELRO, PF_R | PF_W | IMAGE_PF_RELRO, 0x2000, words, sizeof words, 16);
+    segment_add(sample, DATA, PF_R | PF_W, 0x3000, "x", 1, 5000);
+    size_t at = note_add(sample, IMAGE_NOTE_RELOCATIONS, &relocation, sizeof relocation);
+    *segment(sample, RELOCATIONS) = (Elf64_Phdr){.p_type = PT_NOTE, .p_flags = PF_R,
+                                                 .p_offset = at, .p_filesz = 28, .p_align = 8};
+    manifest_make(sample);
+}
+
+static enum status open_sample(const struct sample *sample)
+{
+    struct image image;
+    const char *why = NULL;
+    enum status status = image_open(&image, sample->bytes, sample->size, &why);
+
+    if (status != STATUS_OK && why == NULL)
+        return STATUS_OK; // a refusal without a reason counts as none
+    return status;
+}
+
+TEST(takes_a_good_image)
+{
+    struct sample sample;
+    struct image image;
+    const char *why = "";
+
+    sample_make(&sample);
+    expect(image_open(&image, sample.bytes, sample.size, &why) == STATUS_OK);
+    expect(image.segment_count == 4 && image.entry == 0x1004);
+    expect(image.span_bytes == 0x5000);
+    expect(image.relocation_count == 1 && image.relocations[0] == 0x2008);
+    expect(strcmp(image.manifest.header->name, "sample") == 0);
+    expect(image.manifest.schemas[0].header->field_count == 1);
+}
+
+TEST(refuses_every_truncation)
+{
+    struct sample sample;
+
+    sample_make(&sample);
+    size_t whole = sample.size;
+    for (size_t size = 0; size < whole; size++) {
+        uint8_t *exact = aligned_alloc(8, (size + 8) & ~(size_t)7); // so that a sanitizer sees a read too far
+        struct image image;
+        const char *why = NULL;
+        expect(exact != NULL);
+        memcpy(exact, sample.bytes, size);
+        expect(image_open(&image, exact, size, &why) != STATUS_OK && why != NULL);
+        free(exact);
+    }
+    sample.size = whole + 1;
+    expect(open_sample(&sample) != STATUS_OK);
+}
+
+// Any change to the ELF header, to a program header or to a note's head is refused (a free
+// choice of entry point within text, and sizes that stay consistent, excepted).
+TEST(refuses_mutated_headers)
+{
+    struct sample good, bad;
+
+    sample_make(&good);
+    for (size_t at = 0; at < sizeof(Elf64_Ehdr) + HEADERS * sizeof(Elf64_Phdr); at++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            bad = good;
+            bad.bytes[at] ^= (uint8_t)(1u << bit);
+            int is_entry = at == offsetof(Elf64_Ehdr, e_entry);
+            Elf64_Phdr *first = segment(&bad, RODATA), *relro = segment(&bad, RELRO);
+            uint8_t *byte = bad.bytes + at;
+            int is_size = (byte >= (uint8_t *)&first->p_memsz && byte < (uint8_t *)(&first->p_memsz + 1)) ||
+                          (byte >= (uint8_t *)&relro->p_memsz && byte < (uint8_t *)(&relro->p_memsz + 1)) ||
+                          (byte >= (uint8_t *)&segment(&bad, DATA)->p_memsz &&
+                           byte < (uint8_t *)(&segment(&bad, DATA)->p_memsz + 1)) ||
+                          byte == (uint8_t *)&segment(&bad, DATA)->p_filesz;
+            if (!is_entry && !is_size)
+                expect(open_sample(&bad) != STATUS_OK);
+        }
+    }
+}
+
+TEST(survives_any_mutation)
+{
+    struct sample good, bad;
+    struct image image;
+    const char *why;
+    uint32_t random = 1;
+
+    sample_make(&good);
+    for (unsigned round = 0; round < 20000; round++) {
+        bad = good;
+        for (unsigned i = 0; i < 3; i++) {
+            random = random * 1664525u + 1013904223u;
+            bad.bytes[(random >> 8) % good.size] = (uint8_t)(random >> 3);
+        }
+        if (image_open(&image, bad.bytes, bad.size, &why) == STATUS_OK)
+            expect(image.span_bytes <= IMAGE_SPAN_MAX && image.manifest.header->input_count == 1);
+    }
+}
+
+TEST(refuses_writable_code)
+{
+    struct sample sample;
+
+    sample_make(&sample);
+    segment(&sample, TEXT)->p_flags = PF_R | PF_W | PF_X;
+    expect(open_sample(&sample) != STATUS_OK);
+    sample_make(&sample);
+    segment(&sample, DATA)->p_flags = PF_R | PF_W | PF_X;
+    expect(open_sample(&sample) != STATUS_OK);
+    sample_make(&sample);
+    segment(&sample, DATA)->p_flags = PF_R | PF_X; // text twice
+    expect(open_sample(&sample) != STATUS_OK);
+}
+
+TEST(refuses_overlap_and_far_addresses)
+{
+    struct sample sample;
+
+    sample_make(&sample);
+    segment(&sample, RODATA)->p_memsz = 0x1001; // reaches into text
+    expect(open_sample(&sample) != STATUS_OK);
+    sample_make(&sample);
+    segment(&sample, DATA)->p_vaddr = segment(&sample, DATA)->p_paddr = 0x2000;
+    expect(open_sample(&sample) != STATUS_OK);
+    sample_make(&sample);
+    segment(&sample, DATA)->p_memsz = IMAGE_SPAN_MAX;
+    expect(open_sample(&sample) != STATUS_OK);
+    sample_make(&sample);
+    segment(&sample, DATA)->p_vaddr = segment(&sample, DATA)->p_paddr = 0xfffffffffffff000;
+    expect(open_sample(&sample) != STATUS_OK);
+}
+
+TEST(refuses_bytes_between_the_parts)
+{
+    struct sample sample;
+
+    sample_make(&sample);
+    size_t end = segment(&sample, RODATA)->p_offset + segment(&sample, RODATA)->p_filesz;
+    expect(end < segment(&sample, TEXT)->p_offset);
+    sample.bytes[end] = 1;
+    expect(open_sample(&sample) != STATUS_OK);
+}
+
+TEST(refuses_bad_relocations)
+{
+    static const uint32_t bad[] = {0x1008, 0x2004, 0x2010, 0x3000, 0, 0xfffffff8};
+    struct sample sample;
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        sample_make(&sample);
+        memcpy(sample.bytes + segment(&sample, RELOCATIONS)->p_offset + 24, &bad[i], 4);
+        expect(open_sample(&sample) != STATUS_OK);
+    }
+}
+
+TEST(refuses_foreign_files)
+{
+    static const char *const paths[] = {"/bin/true", "/proc/self/exe", "/etc/passwd", "Makefile"};
+    static _Alignas(8) uint8_t bytes[IMAGE_BYTES_MAX + 1];
+
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct image image;
+        const char *why = NULL;
+        FILE *file = fopen(paths[i], "rb");
+        size_t size = file == NULL ? 0 : fread(bytes, 1, sizeof bytes, file);
+        if (file != NULL)
+            fclose(file);
+        expect(image_open(&image, bytes, size, &why) != STATUS_OK && why != NULL);
+    }
+}
+
+TEST(refuses_forbidden_instructions)
+{
+    static const struct {
+        uint8_t bytes[4];
+        size_t size;
+    } forbidden[] = {
+        {{0x0f, 0x05}, 2}, {{0x0f, 0x34}, 2}, {{0x0f, 0x31}, 2}, {{0x0f, 0x07}, 2}, {{0x0f, 0x35}, 2},
+        {{0x0f, 0x01, 0xf9}, 3}, {{0x0f, 0x01, 0xd0}, 3}, {{0x0f, 0x01, 0xee}, 3},
+        {{0x0f, 0x01, 0xef}, 3}, {{0x0f, 0x01, 0xc1}, 3}, {{0x0f, 0x01, 0xd9}, 3},
+        {{0x0f, 0xc7, 0xf0}, 3}, {{0x0f, 0xc7, 0xff}, 3}, {{0xf3, 0x0f, 0xc7, 0xf8}, 4},
+    };
+    struct sample sample;
+    const char *name = NULL;
+
+    for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++) {
+        for (size_t at = 0; at + forbidden[i].size <= 20; at++) { // every offset
+            sample_make(&sample);
+            uint8_t *text = sample.bytes + segment(&sample, TEXT)->p_offset;
+            memcpy(text + at, forbidden[i].bytes, forbidden[i].size);
+            expect(open_sample(&sample) == STATUS_DENIED);
+            size_t prefix = forbidden[i].bytes[0] == 0xf3;
+            expect(image_forbidden(text, 20, 0, &name) == at + prefix && name != NULL);
+        }
+    }
+}
+
+TEST(takes_instructions_that_are_allowed)
+{
+    static const uint8_t allowed[] = {0x0f, 0xa2, 0xcd, 0x80, 0xec, 0x0f, 0x0b, 0x0f, 0xc7, 0x0f,
+                                      0x0f, 0x01, 0x04, 0x24, 0xf3, 0x0f, 0x1e, 0xfa, 0x0f};
+    const char *name;
+
+    expect(image_forbidden(allowed, sizeof allowed, 0, &name) == sizeof allowed);
+    expect(image_forbidden(allowed, 0, 0, &name) == 0);
+}
+
+#define REFUSES_MANIFEST(change)                                                                   \
+    do {                                                                                           \
+        sample_make(&sample);                                                                      \
+        change;                                                                                    \
+        expect(open_sample(&sample) != STATUS_OK);                                                 \
+    } while (0)
+
+TEST(refuses_bad_manifests)
+{
+    struct sample sample;
+
+    REFUSES_MANIFEST(manifest(&sample)->magic ^= 1);
+    REFUSES_MANIFEST(manifest(&sample)->version++);
+    REFUSES_MANIFEST(manifest(&sample)->abi_version++);
+    REFUSES_MANIFEST(manifest(&sample)->bytes += 8);
+    REFUSES_MANIFEST(manifest(&sample)->bytes -= 8);
+    REFUSES_MANIFEST(manifest(&sample)->name[0] = 'A');
+    REFUSES_MANIFEST(manifest(&sample)->name[0] = 0);
+    REFUSES_MANIFEST(manifest(&sample)->name[10] = 'x'); // behind the end
+    REFUSES_MANIFEST(memset(manifest(&sample)->name, 'a', MANIFEST_NAME_BYTES));
+    REFUSES_MANIFEST(manifest(&sample)->release[0] = ' ');
+    REFUSES_MANIFEST(manifest(&sample)->lifetime = 3);
+    REFUSES_MANIFEST(manifest(&sample)->isolation = 4);
+    REFUSES_MANIFEST(manifest(&sample)->is_random = 2);
+    REFUSES_MANIFEST(manifest(&sample)->zero = 1);
+    REFUSES_MANIFEST(manifest(&sample)->zero2 = 1);
+    REFUSES_MANIFEST(manifest(&sample)->input_count = 0);
+    REFUSES_MANIFEST(manifest(&sample)->input_count = 2);
+    REFUSES_MANIFEST(manifest(&sample)->output_count = 1);
+    REFUSES_MANIFEST(manifest(&sample)->namespace_count = 1);
+    REFUSES_MANIFEST(manifest(&sample)->refusal_count = 0xffff);
+    REFUSES_MANIFEST(manifest(&sample)->schema_count = 0);
+    REFUSES_MANIFEST(manifest(&sample)->schema_count = 17);
+    REFUSES_MANIFEST(manifest(&sample)->writes_max = 257);
+    REFUSES_MANIFEST(manifest(&sample)->arena_bytes = 0);
+    REFUSES_MANIFEST(manifest(&sample)->arena_bytes = 4097);
+    REFUSES_MANIFEST(manifest(&sample)->stack_bytes = MANIFEST_STACK_BYTES_MAX + 4096);
+    REFUSES_MANIFEST(manifest(&sample)->deadline_ms = 0);
+    REFUSES_MANIFEST(input(&sample)->name[0] = '-');
+    REFUSES_MANIFEST(input(&sample)->schema = 1);
+    REFUSES_MANIFEST(input(&sample)->schema_digest[5] ^= 1);
+    REFUSES_MANIFEST(input(&sample)->kind = MANIFEST_REQUEST);
+    REFUSES_MANIFEST(input(&sample)->kind = MANIFEST_REPLY);
+    REFUSES_MANIFEST(input(&sample)->kind = 3);
+    REFUSES_MANIFEST(input(&sample)->pair = 0);
+    REFUSES_MANIFEST(input(&sample)->count_max = 1);
+    REFUSES_MANIFEST(schema(&sample)->block_bytes += 8);
+    REFUSES_MANIFEST(schema(&sample)->block_bytes = 0);
+    REFUSES_MANIFEST(schema(&sample)->block_bytes = 0xfffffff8);
+    REFUSES_MANIFEST(schema(&sample)->field_count = 2);
+    REFUSES_MANIFEST(schema(&sample)->struct_bytes = 16);
+}
+
+int main(void)
+{
+    RUN(takes_a_good_image);
+    RUN(refuses_every_truncation);
+    RUN(refuses_mutated_headers);
+    RUN(survives_any_mutation);
+    RUN(refuses_writable_code);
+    RUN(refuses_overlap_and_far_addresses);
+    RUN(refuses_bytes_between_the_parts);
+    RUN(refuses_bad_relocations);
+    RUN(refuses_foreign_files);
+    RUN(refuses_forbidden_instructions);
+    RUN(takes_instructions_that_are_allowed);
+    RUN(refuses_bad_manifests);
+    TEST_END();
+}
