@@ -25,7 +25,7 @@ void dialogue_end(struct engine *engine)
     engine->state = ENGINE_CLOSED;
 }
 
-static void end_for(struct engine *engine, enum refusal refusal)
+static void end_for(struct engine *engine, enum engine_refusal refusal)
 {
     outside_refuse(refusal);
     dialogue_end(engine);

@@ -114,7 +114,7 @@ static void tick_watch(struct engine *engine, int64_t now_ms)
     finish(engine, false);
 }
 
-void engine_tick(struct engine *engine, int64_t now_ms, enum tick_kind kind, uint32_t serial)
+void engine_tick(struct engine *engine, int64_t now_ms, enum engine_tick_kind kind, uint32_t serial)
 {
     if (kind == TICK_MORE)
         engine->is_more_coming = false;

@@ -82,7 +82,7 @@ void engine_init(struct engine *engine, const struct rules *rules);
 // One call per event. now_ms is the event's time.
 void engine_wire(struct engine *engine, int64_t now_ms, struct bytes bytes, bool is_closed);
 void engine_login(struct engine *engine, int64_t now_ms, bool is_accepted, uint32_t principal);
-void engine_tick(struct engine *engine, int64_t now_ms, enum tick_kind kind, uint32_t serial);
+void engine_tick(struct engine *engine, int64_t now_ms, enum engine_tick_kind kind, uint32_t serial);
 void engine_deliver(struct engine *engine, uint16_t input, uint8_t qos, struct bytes topic,
                     struct bytes payload);
 

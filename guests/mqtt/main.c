@@ -46,7 +46,7 @@ void on_login_reply(const struct event *event, const struct password_reply *mess
 
 void on_alive(const struct event *event, const struct tick *message)
 {
-    engine_tick(&engine, event->time_ms, (enum tick_kind)message->kind, message->serial);
+    engine_tick(&engine, event->time_ms, (enum engine_tick_kind)message->kind, message->serial);
 }
 
 static void deliver(const struct event *event, const struct publish *message)
@@ -87,7 +87,7 @@ void outside_join(uint16_t input, bool is_joined)
     send_subscribe(&message);
 }
 
-void outside_tick(enum tick_kind kind, uint32_t serial, uint32_t delay_ms)
+void outside_tick(enum engine_tick_kind kind, uint32_t serial, uint32_t delay_ms)
 {
     struct tick message = {.kind = (uint8_t)kind, .serial = serial};
     if (delay_ms == 0)
@@ -108,4 +108,4 @@ void outside_publish(uint16_t output, uint8_t qos, bool is_duplicate, struct byt
     publish_send(output, &message);
 }
 
-void outside_refuse(enum refusal refusal) { count_refusal(refusal, ""); }
+void outside_refuse(enum engine_refusal refusal) { count_refusal(refusal, ""); }

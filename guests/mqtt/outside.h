@@ -7,9 +7,9 @@
 
 #include "bytes.h"
 
-enum tick_kind { TICK_WATCH = 0, TICK_MORE = 1 }; // schemas/tick.yaml
+enum engine_tick_kind { TICK_WATCH = 0, TICK_MORE = 1 }; // schemas/tick.yaml
 
-enum refusal { // in the order of unikernel.yaml
+enum engine_refusal { // in the order of unikernel.yaml
     REFUSAL_MALFORMED_PACKET = 0, // not MQTT 3.1.1; the connection ends
     REFUSAL_OVERSIZE = 1,         // payload over the topic's maximum, or packet over the buffer
     REFUSAL_NOT_ALLOWED = 2,      // no rule lets this principal publish on this topic
@@ -21,9 +21,9 @@ enum refusal { // in the order of unikernel.yaml
 void outside_wire(struct bytes bytes, bool is_closed);
 void outside_login(struct bytes user, struct bytes password);
 void outside_join(uint16_t input, bool is_joined);
-void outside_tick(enum tick_kind kind, uint32_t serial, uint32_t delay_ms);
+void outside_tick(enum engine_tick_kind kind, uint32_t serial, uint32_t delay_ms);
 void outside_publish(uint16_t output, uint8_t qos, bool is_duplicate, struct bytes topic,
                      struct bytes payload);
-void outside_refuse(enum refusal refusal);
+void outside_refuse(enum engine_refusal refusal);
 
 #endif

@@ -12,11 +12,11 @@ struct cursor {
 
 static struct bytes take(struct cursor *cursor, size_t size)
 {
-    if (cursor->is_bad || size > cursor->left.size) {
-        cursor->is_bad = true;
-        return (struct bytes){0};
-    }
     struct bytes taken = {cursor->left.at, size};
+    if (size > cursor->left.size)
+        cursor->is_bad = true;
+    if (cursor->is_bad)
+        return (struct bytes){0};
     cursor->left.at += size;
     cursor->left.size -= size;
     return taken;

@@ -52,7 +52,7 @@ void outside_join(uint16_t input, bool is_joined)
     *(is_joined ? &seen.joined : &seen.left) |= 1u << (input - RULES_INPUT_FIRST);
 }
 
-void outside_tick(enum tick_kind kind, uint32_t serial, uint32_t delay_ms)
+void outside_tick(enum engine_tick_kind kind, uint32_t serial, uint32_t delay_ms)
 {
     if (kind == TICK_MORE) {
         seen.more++;
@@ -77,7 +77,7 @@ void outside_publish(uint16_t output, uint8_t qos, bool is_duplicate, struct byt
     seen.last.payload_bytes = payload.size;
 }
 
-void outside_refuse(enum refusal refusal) { seen.refused[refusal]++; }
+void outside_refuse(enum engine_refusal refusal) { seen.refused[refusal]++; }
 
 // --- A client ------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ static __attribute__((unused)) void login(uint32_t principal)
     engine_login(&engine, now_ms, principal != 0, principal);
 }
 
-static __attribute__((unused)) void tick(enum tick_kind kind, uint32_t serial)
+static __attribute__((unused)) void tick(enum engine_tick_kind kind, uint32_t serial)
 {
     memset(&seen, 0, sizeof seen);
     engine_tick(&engine, now_ms, kind, serial);
