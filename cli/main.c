@@ -18,6 +18,14 @@ static const struct command commands[] = {
     {"inspect", cmd_inspect, "IMAGE [--json]", "what an image is, may say and is made of"},
     {"symbolize", cmd_symbolize, "IMAGE ADDRESS...", "function and line of an address in a crash report"},
     {"policy", cmd_policy, "check SYSTEM | explain SYSTEM FROM TO [--json]", "is a system sound; what may flow, and why not"},
+    {"up", cmd_up, "[DIR] [--detach] [--state DIR] [--json]", "compile, sign and start a system; Ctrl-C ends it"},
+    {"down", cmd_down, "[SYSTEM] [--state DIR] [--json]", "end a system in order, its state stays"},
+    {"ps", cmd_ps, "[SYSTEM] [--state DIR] [--json]", "systems, their unikernels and processes"},
+    {"status", cmd_status, "[SYSTEM] [--state DIR] [--json]", "what became of the messages, flow by flow"},
+    {"logs", cmd_logs, "[SYSTEM] [-f] [--unikernel NAME] [--host] [--state DIR] [--json]", "what unikernels logged"},
+    {"stop", cmd_stop, "[SYSTEM] UNIKERNEL [--state DIR] [--json]", "end one unikernel; its messages wait"},
+    {"restart", cmd_restart, "[SYSTEM] UNIKERNEL [--state DIR] [--json]", "start one unikernel anew"},
+    {"doctor", cmd_doctor, "[--json]", "what this host can and cannot enforce, and the mend"},
     {"help", cmd_help, "[COMMAND]", "this list"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

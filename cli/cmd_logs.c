@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: ISC
+// crenel logs: what unikernels logged, one JSON object a line; -f follows, over rotation too.
+#include "cli/arguments.h"
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/report.h"
+#include "cli/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define POLL_US 200000
+
+struct view {
+    int is_json, is_host;
+    const char *unikernel; // only this one, or NULL
+};
+
+static void print_line(const struct view *view, const char *line)
+{
+    if (view->is_host) {
+        puts(line);
+        return;
+    }
+    cJSON *record = cJSON_Parse(line);
+    const char *unikernel = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "unikernel"));
+    if (view->unikernel == NULL || (unikernel != NULL && strcmp(unikernel, view->unikernel) == 0)) {
+        const cJSON *time_ms = cJSON_GetObjectItemCaseSensitive(record, "time_ms");
+        const char *level = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "level"));
+        const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "text"));
+        if (view->is_json || !cJSON_IsNumber(time_ms) || text == NULL) {
+            puts(line);
+        } else {
+            time_t seconds = (time_t)(time_ms->valuedouble / 1000);
+            struct tm utc;
+            char when[32];
+            gmtime_r(&seconds, &utc);
+            strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
+            printf("%s.%03dZ %-12s %-7s ", when, (int)(time_ms->valuedouble - (double)seconds * 1000),
+                   unikernel != NULL ? unikernel : "-", level != NULL ? level : "-");
+            for (const char *at = text; *at != 0; at++) // a guest's text must not drive the terminal
+                putchar((unsigned char)*at >= 0x20 && *at != 0x7f ? *at : '?');
+            putchar('\n');
+        }
+    }
+    cJSON_Delete(record);
+}
+
+// Prints whole lines that are there now; an unfinished one waits in *line.
+static void print_available(const struct view *view, FILE *file, char **line, size_t *used, size_t *capacity)
+{
+    int c;
+    while ((c = getc(file)) != EOF) {
+        if (*used + 2 > *capacity) {
+            char *larger = realloc(*line, *capacity = *capacity * 2 + 256);
+            if (larger == NULL)
+                exit(EXIT_FAILED);
+            *line = larger;
+        }
+        if (c != '\n') {
+            (*line)[(*used)++] = (char)c;
+            continue;
+        }
+        (*line)[*used] = 0;
+        print_line(view, *line);
+        *used = 0;
+    }
+    clearerr(file);
+    fflush(stdout);
+}
+
+// Rotation leaves us with a file that another one took the name of.
+static FILE *reopen_when_rotated(const char *folder, const struct view *view, FILE *file)
+{
+    cJSON *reply = NULL;
+    int fd = -1;
+    struct stat ours, theirs;
+    if (!state_is_running(folder) ||
+        client_ask(folder, "logs", "log", view->is_host ? "host" : "system", &reply, &fd, NULL) != STATUS_OK)
+        return NULL;
+    cJSON_Delete(reply);
+    if (fstat(fileno(file), &ours) != 0 || fstat(fd, &theirs) != 0 || ours.st_ino == theirs.st_ino) {
+        close(fd);
+        return file;
+    }
+    fclose(file);
+    return fdopen(fd, "r");
+}
+
+int cmd_logs(int argc, char **argv)
+{
+    struct view view = {.is_json = 0};
+    int is_following = 0, fd = -1;
+    const char *state = NULL, *system = NULL;
+    size_t count;
+    const struct argument table[] = {{"--json", &view.is_json, NULL}, {"--state", NULL, &state},
+                                     {"-f", &is_following, NULL},     {"--follow", &is_following, NULL},
+                                     {"--host", &view.is_host, NULL}, {"--unikernel", NULL, &view.unikernel}};
+    char folder[PATH_MAX], path[PATH_MAX];
+    cJSON *reply = NULL;
+    FILE *file = NULL;
+    int code = arguments_read(argc, argv, table, 6, &system, 1, &count);
+    if (code != 0)
+        return code;
+    enum status status = state_find(state, system, folder);
+    if (status != STATUS_OK)
+        return client_exit_code(status);
+    if (state_is_running(folder)) {
+        status = client_ask(folder, "logs", "log", view.is_host ? "host" : "system", &reply, &fd, NULL);
+        if (status != STATUS_OK)
+            return client_exit_code(status);
+        cJSON_Delete(reply);
+        file = fdopen(fd, "r");
+    } else { // of a system that has ended, who may read the file may read it
+        is_following = 0;
+        snprintf(path, sizeof path, "%.4000s/logs/%s", folder, view.is_host ? "host.log" : "system.log");
+        file = fopen(path, "re");
+    }
+    if (file == NULL) {
+        report_error(folder, 0, "run it once with `crenel up`", "no log to read");
+        return EXIT_ABSENT;
+    }
+    char *line = NULL;
+    size_t used = 0, capacity = 0;
+    print_available(&view, file, &line, &used, &capacity);
+    for (unsigned quiet = 0; is_following && file != NULL && !ferror(stdout);) {
+        long before = ftell(file);
+        usleep(POLL_US);
+        print_available(&view, file, &line, &used, &capacity);
+        quiet = ftell(file) == before ? quiet + 1 : 0;
+        if (quiet % 10 == 9)
+            file = reopen_when_rotated(folder, &view, file);
+    }
+    free(line);
+    if (file != NULL)
+        fclose(file);
+    return EXIT_OK;
+}
