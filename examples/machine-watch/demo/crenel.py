@@ -67,10 +67,11 @@ class System:
         self.password_file = os.path.join(self.folder, "passwords")
         self.state = os.path.join(self.folder, "state")
         self.environment = dict(os.environ, CRENEL_STATE=self.state)
+        self.work = os.path.dirname(self.build)  # `crenel up` puts images into build/SYSTEM/ under it
         self.first_port, self.port, self.passwords, self.name = first_port, 0, {}, ""
 
     def command(self, *arguments, feed=None, timeout=120, ok=(0,)):
-        done = subprocess.run([self.program, *arguments], input=feed, env=self.environment, cwd=self.folder,
+        done = subprocess.run([self.program, *arguments], input=feed, env=self.environment, cwd=self.work,
                               capture_output=True, text=True, timeout=timeout)
         if done.returncode not in ok:
             raise Failed(f"crenel {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
@@ -107,7 +108,7 @@ class System:
     def down(self):
         """Ends it, if it runs. Says nothing when there was nothing to end."""
         if os.path.exists(self.program) and os.path.isdir(self.state) and os.path.exists(self.file):
-            done = subprocess.run([self.program, "down", *self.named()], env=self.environment, cwd=self.folder,
+            done = subprocess.run([self.program, "down", *self.named()], env=self.environment, cwd=self.work,
                                   capture_output=True, text=True, timeout=120)
             return done.returncode
         return 0
@@ -120,6 +121,53 @@ class System:
 
     def ps(self):
         return self.json("ps", *self.named())
+
+    def hours(self):
+        """(sensor, hour_ms) -> (count, sum, minimum, maximum) in thousandths, as the store has them."""
+        def thousandths(number):
+            return round(float(number) * 1000)
+        return {(row["sensor"], int(row["hour_ms"])): (row["count"], thousandths(row["sum"]),
+                                                       thousandths(row["minimum"]), thousandths(row["maximum"]))
+                for row in self.records("hours")}
+
+    def records(self, namespace):
+        return [row.get("record", row) for row in self.lines("query", *self.named(), namespace)]
+
+    def dead_letters(self):
+        return self.lines("deadletter", *self.named(), "list")
+
+    def audit_records(self):
+        return self.lines("audit", *self.named(), "show")
+
+    def lines(self, *arguments):
+        """A listing as a list, whether it comes as one array or as one object a line."""
+        text = self.command(*arguments, "--json").strip()
+        if text.startswith("["):
+            return json.loads(text)
+        return [json.loads(line) for line in text.splitlines()]
+
+    def is_audit_good(self):
+        return subprocess.run([self.program, "audit", "verify", *self.named()], env=self.environment, cwd=self.work,
+                              capture_output=True, timeout=60).returncode == 0
+
+    def symbolize(self, row):
+        """Function and line of the fault that a row of `ps` names; empty if it names none."""
+        place = re.search(r"\+(0x[0-9a-f]+)", row.get("last_fault", ""))
+        if place is None:
+            return ""
+        return self.command("symbolize", row["image"], place.group(1), ok=(0, 1, 3)).strip()
+
+    def wait_running(self, deadline_s=60):
+        """Until every process serves."""
+        end = time.monotonic() + deadline_s
+        while True:
+            ps = self.ps()
+            states = {row["state"] for row in ps["processes"] + ps["unikernels"]}
+            if ps["phase"] == "running" and states == {"running"}:
+                return
+            if time.monotonic() > end:
+                raise Failed(f"not running again in {deadline_s} s: {ps['phase']}, {states}")
+            time.sleep(0.1)
 
     def unikernel(self, name):
         return next(row for row in self.ps()["unikernels"] if row["unikernel"] == name)

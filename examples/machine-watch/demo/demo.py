@@ -7,7 +7,6 @@ is in BUILD/demo.
 """
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -73,18 +72,10 @@ def report_costs(system, ps, watch):
     return lines
 
 
-def symbolized(system, row):
-    """Function and line of the crash that `ps` shows, by the symbols beside the image."""
-    place = re.search(r"\+(0x[0-9a-f]+)", row.get("last_fault", ""))
-    if place is None:
-        return ""
-    return system.command("symbolize", row["image"], place.group(1), ok=(0, 1, 3)).strip()
-
-
 def report_fault(system, ps):
     row = next(row for row in ps["unikernels"] if row["unikernel"] == "decode")
     lines = [f"  {'Fault':<16}{row['faults']} in decode: {row.get('last_fault', 'not named')}"]
-    where = symbolized(system, row)
+    where = system.symbolize(row)
     lines += [f"  {'':<16}{line}" for line in where.splitlines()]
     lines.append(f"  {'':<16}cost: one message (a dead letter) and one instance; decode went on")
     return lines, row["faults"] == 1

@@ -11,8 +11,6 @@ import time
 
 import clients
 
-LATENCY_READINGS = 3000   # by the paho client, one at a time
-FLOOD_MESSAGES = 1200
 REPLAYED = 25
 
 
@@ -35,9 +33,11 @@ class Kind:
 class Day:
     """The clients of one run."""
 
-    def __init__(self, folder, port, passwords, readings, progress):
+    def __init__(self, folder, port, passwords, readings, progress, measured=3000, flooded=1200):
+        """measured: readings that the paho client publishes, one at a time; flooded: what rig-2 sends."""
         self.folder, self.port, self.passwords = folder, port, passwords
         self.readings, self.progress = readings, progress
+        self.measured, self.flooded = measured, flooded
         self.mosquitto = clients.Mosquitto(folder, port)
         self.kinds = []
         self.latencies = []
@@ -60,20 +60,20 @@ class Day:
         """rig-2 sends as fast as it can; its flow takes 50 a second."""
         began = time.monotonic()
         lines = [clients.reading_text(2, number, "2014-01-01T00:00:00", 20.5)
-                 for number in range(1, FLOOD_MESSAGES + 1)]
+                 for number in range(1, self.flooded + 1)]
         process = self.mosquitto.publisher("rig-2", self.passwords["rig-2"], clients.RIG_TOPIC, 1, lines)
         self.processes.append(process)
         if process.wait(240) != 0:
             raise RuntimeError("rig-2: mosquitto_pub: " + process.stderr.read())
         self.flood_s = time.monotonic() - began
-        self.kinds.append(Kind("flood of rig-2", FLOOD_MESSAGES, "raw_rig",
+        self.kinds.append(Kind("flood of rig-2", self.flooded, "raw_rig",
                                note=f"held to 50/s, took {self.flood_s:.0f} s"))
 
     def measure(self):
         """One reading at a time, from publish to the PUBACK that says it is committed."""
         device = self.device("press-7", "press-7-measured")
         messages = [(clients.TOPIC, clients.reading_text(7, *reading))
-                    for reading in self.readings[:LATENCY_READINGS]]
+                    for reading in self.readings[:self.measured]]
         for first in range(0, len(messages), 500):
             self.latencies += device.publish(messages[first:first + 500])
             self.progress(f"{len(self.latencies)} readings published, one at a time")
@@ -82,7 +82,7 @@ class Day:
     def stream(self):
         """The rest of the recording, as fast as mosquitto_pub and Crenel go."""
         began = time.monotonic()
-        rest = self.readings[LATENCY_READINGS:]
+        rest = self.readings[self.measured:]
         lines = [clients.reading_text(7, *reading) for reading in rest]
         process = self.mosquitto.publisher("press-7", self.passwords["press-7"], clients.TOPIC, 1, lines)
         self.processes.append(process)

@@ -1,0 +1,91 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: ISC
+"""The main job, smaller: real MQTT clients, a tenth of the recording, everything hostile mixed in."""
+import json
+import os
+
+import checks
+import clients
+import crenel
+import plant
+import summary
+from machine_watch_hours import hours_of
+
+READINGS = 2300  # the first labelled failure lies within
+IMAGE_BYTES_MAX = 32 * 1024
+SMALLEST_BYTES_MAX = 8 * 1024
+RESIDENT_BYTES_MAX = 64 * 1024 * 1024
+CSV = os.path.join(crenel.EXAMPLE, "data", "machine_temperature_system_failure.csv")
+
+
+def test_images(system):
+    sizes = {row["unikernel"]: os.path.getsize(row["image"]) for row in system.ps()["unikernels"]}
+    checks.expect("each_image_at_most_32_kib", max(sizes.values()) <= IMAGE_BYTES_MAX, sizes)
+    checks.expect("smallest_image_at_most_8_kib", min(sizes.values()) <= SMALLEST_BYTES_MAX, sizes)
+
+
+def test_stream(system, day):
+    pids = crenel.family(system.supervisor_pid())
+    day.run()
+    resident, _ = crenel.memory_of(crenel.family(pids[0]))
+    counts = system.wait_drained(60)
+    problems = summary.reconcile(day.kinds, counts)
+    checks.expect("sent_is_accepted_plus_refused_by_reason", not problems, problems)
+    checks.expect("resident_memory_at_most_64_mib", resident <= RESIDENT_BYTES_MAX, resident)
+    for what, tried, refused in day.connections:
+        checks.expect_equal(what.replace(" ", "_").lower() + "_turned_away", refused, tried)
+    checks.expect_equal("malformed_packets_counted", counts.refusals["mqtt"]["malformed-packet"], 24)
+    wanted = hours_of(day.readings, 7)
+    found = {key: value for key, value in system.hours().items() if key[0] == 7}
+    wrong = [key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)]
+    checks.expect("hours_are_exact", not wrong, [(k, found.get(k), wanted.get(k)) for k in wrong[:3]])
+
+
+def test_alarm(day):
+    with open(day.alarm_path, encoding="utf-8") as lines:
+        alarms = [json.loads(line) for line in lines]
+    checks.expect_equal("first_failure_is_published_once", [alarm["time"] for alarm in alarms],
+                        ["2013-12-10T12:00:00Z"])
+
+
+def test_overflow(system):
+    row = system.unikernel("decode")
+    checks.expect("overflow_is_named_by_ps", row["faults"] == 1 and "decode+0x" in row.get("last_fault", ""), row)
+    checks.expect("overflow_is_symbolized", "is_celsius" in system.symbolize(row), system.symbolize(row))
+    letters = [letter for letter in system.dead_letters() if "fault" in json.dumps(letter)]
+    checks.expect_equal("overflow_is_one_dead_letter", len(letters), 1)
+    records = [record for record in system.audit_records() if "fault" in json.dumps(record)]
+    checks.expect("overflow_is_in_the_audit_log", len(records) >= 1, "no record names a fault")
+
+
+def test_audit(system):
+    said = system.command("audit", "verify", *system.named(), ok=(0, 1))
+    checks.expect("audit_log_verifies", system.is_audit_good(), said)
+
+
+def main():
+    system = crenel.System(os.path.join(checks.BUILD, "tests", "machine-watch"), checks.BUILD, first_port=18831)
+    day = None
+    try:
+        system.prepare()
+        system.up()
+        day = plant.Day(system.folder, system.port, system.passwords, clients.recording(CSV)[:READINGS],
+                        lambda _text: None, measured=300, flooded=150)
+        checks.run("images", lambda: test_images(system))
+        checks.run("stream", lambda: test_stream(system, day))
+        checks.run("alarm", lambda: test_alarm(day))
+        checks.run("overflow", lambda: test_overflow(system))
+        checks.run("audit", lambda: test_audit(system))
+        pids = crenel.family(system.supervisor_pid())
+        checks.expect_equal("down_ends_well", system.down(), 0)
+        checks.expect_equal("down_leaves_no_process", crenel.wait_gone(pids), [])
+    except Exception as failure:  # reported
+        checks.expect("machine_watch_runs", False, failure)
+    finally:
+        if day is not None:
+            day.close()
+        system.down()
+    checks.finish()
+
+
+main()

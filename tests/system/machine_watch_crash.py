@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: ISC
+"""kill -9 of everything, in mid-stream: counts stay exact, effects happen once, nothing is orphaned."""
+import os
+import threading
+import time
+
+import checks
+import clients
+import crenel
+from machine_watch_hours import hours_of
+
+CSV = os.path.join(crenel.EXAMPLE, "data", "machine_temperature_system_failure.csv")
+PART = 700  # readings of each of the three parts
+
+
+class Stream(threading.Thread):
+    """Publishes readings at QoS 1 through every failure: what is not acknowledged is sent again."""
+
+    def __init__(self, system, name, readings):
+        super().__init__(daemon=True)
+        self.device = clients.Device(system.port, "press-7", system.passwords["press-7"], name)
+        self.messages = [(clients.TOPIC, clients.reading_text(7, *reading)) for reading in readings]
+        self.failure = None
+
+    def run(self):
+        try:
+            self.device.connect()
+            # A part after the other, so that the killer meets the stream at many places.
+            for first in range(0, len(self.messages), 10):
+                self.device.publish(self.messages[first:first + 10], window=5, deadline_s=60)
+                time.sleep(0.05)
+            self.device.close()
+        except Exception as failure:  # looked at by end()
+            self.failure = failure
+
+    def end(self):
+        self.join()
+        if self.failure:
+            raise self.failure
+
+
+def check_counts(name, system, sent, resent_at_most):
+    """Of `sent` different readings each was accepted once; all else that entered was a replay."""
+    counts = system.wait_drained(60)
+    raw = counts.flows["raw"]
+    failed = {reason: raw[reason] for reason in counts.failures if raw[reason]}
+    checks.expect(name + "_counts_are_exact",
+                  raw["done"] == sent and raw["entered"] == raw["done"] + sum(failed.values())
+                  and set(failed) <= {"replay"} and failed.get("replay", 0) <= resent_at_most,
+                  f"{sent} sent, {resent_at_most} sent again; raw {raw['entered']} entered, {raw['done']} done, {failed}")
+
+
+def check_store(name, system, readings):
+    wanted, found = hours_of(readings, 7), system.hours()
+    wrong = [key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)]
+    checks.expect(name + "_every_effect_exactly_once", not wrong,
+                  [(key, found.get(key), wanted.get(key)) for key in wrong[:3]])
+
+
+def instances_of(system):
+    """Processes below the tenders, without each tender's first child, which makes the others."""
+    tree = crenel.children_of()
+    found = []
+    for row in system.ps()["unikernels"]:
+        for zygote in tree.get(row["pid"], []):
+            found += tree.get(zygote, [])
+    return found
+
+
+def kill_instances(system, stream):
+    killed = 0
+    while stream.is_alive():
+        for pid in instances_of(system)[:2]:
+            crenel.kill(pid)
+            killed += 1
+        time.sleep(0.4)
+    return killed
+
+
+def test_instances(system, readings):
+    stream = Stream(system, "press-7-instances", readings[:PART])
+    stream.start()
+    killed = kill_instances(system, stream)
+    stream.end()
+    checks.expect("instances_were_killed", killed > 0, killed)
+    check_counts("instances_killed", system, PART, stream.device.resent)
+    check_store("instances_killed", system, readings[:PART])
+    return stream.device.resent
+
+
+def test_tender(system, readings, resent):
+    stream = Stream(system, "press-7-tender", readings[PART:2 * PART])
+    stream.start()
+    for _ in range(3):
+        time.sleep(0.7)
+        crenel.kill(system.unikernel("decode")["pid"])
+    stream.end()
+    checks.expect("decode_tender_was_started_again", system.unikernel("decode")["restarts"] >= 1,
+                  system.unikernel("decode"))
+    check_counts("tender_killed", system, 2 * PART, resent + stream.device.resent)
+    check_store("tender_killed", system, readings[:2 * PART])
+
+
+def test_host_processes(system, readings):
+    """Router, store and supervisor: each end is followed by a start from the store."""
+    stream = Stream(system, "press-7-host", readings[2 * PART:3 * PART])
+    stream.start()
+    for process in ("router", "store"):
+        time.sleep(1)
+        supervisor = system.supervisor_pid()
+        before = [pid for pid in crenel.family(supervisor) if pid != supervisor]
+        victim = system.process_pid(process)
+        crenel.kill(victim)
+        system.wait_running()
+        kept = {row["pid"] for row in system.ps()["processes"]}
+        checks.expect_equal(f"{process}_killed_leaves_no_orphan",
+                            [pid for pid in crenel.wait_gone(before, 5) if pid not in kept], [])
+    time.sleep(1)
+    supervisor = system.supervisor_pid()
+    before = crenel.family(supervisor)
+    crenel.kill(supervisor)
+    checks.expect_equal("supervisor_killed_leaves_no_orphan", crenel.wait_gone(before), [])
+    system.up()
+    stream.end()
+    system.wait_drained(60)
+    check_store("host_killed", system, readings[:3 * PART])
+    said = system.command("audit", "verify", *system.named(), ok=(0, 1))
+    checks.expect("audit_log_verifies_after_kills", system.is_audit_good(), said)
+
+
+def main():
+    system = crenel.System(os.path.join(checks.BUILD, "tests", "machine-watch-crash"), checks.BUILD,
+                           first_port=18833)
+    readings = clients.recording(CSV)
+    resent = 0
+    try:
+        system.prepare()
+        system.up()
+
+        def instances():
+            nonlocal resent
+            resent = test_instances(system, readings)
+        checks.run("instances", instances)
+        checks.run("tender", lambda: test_tender(system, readings, resent))
+        checks.run("host_processes", lambda: test_host_processes(system, readings))
+        pids = crenel.family(system.supervisor_pid())
+        checks.expect_equal("down_after_kills_ends_well", system.down(), 0)
+        checks.expect_equal("down_after_kills_leaves_no_process", crenel.wait_gone(pids), [])
+    except Exception as failure:  # reported
+        checks.expect("machine_watch_crash_runs", False, failure)
+    finally:
+        system.down()
+    checks.finish()
+
+
+main()
