@@ -28,6 +28,7 @@ static const struct command commands[] = {
     {"stop", cmd_stop, "[SYSTEM] UNIKERNEL [--state DIR] [--json]", "end one unikernel; its messages wait"},
     {"restart", cmd_restart, "[SYSTEM] UNIKERNEL [--state DIR] [--json]", "start one unikernel anew"},
     {"doctor", cmd_doctor, "[--json]", "what this host can and cannot enforce, and the mend"},
+    {"passwd", cmd_passwd, "SYSTEM USER | --file FILE USER", "set the password of a user; asks for it, or reads one line"},
     {"help", cmd_help, "[COMMAND]", "this list"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
