@@ -2,6 +2,7 @@
 // Messages to JSON and back. What came from a message goes back into the same bytes.
 #include "cli/message_json.h"
 
+#include "cli/schema_source.h"
 #include "core/schema_layout.h"
 
 #include <inttypes.h>
@@ -119,39 +120,11 @@ cJSON *message_to_json(const struct schema *schema, const uint8_t *message, size
 
 // ---- From JSON ----
 
-// An exact decimal: "-12.345" with up to `decimals` digits behind the point.
-static int text_to_number(const char *text, unsigned type, unsigned decimals, int64_t *value)
-{
-    int is_negative = *text == '-', behind = -1;
-    uint64_t magnitude = 0;
-    const char *at = text + is_negative;
-    if (*at < '0' || *at > '9')
-        return 0;
-    for (; *at != 0; at++) {
-        if (*at == '.' && behind < 0 && at[1] != 0) {
-            behind = 0;
-            continue;
-        }
-        if (*at < '0' || *at > '9' || (behind >= 0 && behind++ >= (int)decimals) ||
-            __builtin_mul_overflow(magnitude, 10u, &magnitude) ||
-            __builtin_add_overflow(magnitude, (uint64_t)(*at - '0'), &magnitude))
-            return 0;
-    }
-    for (int i = behind < 0 ? 0 : behind; i < (int)decimals; i++)
-        if (__builtin_mul_overflow(magnitude, 10u, &magnitude))
-            return 0;
-    uint64_t most = is_negative ? UINT64_C(1) << 63 : type == SCHEMA_U64 ? UINT64_MAX : INT64_MAX;
-    if (magnitude > most || (is_negative && type == SCHEMA_U64 && magnitude != 0))
-        return 0;
-    *value = (int64_t)(is_negative ? 0 - magnitude : magnitude);
-    return 1;
-}
-
 static int json_to_number(const struct schema_field *field, unsigned type, const cJSON *json,
                           int64_t *value)
 {
     if (cJSON_IsString(json)) {
-        if (!text_to_number(json->valuestring, type, field->decimals, value))
+        if (!schema_number_read(json->valuestring, type, field->decimals, value))
             return 0;
     } else if (cJSON_IsNumber(json)) {
         double scaled = json->valuedouble * (double)power_of_ten(field->decimals);

@@ -39,8 +39,7 @@ static unsigned integer_width(unsigned type)
     return type <= SCHEMA_I64 ? widths[type] : 1;
 }
 
-// "-40.000" with 3 decimals is -40000. 0 when it is not such a number or does not fit 64 bits.
-static int number_parse(const char *text, unsigned decimals, int is_u64, int64_t *value)
+int schema_number_read(const char *text, unsigned type, unsigned decimals, int64_t *value)
 {
     int is_negative = *text == '-';
     unsigned __int128 magnitude = 0;
@@ -67,8 +66,10 @@ static int number_parse(const char *text, unsigned decimals, int is_u64, int64_t
         return 0;
     for (; fraction < decimals && magnitude >> 70 == 0; fraction++)
         magnitude *= 10;
-    unsigned __int128 most = is_negative ? (unsigned __int128)1 << 63 : is_u64 ? UINT64_MAX : INT64_MAX;
-    if (magnitude > most || fraction < decimals)
+    unsigned __int128 most = is_negative ? (unsigned __int128)1 << 63
+                             : type == SCHEMA_U64 ? UINT64_MAX : INT64_MAX;
+    int is_unsigned = type < SCHEMA_I8;
+    if (magnitude > most || fraction < decimals || (is_negative && is_unsigned && magnitude != 0))
         return 0;
     *value = is_negative ? (int64_t)(0 - (uint64_t)magnitude) : (int64_t)(uint64_t)magnitude;
     return 1;
@@ -79,8 +80,7 @@ static int64_t read_bound(struct draft *draft, struct yaml_node *node, const cha
 {
     const char *text = yaml_text(&draft->file, node, key, NULL);
     int64_t value = 0;
-    if (text != NULL && (!number_parse(text, field->decimals, type == SCHEMA_U64, &value) ||
-                         (type < SCHEMA_I8 && text[0] == '-')))
+    if (text != NULL && !schema_number_read(text, type, field->decimals, &value))
         yaml_error(&draft->file, node, "write a number that the type and its decimals can hold",
                    "'%s: %s' does not fit the type", key, text);
     return value;

@@ -26,6 +26,10 @@ enum status schema_source_read(const char *path, uint8_t **block, size_t *size) 
 // SHA-256 over the block with the digest field zero.
 void schema_digest(const uint8_t *block, size_t size, uint8_t digest[SCHEMA_DIGEST_BYTES]);
 
+// "-40.000" of a type with 3 decimals is -40000. 0 when it is no number, has more decimals, or does not
+// fit 64 bits (or is negative and the type unsigned); narrower types are not looked at.
+int schema_number_read(const char *text, unsigned type, unsigned decimals, int64_t *value);
+
 // "reading/1" -> "reading" is the C name (the part before '/', '-' becomes '_').
 void schema_c_name(const struct schema *schema, char *name, size_t capacity);
 
