@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: ISC
+// One COMMIT. It is walked three times: to check every bound, to validate, to write; the last two use the
+// same walk on bytes that the first has accepted.
+#include "store/commit.h"
+
+#include "core/check.h"
+#include "core/json_line.h"
+#include "store/audit_rows.h"
+#include "store/dead_letters.h"
+#include "store/names.h"
+#include "store/outbox.h"
+#include "store/records.h"
+
+#include <sodium.h>
+#include <string.h>
+
+// Takes parts off the front of bytes; is_bad stays set once something did not fit.
+struct walk {
+    const uint8_t *bytes;
+    size_t size, at;
+    int is_bad;
+};
+
+static const uint8_t *take(struct walk *walk, size_t size)
+{
+    size_t padded = ABI_ALIGN8(size);
+    if (walk->is_bad || padded < size || padded > walk->size - walk->at) {
+        walk->is_bad = 1;
+        return NULL;
+    }
+    const uint8_t *part = walk->bytes + walk->at;
+    walk->at += padded;
+    return part;
+}
+
+static int take_struct(struct walk *walk, void *out, size_t size)
+{
+    const uint8_t *part = take(walk, size);
+    if (part != NULL)
+        memcpy(out, part, size);
+    return part != NULL;
+}
+
+struct view {
+    struct commit_header header;
+    size_t reads, writes, sends, cursors, counters, dead, audit; // offsets of the sections
+};
+
+static void check_reads(struct walk *walk, const struct store *store, unsigned count)
+{
+    struct commit_read read;
+    for (; count > 0 && take_struct(walk, &read, sizeof read); count--) {
+        (void)take(walk, read.from_bytes);
+        if (read.namespace_index >= store->system->namespace_count || read.op < ABI_READ_GET ||
+            read.op > ABI_READ_INDEX || read.from_bytes > ABI_KEY_BYTES_MAX)
+            walk->is_bad = 1;
+    }
+}
+
+static void check_writes(struct walk *walk, const struct store *store, unsigned count)
+{
+    struct commit_write write;
+    for (; count > 0 && take_struct(walk, &write, sizeof write); count--) {
+        (void)take(walk, write.key_bytes);
+        (void)take(walk, write.index_bytes);
+        (void)take(walk, write.value_bytes);
+        if (write.namespace_index >= store->system->namespace_count ||
+            (write.op != ABI_WRITE_PUT && write.op != ABI_WRITE_DELETE) || write.key_bytes == 0 ||
+            write.key_bytes > ABI_KEY_BYTES_MAX || write.value_bytes > ABI_PAYLOAD_BYTES_MAX)
+            walk->is_bad = 1;
+    }
+}
+
+static void check_sends(struct walk *walk, const struct store *store, unsigned count)
+{
+    struct commit_send send;
+    for (; count > 0 && take_struct(walk, &send, sizeof send); count--) {
+        (void)take(walk, send.key_bytes);
+        (void)take(walk, send.context_bytes);
+        (void)take(walk, send.payload_bytes);
+        if (send.flow >= store->system->flow_count ||
+            send.receiver >= store->system->unikernel_count ||
+            send.asker > store->system->unikernel_count ||
+            send.payload_bytes > ABI_PAYLOAD_BYTES_MAX)
+            walk->is_bad = 1;
+    }
+}
+
+static int counter_is_valid(const struct store *store, uint32_t index)
+{
+    uint32_t flows = SYSTEM_FLOWS_MAX * REASON_COUNT;
+    return index < flows ? index / REASON_COUNT < store->system->flow_count
+                         : (index - flows) / 16 < store->system->unikernel_count;
+}
+
+static enum status parse(struct view *view, const struct store *store, const uint8_t *packet,
+                         size_t size)
+{
+    struct walk walk = {packet, size, 0, 0};
+    struct commit_header *header = &view->header;
+    if (!take_struct(&walk, header, sizeof *header) || header->packet.size != size)
+        return STATUS_MALFORMED;
+    view->reads = walk.at;
+    check_reads(&walk, store, header->read_count);
+    view->writes = walk.at;
+    check_writes(&walk, store, header->write_count);
+    view->sends = walk.at;
+    check_sends(&walk, store, header->send_count);
+    view->cursors = walk.at;
+    struct commit_cursor cursor;
+    for (unsigned i = 0; i < header->cursor_count && take_struct(&walk, &cursor, sizeof cursor); i++) {
+        (void)take(&walk, cursor.key_bytes);
+        walk.is_bad |= cursor.flow >= store->system->flow_count;
+    }
+    view->counters = walk.at;
+    struct commit_counter counter;
+    for (unsigned i = 0; i < header->counter_count && take_struct(&walk, &counter, sizeof counter); i++)
+        walk.is_bad |= !counter_is_valid(store, counter.index);
+    view->dead = walk.at;
+    struct commit_dead dead;
+    if (header->dead_count == 1 && take_struct(&walk, &dead, sizeof dead)) {
+        (void)take(&walk, dead.text_bytes);
+        (void)take(&walk, dead.payload_bytes);
+    }
+    view->audit = walk.at;
+    (void)take(&walk, header->audit_bytes);
+    return walk.is_bad || walk.at != size || header->dead_count > 1 ||
+                   header->audit_bytes > AUDIT_RECORD_BYTES_MAX
+               ? STATUS_MALFORMED
+               : STATUS_OK;
+}
+
+static enum status validate_reads(struct store *store, const struct view *view, struct walk walk,
+                                  enum commit_result *result)
+{
+    struct commit_read read;
+    for (unsigned i = 0; i < view->header.read_count; i++) {
+        check(take_struct(&walk, &read, sizeof read));
+        const uint8_t *key = take(&walk, read.from_bytes);
+        uint64_t version = store->state.versions[read.namespace_index];
+        if (read.op == ABI_READ_GET) {
+            enum status status = records_version(store, read.namespace_index, key,
+                                                 read.from_bytes, &version);
+            if (status != STATUS_OK)
+                return status;
+        }
+        if (version != read.version)
+            *result = COMMIT_CONFLICT;
+    }
+    return STATUS_OK;
+}
+
+// Would the writes exceed records_max? Deletes of the same commit make no room: the bound is kept at each write.
+static enum status validate_writes(struct store *store, const struct view *view, struct walk walk,
+                                   enum commit_result *result)
+{
+    uint64_t added[SYSTEM_NAMESPACES_MAX] = {0};
+    struct commit_write write;
+    for (unsigned i = 0; i < view->header.write_count; i++) {
+        check(take_struct(&walk, &write, sizeof write));
+        const uint8_t *key = take(&walk, write.key_bytes);
+        (void)take(&walk, write.index_bytes);
+        (void)take(&walk, write.value_bytes);
+        if (write.op != ABI_WRITE_PUT)
+            continue;
+        uint64_t version;
+        unsigned space = write.namespace_index;
+        enum status status = records_version(store, space, key, write.key_bytes, &version);
+        if (status != STATUS_OK)
+            return status;
+        if (version == 0 && store->state.records[space] + ++added[space] >
+                                store->system->namespaces[space].records_max)
+            *result = COMMIT_REFUSED;
+    }
+    return STATUS_OK;
+}
+
+static enum status apply_writes(struct store *store, const struct view *view, struct walk walk)
+{
+    struct commit_write write;
+    for (unsigned i = 0; i < view->header.write_count; i++) {
+        check(take_struct(&walk, &write, sizeof write));
+        const uint8_t *key = take(&walk, write.key_bytes);
+        const uint8_t *index_key = take(&walk, write.index_bytes);
+        const uint8_t *value = take(&walk, write.value_bytes);
+        enum status status =
+            write.op == ABI_WRITE_PUT
+                ? records_put(store, write.namespace_index, key, write.key_bytes, index_key,
+                              write.index_bytes, value, write.value_bytes)
+                : records_delete(store, write.namespace_index, key, write.key_bytes);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+static enum status apply_sends(struct store *store, const struct view *view, struct walk walk,
+                               int64_t now_ms, uint64_t *first_id)
+{
+    struct commit_send send;
+    *first_id = 0;
+    for (unsigned i = 0; i < view->header.send_count; i++) {
+        check(take_struct(&walk, &send, sizeof send));
+        const uint8_t *key = take(&walk, send.key_bytes);
+        const uint8_t *context = take(&walk, send.context_bytes);
+        const uint8_t *payload = take(&walk, send.payload_bytes);
+        int64_t id = 0;
+        enum status status =
+            outbox_add(store, &send, view->header.time_ms, now_ms, key, context, payload, &id);
+        if (status != STATUS_OK)
+            return status;
+        // One connection in one transaction: ids follow each other, as COMMIT_DONE promises.
+        check(*first_id == 0 || (uint64_t)id == *first_id + i);
+        if (i == 0)
+            *first_id = (uint64_t)id;
+    }
+    return STATUS_OK;
+}
+
+static enum status apply_cursors(struct store *store, const struct view *view, struct walk walk)
+{
+    struct commit_cursor cursor;
+    for (unsigned i = 0; i < view->header.cursor_count; i++) {
+        check(take_struct(&walk, &cursor, sizeof cursor));
+        const uint8_t *key = take(&walk, cursor.key_bytes);
+        sqlite3_stmt *statement = store_statement(store, STATEMENT_CURSOR_SET);
+        bind_integer(statement, 1, store->flow_ids[cursor.flow]);
+        bind_bytes(statement, 2, key, cursor.key_bytes);
+        bind_integer(statement, 3, (int64_t)cursor.sequence);
+        enum status status = store_run(store, statement);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+enum status counter_add(struct store *store, uint32_t index, uint64_t value)
+{
+    uint32_t flows = SYSTEM_FLOWS_MAX * REASON_COUNT;
+    int is_flow = index < flows;
+    size_t owner = is_flow ? index / REASON_COUNT : (index - flows) / 16;
+    check(counter_is_valid(store, index));
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_COUNTER_ADD);
+    bind_integer(statement, 1, !is_flow);
+    bind_integer(statement, 2, is_flow ? store->flow_ids[owner] : store->unikernel_ids[owner]);
+    bind_integer(statement, 3, is_flow ? index % REASON_COUNT : (index - flows) % 16);
+    bind_integer(statement, 4, (int64_t)value);
+    return store_run(store, statement);
+}
+
+static enum status apply_counters(struct store *store, const struct view *view, struct walk walk)
+{
+    struct commit_counter counter;
+    for (unsigned i = 0; i < view->header.counter_count; i++) {
+        check(take_struct(&walk, &counter, sizeof counter));
+        enum status status = counter_add(store, counter.index, counter.value);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+// The facts of the commit, never a payload: sha256 over the writes and sends sections stands for them.
+static enum status audit_commit(struct store *store, const struct view *view, const uint8_t *packet,
+                                const struct commit_dead *dead)
+{
+    const struct commit_header *header = &view->header;
+    const struct system_view *system = store->system;
+    if (header->audit_bytes != 0)
+        return audit_rows_add(store, (const char *)packet + view->audit, header->audit_bytes);
+    uint8_t digest[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256(digest, packet + view->writes, view->cursors - view->writes);
+    char text[AUDIT_RECORD_BYTES_MAX];
+    struct json_line line;
+    json_begin(&line, text, sizeof text);
+    json_string(&line, "kind", "commit");
+    if (header->unikernel < system->unikernel_count)
+        json_string(&line, "unikernel", system->unikernels[header->unikernel].name);
+    if (header->flow < system->flow_count)
+        json_string(&line, "flow", system->flows[header->flow].name);
+    json_unsigned(&line, "number", header->number);
+    json_unsigned(&line, "attempt", header->attempt);
+    json_string(&line, "outcome", dead != NULL ? reason_text(dead->reason) : "done");
+    json_unsigned(&line, "reads", header->read_count);
+    json_unsigned(&line, "writes", header->write_count);
+    json_unsigned(&line, "sends", header->send_count);
+    json_hex(&line, "effects", digest, sizeof digest);
+    return audit_rows_add(store, text, json_end(&line));
+}
+
+static enum status apply_all(struct store *store, const struct view *view, const uint8_t *packet,
+                             size_t size, int64_t now_ms, uint64_t *first_id)
+{
+    struct walk walk = {packet, size, 0, 0};
+    struct commit_dead dead;
+    int has_dead = view->header.dead_count != 0;
+    walk.at = view->writes;
+    enum status status = apply_writes(store, view, walk);
+    walk.at = view->sends;
+    if (status == STATUS_OK)
+        status = apply_sends(store, view, walk, now_ms, first_id);
+    walk.at = view->cursors;
+    if (status == STATUS_OK)
+        status = apply_cursors(store, view, walk);
+    walk.at = view->counters;
+    if (status == STATUS_OK)
+        status = apply_counters(store, view, walk);
+    walk.at = view->dead;
+    if (status == STATUS_OK && has_dead) {
+        check(take_struct(&walk, &dead, sizeof dead));
+        const uint8_t *text = take(&walk, dead.text_bytes);
+        const uint8_t *payload = take(&walk, dead.payload_bytes);
+        status = dead_letter_add(store, &view->header, &dead, text, payload);
+    }
+    if (status == STATUS_OK)
+        status = audit_commit(store, view, packet, has_dead ? &dead : NULL);
+    return status;
+}
+
+enum status commit_apply(struct store *store, const uint8_t *packet, size_t size, int64_t now_ms,
+                         struct commit_done_facts *done)
+{
+    struct view view;
+    check(store->is_in_transaction);
+    enum status status = parse(&view, store, packet, size);
+    if (status != STATUS_OK)
+        return status;
+    enum commit_result result = COMMIT_OK;
+    struct walk walk = {packet, size, view.reads, 0};
+    // Duplicate first: what was consumed is done, whatever became of the records since.
+    int is_consumed = view.header.consume != 0;
+    if (is_consumed) {
+        status = outbox_exists(store, view.header.consume);
+        if (status == STATUS_ABSENT) {
+            *done = (struct commit_done_facts){COMMIT_DUPLICATE, 0};
+            return STATUS_OK;
+        }
+        if (status != STATUS_OK)
+            return status;
+    }
+    status = validate_reads(store, &view, walk, &result);
+    walk.at = view.writes;
+    if (status == STATUS_OK && result == COMMIT_OK)
+        status = validate_writes(store, &view, walk, &result);
+    if (status != STATUS_OK)
+        return status;
+    if (result != COMMIT_OK) {
+        *done = (struct commit_done_facts){result, 0};
+        store->page->conflicts += result == COMMIT_CONFLICT;
+        return STATUS_OK;
+    }
+    uint64_t first_id = 0;
+    if (is_consumed)
+        status = outbox_consume(store, view.header.consume);
+    check(status != STATUS_ABSENT);
+    if (status == STATUS_OK)
+        status = apply_all(store, &view, packet, size, now_ms, &first_id);
+    if (status == STATUS_OK)
+        *done = (struct commit_done_facts){COMMIT_OK, first_id};
+    return status;
+}

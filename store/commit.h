@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: ISC
+// One COMMIT: reading its packet, and doing it inside the open transaction.
+#ifndef CRENEL_STORE_COMMIT_H
+#define CRENEL_STORE_COMMIT_H
+
+#include "store/database.h"
+
+struct commit_done_facts {
+    enum commit_result result;
+    uint64_t first_id; // outbox id of the first send, 0: none
+};
+
+// Validates everything before it writes anything, so a COMMIT with a result other than OK has changed
+// nothing and the others of the batch stand. now_ms: the store's clock. STATUS_MALFORMED: the router broke
+// the protocol. STATUS_FULL, STATUS_SYSTEM: roll the transaction back.
+enum status commit_apply(struct store *store, const uint8_t *packet, size_t size, int64_t now_ms,
+                         struct commit_done_facts *done) MUST_USE;
+
+// In the open transaction: adds to a counter of this system (index: proto/status_page.h).
+enum status counter_add(struct store *store, uint32_t index, uint64_t value) MUST_USE;
+
+#endif

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: ISC
+// The store's database: one SQLite file, one connection that reads, writes and checkpoints.
+//
+// Tables (all STRICT; ids of names are stable over versions of the system file, its indices are not):
+//   names        id, kind (enum name_kind), name, digest of what the name meant, namespace version
+//   records      namespace, key -> version, index_key (NULL: none), value
+//   outbox       id -> one durable message for one receiver; due_ms > 0: a timer
+//   cursors      flow, key -> highest sequence seen
+//   counters     scope (0 flow, 1 refusals of a unikernel), id, code -> value
+//   dead_letters id -> a message whose event failed
+//   audit        sequence -> text of an audit record that the audit log has not acknowledged
+// user_version is DATABASE_FORMAT. WAL, synchronous=FULL, exclusive lock: no other process opens it.
+#ifndef CRENEL_STORE_DATABASE_H
+#define CRENEL_STORE_DATABASE_H
+
+#include "core/system.h"
+#include "proto/commit.h"
+#include "proto/status_page.h"
+
+#include <sqlite3.h>
+
+#define DATABASE_FORMAT 1
+#define DATABASE_FILE "store.db"
+#define AUDIT_PENDING_BYTES 65536u
+
+enum statement {
+    STATEMENT_BEGIN, STATEMENT_COMMIT, STATEMENT_ROLLBACK,
+    STATEMENT_NAME_FIND, STATEMENT_NAME_ADD, STATEMENT_NAME_DIGEST, STATEMENT_NAME_VERSION,
+    STATEMENT_RECORD_GET, STATEMENT_RECORD_VERSION, STATEMENT_RECORD_RANGE, STATEMENT_RECORD_INDEX,
+    STATEMENT_RECORD_PUT, STATEMENT_RECORD_DELETE, STATEMENT_RECORD_COUNT,
+    STATEMENT_OUTBOX_ADD, STATEMENT_OUTBOX_EXISTS, STATEMENT_OUTBOX_DELETE, STATEMENT_OUTBOX_NOW, STATEMENT_OUTBOX_DUE,
+    STATEMENT_OUTBOX_NEXT_DUE, STATEMENT_OUTBOX_SPOOL, STATEMENT_OUTBOX_FLOWS,
+    STATEMENT_CURSOR_SET, STATEMENT_CURSOR_ALL, STATEMENT_COUNTER_ADD, STATEMENT_COUNTER_ALL,
+    STATEMENT_DEAD_ADD, STATEMENT_DEAD_LIST, STATEMENT_DEAD_GET, STATEMENT_DEAD_DELETE,
+    STATEMENT_DEAD_OLDEST, STATEMENT_DEAD_COUNT,
+    STATEMENT_AUDIT_ADD, STATEMENT_AUDIT_NEXT, STATEMENT_AUDIT_DELETE, STATEMENT_AUDIT_BOUNDS,
+    STATEMENT_COUNT
+};
+
+// What a transaction changes in memory; put back when it is rolled back.
+struct store_state {
+    uint64_t versions[SYSTEM_NAMESPACES_MAX]; // of a namespace: rises with every write in it
+    uint64_t records[SYSTEM_NAMESPACES_MAX];
+    uint64_t dead_letters;
+    uint64_t audit_last;         // highest sequence given to an audit row
+    uint64_t namespaces_changed; // bit i: versions[i] is not yet in its row
+};
+
+struct store {
+    sqlite3 *db;
+    sqlite3_stmt *statements[STATEMENT_COUNT];
+    const struct system_view *system;
+    struct store_page *page;
+    // Index in the system file -> id in the table names.
+    int64_t namespace_ids[SYSTEM_NAMESPACES_MAX], flow_ids[SYSTEM_FLOWS_MAX],
+        unikernel_ids[SYSTEM_UNIKERNELS_MAX], principal_ids[SYSTEM_PRINCIPALS_MAX];
+    struct store_state state, saved;
+    int is_in_transaction;
+    uint32_t receivers_changed; // bit i: the outbox may hold something new for unikernel i
+    uint64_t audit_acknowledged, audit_deleted; // sequences
+    // Audit records that have no transaction of their own: written with the next one, kept until it commits.
+    uint8_t pending[AUDIT_PENDING_BYTES];
+    size_t pending_bytes;
+    uint64_t pending_dropped;
+    char error[320]; // why store_open failed, and the mend
+};
+
+// Opens or creates the database at `path` (used as it is: relative to the working directory) for that
+// system, which outlives it. Fails closed; store->error then says why and the mend.
+enum status store_open(struct store *store, const char *path, const struct system_view *system,
+                       struct store_page *page) MUST_USE;
+void store_close(struct store *store);
+
+// One write transaction. STATUS_FULL: not now (disk full, busy); nothing was done, reads still work.
+// STATUS_SYSTEM: the database cannot be trusted to go on: end the process.
+enum status store_begin(struct store *store) MUST_USE;
+enum status store_commit(struct store *store) MUST_USE; // on failure rolled back
+void store_rollback(struct store *store);
+
+// A statement, reset and without bindings.
+sqlite3_stmt *store_statement(struct store *store, enum statement which);
+// One step: STATUS_OK: a row; STATUS_ABSENT: no (more) row; STATUS_FULL, STATUS_SYSTEM as above. The
+// statement is reset unless it gave a row.
+enum status store_step(struct store *store, sqlite3_stmt *statement) MUST_USE;
+// For statements without rows: STATUS_OK when done.
+enum status store_run(struct store *store, sqlite3_stmt *statement) MUST_USE;
+
+void bind_integer(sqlite3_stmt *statement, int column, int64_t value);
+void bind_bytes(sqlite3_stmt *statement, int column, const void *bytes, size_t size);
+// Bytes of a column; valid until the next step or reset. Never NULL.
+const uint8_t *column_bytes(sqlite3_stmt *statement, int column, size_t *size);
+
+#endif

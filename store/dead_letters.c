@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: ISC
+// Dead letters.
+#include "store/dead_letters.h"
+
+#include "core/check.h"
+#include "core/json_line.h"
+#include "store/audit_rows.h"
+#include "store/names.h"
+#include "store/outbox.h"
+
+#include <string.h>
+
+static enum status delete_row(struct store *store, int64_t id)
+{
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_DEAD_DELETE);
+    bind_integer(statement, 1, id);
+    enum status status = store_run(store, statement);
+    if (status == STATUS_OK && sqlite3_changes(store->db) == 0)
+        return STATUS_ABSENT;
+    if (status == STATUS_OK)
+        store->state.dead_letters--;
+    return status;
+}
+
+static enum status drop_oldest(struct store *store)
+{
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_DEAD_OLDEST);
+    enum status status = store_step(store, statement);
+    int64_t id = status == STATUS_OK ? sqlite3_column_int64(statement, 0) : 0;
+    sqlite3_reset(statement);
+    if (status == STATUS_OK)
+        status = delete_row(store, id);
+    if (status != STATUS_OK)
+        return status;
+    char text[128];
+    struct json_line line;
+    json_begin(&line, text, sizeof text);
+    json_string(&line, "kind", "dead_letter_dropped");
+    json_integer(&line, "id", id);
+    json_string(&line, "why", "oldest of too many");
+    return audit_rows_add(store, text, json_end(&line));
+}
+
+static enum status audit(struct store *store, int64_t id, const struct commit_header *commit,
+                         const struct commit_dead *dead, const uint8_t *text)
+{
+    const struct system_view *system = store->system;
+    char record[AUDIT_RECORD_BYTES_MAX];
+    struct json_line line;
+    json_begin(&line, record, sizeof record);
+    json_string(&line, "kind", "dead_letter");
+    json_integer(&line, "id", id);
+    json_string(&line, "reason", reason_text(dead->reason));
+    if (dead->unikernel < system->unikernel_count)
+        json_string(&line, "unikernel", system->unikernels[dead->unikernel].name);
+    if (dead->flow < system->flow_count)
+        json_string(&line, "flow", system->flows[dead->flow].name);
+    json_unsigned(&line, "number", commit->number);
+    if (dead->principal != 0 && dead->principal <= system->principal_count)
+        json_string(&line, "principal", system->principals[dead->principal - 1].name);
+    // Six characters for a byte at worst: what a text may be here fits.
+    json_text(&line, "text", text, dead->text_bytes < 100 ? dead->text_bytes : 100);
+    return audit_rows_add(store, record, json_end(&line));
+}
+
+enum status dead_letter_add(struct store *store, const struct commit_header *commit,
+                            const struct commit_dead *dead, const uint8_t *text,
+                            const uint8_t *payload)
+{
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_DEAD_ADD);
+    bind_integer(statement, 1, commit->time_ms);
+    bind_integer(statement, 2, dead->reason);
+    bind_integer(statement, 3, dead->unikernel < store->system->unikernel_count
+                                   ? store->unikernel_ids[dead->unikernel]
+                                   : 0);
+    bind_integer(statement, 4,
+                 dead->flow < store->system->flow_count ? store->flow_ids[dead->flow] : 0);
+    bind_integer(statement, 5, (int64_t)commit->number);
+    bind_integer(statement, 6, commit->attempt);
+    bind_integer(statement, 7, names_principal_id(store, dead->principal));
+    bind_bytes(statement, 8, text, dead->text_bytes);
+    bind_bytes(statement, 9, payload, dead->payload_bytes);
+    enum status status = store_run(store, statement);
+    if (status != STATUS_OK)
+        return status;
+    int64_t id = sqlite3_last_insert_rowid(store->db);
+    store->state.dead_letters++;
+    status = audit(store, id, commit, dead, text);
+    if (status == STATUS_OK && store->state.dead_letters > DEAD_LETTERS_MAX)
+        status = drop_oldest(store);
+    return status;
+}
+
+enum status dead_letter_drop(struct store *store, int64_t id)
+{
+    return delete_row(store, id);
+}
+
+// May the payload enter that flow again, and to whom? bit i of *receivers: unikernel i.
+static enum status find_receivers(const struct store *store, int flow, int unikernel,
+                                  const uint8_t *payload, size_t size, uint32_t *receivers,
+                                  const char **why)
+{
+    *why = "its flow is not in this version of the system";
+    if (flow < 0)
+        return STATUS_DENIED;
+    const struct system_flow *entry = &store->system->flows[flow];
+    *why = "its flow is volatile: only messages of durable flows can be resubmitted";
+    if (!entry->is_durable)
+        return STATUS_DENIED;
+    *why = "its flow is a request or a reply: whoever asked is gone";
+    if (entry->kind != SYSTEM_PLAIN)
+        return STATUS_DENIED;
+    *why = "its payload was not kept (dead_letters: without-payload)";
+    if (size == 0)
+        return STATUS_DENIED;
+    *why = "its payload does not fit the flow's schema (any more)";
+    uint16_t field;
+    if (schema_check(&store->system->schemas[entry->schema], payload, size, &field) != REASON_DONE)
+        return STATUS_DENIED;
+    *why = "its flow ends at no unikernel";
+    uint32_t all = 0;
+    for (unsigned i = 0; i < entry->receiver_count; i++)
+        if (entry->receivers[i].kind == SYSTEM_UNIKERNEL)
+            all |= 1u << entry->receivers[i].index;
+    // It failed at one receiver; the others have had theirs.
+    if (unikernel >= 0 && (all >> unikernel & 1) != 0)
+        all = 1u << unikernel;
+    *receivers = all;
+    return all != 0 ? STATUS_OK : STATUS_DENIED;
+}
+
+enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms, unsigned *flow_out,
+                                 unsigned *count, const char **why)
+{
+    // Aligned for schema_check; the row is gone when the outbox statement runs.
+    _Alignas(8) uint8_t payload[ABI_PAYLOAD_BYTES_MAX];
+    uint8_t key[ABI_KEY_BYTES_MAX * 16];
+    size_t size;
+    sqlite3_stmt *row = store_statement(store, STATEMENT_DEAD_GET);
+    bind_integer(row, 1, id);
+    enum status status = store_step(store, row);
+    if (status != STATUS_OK)
+        return status;
+    const uint8_t *bytes = column_bytes(row, 9, &size);
+    int unikernel = names_unikernel(store, sqlite3_column_int64(row, 3));
+    int flow = names_flow(store, sqlite3_column_int64(row, 4));
+    uint32_t principal = names_principal(store, sqlite3_column_int64(row, 7)), receivers = 0;
+    int is_too_large = size > sizeof payload;
+    if (!is_too_large)
+        memcpy(payload, bytes, size);
+    sqlite3_reset(row);
+    if (is_too_large) {
+        *why = "its payload is larger than a message";
+        return STATUS_DENIED;
+    }
+    status = find_receivers(store, flow, unikernel, payload, size, &receivers, why);
+    if (status != STATUS_OK)
+        return status;
+    const struct system_flow *entry = &store->system->flows[flow];
+    struct commit_send send = {.flow = (uint16_t)flow,
+                               .payload_bytes = (uint32_t)size,
+                               .principal = principal};
+    if (entry->key_field != SYSTEM_NONE)
+        send.key_bytes =
+            (uint16_t)schema_key(&store->system->schemas[entry->schema], &entry->key_field, 1,
+                                 payload, size, key, sizeof key);
+    *count = 0;
+    for (unsigned i = 0; i < store->system->unikernel_count && status == STATUS_OK; i++) {
+        if ((receivers >> i & 1) == 0)
+            continue;
+        int64_t new_id;
+        send.receiver = (uint16_t)i;
+        status = outbox_add(store, &send, now_ms, now_ms, key, NULL, payload, &new_id);
+        ++*count;
+    }
+    *flow_out = (unsigned)flow;
+    return status == STATUS_OK ? delete_row(store, id) : status;
+}

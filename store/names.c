@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: ISC
+// Names, their ids, and the refusal to read old bytes under a new meaning.
+#include "store/names.h"
+
+#include "core/check.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+static int index_of(const int64_t *ids, size_t count, int64_t id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] == id)
+            return (int)i;
+    return -1;
+}
+
+int names_flow(const struct store *store, int64_t id)
+{
+    return index_of(store->flow_ids, store->system->flow_count, id);
+}
+
+int names_unikernel(const struct store *store, int64_t id)
+{
+    return index_of(store->unikernel_ids, store->system->unikernel_count, id);
+}
+
+int64_t names_principal_id(const struct store *store, uint32_t principal)
+{
+    return principal != 0 && principal <= store->system->principal_count
+               ? store->principal_ids[principal - 1]
+               : 0;
+}
+
+uint32_t names_principal(const struct store *store, int64_t id)
+{
+    return (uint32_t)(index_of(store->principal_ids, store->system->principal_count, id) + 1);
+}
+
+// What a namespace's stored bytes mean: schema, key fields and index fields.
+static void namespace_digest(const struct store *store, size_t i, uint8_t digest[32])
+{
+    const struct system_namespace *space = &store->system->namespaces[i];
+    crypto_hash_sha256_state state;
+    crypto_hash_sha256_init(&state);
+    crypto_hash_sha256_update(&state, store->system->schemas[space->schema].header->digest, 32);
+    crypto_hash_sha256_update(&state, (const uint8_t *)&space->key_count, 4); // key_count, index_count
+    crypto_hash_sha256_update(&state, (const uint8_t *)space->key_fields,
+                              space->key_count * sizeof space->key_fields[0]);
+    crypto_hash_sha256_update(&state, (const uint8_t *)space->index_fields,
+                              space->index_count * sizeof space->index_fields[0]);
+    crypto_hash_sha256_final(&state, digest);
+}
+
+struct name {
+    int64_t id;
+    uint64_t version;
+    int is_changed; // the digest was another one
+};
+
+// Finds or adds the name; a changed digest is only reported.
+static enum status intern(struct store *store, enum name_kind kind, const char *text,
+                          const uint8_t digest[32], struct name *name)
+{
+    sqlite3_stmt *find = store_statement(store, STATEMENT_NAME_FIND);
+    bind_integer(find, 1, kind);
+    check(sqlite3_bind_text(find, 2, text, -1, SQLITE_STATIC) == SQLITE_OK);
+    enum status status = store_step(store, find);
+    if (status == STATUS_OK) {
+        size_t size;
+        const uint8_t *old = column_bytes(find, 1, &size);
+        name->id = sqlite3_column_int64(find, 0);
+        name->is_changed = size != 32 || memcmp(old, digest, 32) != 0;
+        name->version = (uint64_t)sqlite3_column_int64(find, 2);
+        sqlite3_reset(find);
+        return STATUS_OK;
+    }
+    if (status != STATUS_ABSENT)
+        return status;
+    sqlite3_stmt *add = store_statement(store, STATEMENT_NAME_ADD);
+    bind_integer(add, 1, kind);
+    check(sqlite3_bind_text(add, 2, text, -1, SQLITE_STATIC) == SQLITE_OK);
+    bind_bytes(add, 3, digest, 32);
+    status = store_run(store, add);
+    *name = (struct name){.id = sqlite3_last_insert_rowid(store->db)};
+    return status;
+}
+
+static enum status set_digest(struct store *store, int64_t id, const uint8_t digest[32])
+{
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_NAME_DIGEST);
+    bind_bytes(statement, 1, digest, 32);
+    bind_integer(statement, 2, id);
+    return store_run(store, statement);
+}
+
+static enum status load_namespace(struct store *store, size_t i)
+{
+    const struct system_namespace *space = &store->system->namespaces[i];
+    uint8_t digest[32];
+    struct name name;
+    namespace_digest(store, i, digest);
+    enum status status = intern(store, NAME_NAMESPACE, space->name, digest, &name);
+    if (status != STATUS_OK)
+        return status;
+    sqlite3_stmt *count = store_statement(store, STATEMENT_RECORD_COUNT);
+    bind_integer(count, 1, name.id);
+    status = store_step(store, count);
+    if (status != STATUS_OK)
+        return status;
+    store->state.records[i] = (uint64_t)sqlite3_column_int64(count, 0);
+    sqlite3_reset(count);
+    store->namespace_ids[i] = name.id;
+    store->state.versions[i] = name.version;
+    if (!name.is_changed)
+        return STATUS_OK;
+    if (store->state.records[i] != 0) {
+        snprintf(store->error, sizeof store->error,
+                 "namespace %s holds %llu records of another schema, key or index than this system's "
+                 "(%s); mend: give the changed namespace a new name, or start the system that wrote them",
+                 space->name, (unsigned long long)store->state.records[i],
+                 store->system->schemas[space->schema].header->name);
+        return STATUS_CONFLICT;
+    }
+    return set_digest(store, name.id, digest);
+}
+
+// Every waiting message must still have its flow, its schema, and its receiver.
+static enum status check_waiting(struct store *store, const uint64_t changed[2])
+{
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_OUTBOX_FLOWS);
+    enum status status;
+    while ((status = store_step(store, statement)) == STATUS_OK) {
+        int flow = names_flow(store, sqlite3_column_int64(statement, 0));
+        int receiver = names_unikernel(store, sqlite3_column_int64(statement, 1));
+        const char *why = flow < 0 ? "is not in this system" : NULL;
+        if (flow >= 0 && (changed[flow / 64] >> (flow % 64) & 1) != 0)
+            why = "has another schema in this system";
+        if (flow >= 0 && why == NULL) {
+            const struct system_flow *entry = &store->system->flows[flow];
+            int is_receiver = 0;
+            for (unsigned i = 0; i < entry->receiver_count; i++)
+                is_receiver |= entry->receivers[i].kind == SYSTEM_UNIKERNEL &&
+                               entry->receivers[i].index == receiver;
+            if (!is_receiver)
+                why = "no longer goes to that unikernel";
+        }
+        if (why == NULL)
+            continue;
+        snprintf(store->error, sizeof store->error,
+                 "%lld messages wait on flow %s for %s, but the flow %s; mend: start the system that "
+                 "wrote them until they are done (crenel ps), or give the changed flow a new name",
+                 (long long)sqlite3_column_int64(statement, 2),
+                 (const char *)sqlite3_column_text(statement, 3),
+                 (const char *)sqlite3_column_text(statement, 4), why);
+        sqlite3_reset(statement);
+        return STATUS_CONFLICT;
+    }
+    return status == STATUS_ABSENT ? STATUS_OK : status;
+}
+
+static enum status load_all(struct store *store)
+{
+    static const uint8_t no_digest[32];
+    const struct system_view *system = store->system;
+    uint64_t changed[SYSTEM_FLOWS_MAX / 64] = {0};
+    struct name name;
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < system->namespace_count && status == STATUS_OK; i++)
+        status = load_namespace(store, i);
+    for (size_t i = 0; i < system->unikernel_count && status == STATUS_OK; i++) {
+        status = intern(store, NAME_UNIKERNEL, system->unikernels[i].name, no_digest, &name);
+        store->unikernel_ids[i] = name.id;
+    }
+    for (size_t i = 0; i < system->principal_count && status == STATUS_OK; i++) {
+        status = intern(store, NAME_PRINCIPAL, system->principals[i].name, no_digest, &name);
+        store->principal_ids[i] = name.id;
+    }
+    for (size_t i = 0; i < system->flow_count && status == STATUS_OK; i++) {
+        const uint8_t *digest = system->schemas[system->flows[i].schema].header->digest;
+        status = intern(store, NAME_FLOW, system->flows[i].name, digest, &name);
+        store->flow_ids[i] = name.id;
+        if (status == STATUS_OK && name.is_changed) {
+            changed[i / 64] |= 1ull << (i % 64);
+            status = set_digest(store, name.id, digest); // undone when messages of it wait
+        }
+    }
+    if (status == STATUS_OK)
+        status = check_waiting(store, changed);
+    return status;
+}
+
+enum status names_load(struct store *store)
+{
+    enum status status = store_begin(store);
+    if (status != STATUS_OK)
+        return status;
+    status = load_all(store);
+    if (status == STATUS_OK) {
+        sqlite3_stmt *count = store_statement(store, STATEMENT_DEAD_COUNT);
+        status = store_step(store, count);
+        if (status == STATUS_OK)
+            store->state.dead_letters = (uint64_t)sqlite3_column_int64(count, 0);
+        sqlite3_reset(count);
+    }
+    if (status == STATUS_OK)
+        return store_commit(store);
+    store_rollback(store);
+    return status;
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: ISC
+// Operators of the store: authorised command lines on stream sockets, JSON lines (one request, its reply).
+//
+// A reply is zero or more item lines and a last line with "end":true and "ok". Requests:
+//   {"op":"describe","namespace":N}        -> last: schema (hex of its block), key and index (field numbers), records, version
+//   {"op":"query","namespace":N,"from":HEX?,"to":HEX?,"limit":n?,"index":bool?}
+//                                          -> items {"key","version","value"} (hex); last: count
+//   {"op":"deadletter","action":"list","after":ID?,"limit":n?} -> items; last: count
+//   {"op":"deadletter","action":"show","id":ID}       -> last: its facts, payload and schema (hex)
+//   {"op":"deadletter","action":"resubmit"|"drop","id":ID}
+//   {"op":"counters"}                      -> items {"flow"|"unikernel","code","value"}
+// Every request but describe gives an audit row. Those that change something are done only together with it.
+#ifndef CRENEL_STORE_OPERATOR_H
+#define CRENEL_STORE_OPERATOR_H
+
+#include "store/router_link.h"
+
+#define OPERATOR_REQUEST_BYTES 4096u
+#define OPERATOR_REPLY_BYTES 65536u
+#define OPERATOR_LINE_BYTES 32768u // no line is longer: the largest schema block and payload in hex are 25 KiB
+
+struct operator_listing { // what is left of a reply with items
+    enum { LISTING_NONE, LISTING_RECORDS, LISTING_DEAD, LISTING_COUNTERS } kind;
+    uint64_t left, count;
+    unsigned namespace_index;
+    int is_index, is_begun;
+    size_t from_bytes, to_bytes;
+    uint8_t from[ABI_KEY_BYTES_MAX], to[ABI_KEY_BYTES_MAX];
+    int64_t after;  // dead letters: id
+    uint64_t offset; // index, counters: items given
+};
+
+struct operator_session {
+    int fd; // -1: free; non-blocking
+    uint64_t rights; // enum control_right
+    struct operator_listing listing;
+    size_t request_bytes, reply_bytes, reply_sent;
+    char request[OPERATOR_REQUEST_BYTES];
+    char reply[OPERATOR_REPLY_BYTES];
+};
+
+void operator_open(struct operator_session *session, int fd, uint64_t rights);
+void operator_close(struct operator_session *session);
+
+// Reads, works, writes, as far as the socket allows. STATUS_AGAIN: wait for it (is_writing tells what for).
+// STATUS_CLOSED: the operator is gone or broke the protocol. STATUS_SYSTEM: the database failed, end.
+enum status operator_serve(struct operator_session *session, struct store *store,
+                           struct router_link *router, int64_t wall_ms) MUST_USE;
+static inline int operator_is_writing(const struct operator_session *session)
+{
+    return session->reply_sent < session->reply_bytes;
+}
+
+#endif

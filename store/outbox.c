@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: ISC
+// The outbox.
+#include "store/outbox.h"
+
+#include "core/check.h"
+#include "store/names.h"
+
+#include <string.h>
+
+enum status outbox_add(struct store *store, const struct commit_send *send, int64_t time_ms,
+                       int64_t now_ms, const uint8_t *key, const uint8_t *context,
+                       const uint8_t *payload, int64_t *id)
+{
+    int64_t due_ms = send->due_ms;
+    if (due_ms > 0 && due_ms < now_ms)
+        due_ms = now_ms;
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_OUTBOX_ADD);
+    bind_integer(statement, 1, store->flow_ids[send->flow]);
+    bind_integer(statement, 2, store->unikernel_ids[send->receiver]);
+    bind_integer(statement, 3, due_ms > 0 ? due_ms : 0);
+    bind_integer(statement, 4, time_ms);
+    bind_integer(statement, 5, names_principal_id(store, send->principal));
+    bind_integer(statement, 6, (int64_t)send->connection);
+    bind_integer(statement, 7, send->asker != 0 ? store->unikernel_ids[send->asker - 1] : 0);
+    bind_integer(statement, 8, send->asker_flow);
+    bind_bytes(statement, 9, key, send->key_bytes);
+    bind_bytes(statement, 10, context, send->context_bytes);
+    bind_bytes(statement, 11, payload, send->payload_bytes);
+    enum status status = store_run(store, statement);
+    if (status == STATUS_OK) {
+        *id = sqlite3_last_insert_rowid(store->db);
+        store->receivers_changed |= 1u << send->receiver;
+    }
+    return status;
+}
+
+enum status outbox_exists(struct store *store, uint64_t id)
+{
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_OUTBOX_EXISTS);
+    bind_integer(statement, 1, (int64_t)id);
+    enum status status = store_step(store, statement);
+    sqlite3_reset(statement);
+    return status;
+}
+
+enum status outbox_consume(struct store *store, uint64_t id)
+{
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_OUTBOX_DELETE);
+    bind_integer(statement, 1, (int64_t)id);
+    enum status status = store_run(store, statement);
+    return status == STATUS_OK && sqlite3_changes(store->db) == 0 ? STATUS_ABSENT : status;
+}
+
+static enum status send_row(struct store *store, struct channel *router, unsigned receiver,
+                            sqlite3_stmt *row)
+{
+    static const uint8_t zero[8];
+    size_t key_bytes, context_bytes, payload_bytes;
+    const uint8_t *key = column_bytes(row, 8, &key_bytes);
+    const uint8_t *context = column_bytes(row, 9, &context_bytes);
+    const uint8_t *payload = column_bytes(row, 10, &payload_bytes);
+    int flow = names_flow(store, sqlite3_column_int64(row, 1));
+    check(flow >= 0); // names_load refused anything else
+    int64_t asker = sqlite3_column_int64(row, 6);
+    struct commit_outbox outbox = {
+        .packet = {.kind = COMMIT_OUTBOX, .handle = (uint64_t)sqlite3_column_int64(row, 0)},
+        .time_ms = sqlite3_column_int64(row, 3),
+        .send = {.flow = (uint16_t)flow,
+                 .receiver = (uint16_t)receiver,
+                 .key_bytes = (uint16_t)key_bytes,
+                 .context_bytes = (uint16_t)context_bytes,
+                 .payload_bytes = (uint32_t)payload_bytes,
+                 .principal = names_principal(store, sqlite3_column_int64(row, 4)),
+                 .due_ms = sqlite3_column_int64(row, 2),
+                 .connection = (uint64_t)sqlite3_column_int64(row, 5),
+                 .asker = (uint16_t)(asker != 0 ? names_unikernel(store, asker) + 1 : 0),
+                 .asker_flow = (uint16_t)sqlite3_column_int64(row, 7)}};
+    const struct channel_part parts[] = {
+        {&outbox, sizeof outbox},
+        {key, key_bytes},         {zero, ABI_ALIGN8(key_bytes) - key_bytes},
+        {context, context_bytes}, {zero, ABI_ALIGN8(context_bytes) - context_bytes},
+        {payload, payload_bytes}, {zero, ABI_ALIGN8(payload_bytes) - payload_bytes}};
+    size_t count = sizeof parts / sizeof parts[0], size = 0;
+    for (size_t i = 0; i < count; i++)
+        size += parts[i].size;
+    outbox.packet.size = (uint32_t)size;
+    return channel_send_parts(router, parts, count);
+}
+
+// Pushes from one of the two queues of a receiver. STATUS_OK: credit used up; STATUS_ABSENT: nothing left.
+static enum status push_queue(struct outbox_push *push, struct store *store, struct channel *router,
+                              unsigned receiver, int is_timers, int64_t now_ms)
+{
+    uint32_t *credit = &push->receivers[receiver].credit;
+    int64_t *id = is_timers ? &push->receivers[receiver].due_id : &push->receivers[receiver].id;
+    sqlite3_stmt *row = store_statement(store, is_timers ? STATEMENT_OUTBOX_DUE : STATEMENT_OUTBOX_NOW);
+    bind_integer(row, 1, store->unikernel_ids[receiver]);
+    bind_integer(row, 2, *id);
+    bind_integer(row, 3, *credit);
+    if (is_timers) {
+        bind_integer(row, 4, push->receivers[receiver].due_ms);
+        bind_integer(row, 5, now_ms);
+    }
+    enum status status;
+    while ((status = store_step(store, row)) == STATUS_OK) {
+        status = send_row(store, router, receiver, row);
+        if (status != STATUS_OK)
+            break;
+        check(*credit > 0);
+        *id = sqlite3_column_int64(row, 0);
+        if (is_timers)
+            push->receivers[receiver].due_ms = sqlite3_column_int64(row, 2);
+        --*credit;
+    }
+    sqlite3_reset(row);
+    return status == STATUS_ABSENT && *credit == 0 ? STATUS_OK : status;
+}
+
+static enum status next_due(const struct outbox_push *push, struct store *store, unsigned receiver,
+                            int64_t *due_ms)
+{
+    sqlite3_stmt *row = store_statement(store, STATEMENT_OUTBOX_NEXT_DUE);
+    bind_integer(row, 1, store->unikernel_ids[receiver]);
+    bind_integer(row, 2, push->receivers[receiver].due_ms);
+    bind_integer(row, 3, push->receivers[receiver].due_id);
+    enum status status = store_step(store, row);
+    if (status == STATUS_OK && sqlite3_column_int64(row, 0) < *due_ms)
+        *due_ms = sqlite3_column_int64(row, 0);
+    sqlite3_reset(row);
+    return status == STATUS_ABSENT ? STATUS_OK : status;
+}
+
+enum status outbox_push(struct outbox_push *push, struct store *store, struct channel *router,
+                        int64_t now_ms, int64_t *next_due_ms)
+{
+    check(!store->is_in_transaction); // only committed messages leave
+    *next_due_ms = INT64_MAX;
+    for (unsigned i = 0; i < store->system->unikernel_count; i++) {
+        // The bit stays set while something may be left that only waits for credit or time.
+        if ((store->receivers_changed >> i & 1) == 0 || push->receivers[i].credit == 0)
+            continue;
+        enum status status = push_queue(push, store, router, i, 1, now_ms);
+        if (status == STATUS_ABSENT)
+            status = push_queue(push, store, router, i, 0, now_ms);
+        if (status != STATUS_OK && status != STATUS_ABSENT)
+            return status;
+        if (status == STATUS_OK)
+            continue;
+        int64_t due_ms = INT64_MAX;
+        status = next_due(push, store, i, &due_ms);
+        if (status != STATUS_OK)
+            return status;
+        if (due_ms == INT64_MAX)
+            store->receivers_changed &= ~(1u << i);
+        else if (due_ms < *next_due_ms)
+            *next_due_ms = due_ms;
+    }
+    return STATUS_OK;
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: ISC
+// The outbox: durable messages, each waiting for one receiver until a commit consumes it.
+#ifndef CRENEL_STORE_OUTBOX_H
+#define CRENEL_STORE_OUTBOX_H
+
+#include "host/channel.h"
+#include "store/database.h"
+
+// In the open transaction. send's indices are the system's; key, context and payload by the sizes in it.
+enum status outbox_add(struct store *store, const struct commit_send *send, int64_t time_ms,
+                       int64_t now_ms, const uint8_t *key, const uint8_t *context,
+                       const uint8_t *payload, int64_t *id) MUST_USE;
+// STATUS_ABSENT: it was consumed before (or never was).
+enum status outbox_exists(struct store *store, uint64_t id) MUST_USE;
+enum status outbox_consume(struct store *store, uint64_t id) MUST_USE;
+
+// What was pushed to the router of this link. Each receiver's immediate messages go in order of id, its
+// timers in order of (due_ms, id). A timer is never stored as due before now_ms, and now_ms never goes
+// back, so nothing can appear behind these marks.
+struct outbox_push {
+    struct {
+        uint32_t credit;
+        int64_t id;            // last immediate message sent
+        int64_t due_ms, due_id; // last timer sent
+    } receivers[SYSTEM_UNIKERNELS_MAX];
+};
+
+// Sends what is due and has credit. *next_due_ms: when the next timer is due, INT64_MAX: none that has credit.
+enum status outbox_push(struct outbox_push *push, struct store *store, struct channel *router,
+                        int64_t now_ms, int64_t *next_due_ms) MUST_USE;
+
+#endif

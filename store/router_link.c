@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: ISC
+// Group commit. A batch is one transaction: it begins with the first COMMIT that is there and ends when no
+// more have arrived, or the batch is full. READs that arrive in between are answered after it: an
+// answer never shows what is not yet committed. A batch that cannot be written is NOT_NOW for all.
+#include "store/router_link.h"
+
+#include "core/check.h"
+#include "store/audit_rows.h"
+#include "store/commit.h"
+#include "store/names.h"
+#include "store/records.h"
+
+#include <string.h>
+
+void router_link_init(struct router_link *link, int fd)
+{
+    memset(&link->push, 0, sizeof link->push);
+    link->is_ready = 0;
+    link->batch_count = 0;
+    link->deferred_bytes = 0;
+    link->next_due_ms = INT64_MAX;
+    channel_init(&link->channel, fd, NULL, 0);
+}
+
+static enum status send_simple(struct router_link *link, void *record, size_t size)
+{
+    return channel_send(&link->channel, record, size);
+}
+
+static enum status send_cursors(struct router_link *link, struct store *store)
+{
+    static const uint8_t zero[8];
+    sqlite3_stmt *row = store_statement(store, STATEMENT_CURSOR_ALL);
+    enum status status;
+    while ((status = store_step(store, row)) == STATUS_OK) {
+        size_t key_bytes;
+        const uint8_t *key = column_bytes(row, 1, &key_bytes);
+        int flow = names_flow(store, sqlite3_column_int64(row, 0));
+        if (flow < 0)
+            continue; // of a flow that this version does not have
+        struct commit_cursor cursor = {.flow = (uint16_t)flow,
+                                       .key_bytes = (uint16_t)key_bytes,
+                                       .sequence = (uint64_t)sqlite3_column_int64(row, 2)};
+        struct commit_packet packet = {
+            .size = (uint32_t)(sizeof packet + sizeof cursor + ABI_ALIGN8(key_bytes)),
+            .kind = COMMIT_CURSOR};
+        const struct channel_part parts[] = {{&packet, sizeof packet},
+                                             {&cursor, sizeof cursor},
+                                             {key, key_bytes},
+                                             {zero, ABI_ALIGN8(key_bytes) - key_bytes}};
+        status = channel_send_parts(&link->channel, parts, 4);
+        if (status != STATUS_OK)
+            break;
+    }
+    sqlite3_reset(row);
+    return status == STATUS_ABSENT ? STATUS_OK : status;
+}
+
+static enum status send_counter(struct router_link *link, uint32_t index, uint64_t value)
+{
+    struct {
+        struct commit_packet packet;
+        struct commit_counter counter;
+    } record = {{.size = sizeof record, .kind = COMMIT_COUNTER}, {.index = index, .value = value}};
+    return send_simple(link, &record, sizeof record);
+}
+
+static enum status send_spool(struct router_link *link, unsigned flow, uint64_t waiting)
+{
+    struct commit_spool record = {{.size = sizeof record, .kind = COMMIT_SPOOL, .handle = flow},
+                                  waiting};
+    return send_simple(link, &record, sizeof record);
+}
+
+static enum status send_counters(struct router_link *link, struct store *store)
+{
+    sqlite3_stmt *row = store_statement(store, STATEMENT_COUNTER_ALL);
+    enum status status;
+    while ((status = store_step(store, row)) == STATUS_OK) {
+        int is_refusal = sqlite3_column_int(row, 0) != 0;
+        int64_t id = sqlite3_column_int64(row, 1);
+        int owner = is_refusal ? names_unikernel(store, id) : names_flow(store, id);
+        uint32_t code = (uint32_t)sqlite3_column_int(row, 2);
+        if (owner < 0)
+            continue;
+        status = send_counter(link,
+                              is_refusal ? COUNTER_REFUSAL(owner, code) : COUNTER_FLOW(owner, code),
+                              (uint64_t)sqlite3_column_int64(row, 3));
+        if (status != STATUS_OK)
+            break;
+    }
+    sqlite3_reset(row);
+    return status == STATUS_ABSENT ? STATUS_OK : status;
+}
+
+static enum status send_spools(struct router_link *link, struct store *store)
+{
+    uint64_t waiting[SYSTEM_FLOWS_MAX] = {0};
+    sqlite3_stmt *row = store_statement(store, STATEMENT_OUTBOX_SPOOL);
+    enum status status;
+    while ((status = store_step(store, row)) == STATUS_OK) {
+        int flow = names_flow(store, sqlite3_column_int64(row, 0));
+        check(flow >= 0); // names_load refused anything else
+        waiting[flow] = (uint64_t)sqlite3_column_int64(row, 1);
+    }
+    if (status != STATUS_ABSENT)
+        return status;
+    status = STATUS_OK;
+    for (unsigned i = 0; i < store->system->flow_count && status == STATUS_OK; i++)
+        if (store->system->flows[i].is_durable)
+            status = send_spool(link, i, waiting[i]);
+    return status;
+}
+
+static enum status take_hello(struct router_link *link, struct store *store, size_t size)
+{
+    struct commit_hello hello;
+    if (size != sizeof hello)
+        return STATUS_MALFORMED;
+    memcpy(&hello, link->packet, sizeof hello);
+    if (hello.version != COMMIT_VERSION)
+        return STATUS_VERSION;
+    memset(&link->push, 0, sizeof link->push);
+    store->receivers_changed = UINT32_MAX;
+    enum status status = send_cursors(link, store);
+    if (status == STATUS_OK)
+        status = send_counters(link, store);
+    if (status == STATUS_OK)
+        status = send_spools(link, store);
+    struct commit_packet ready = {.size = sizeof ready, .kind = COMMIT_READY};
+    if (status == STATUS_OK)
+        status = send_simple(link, &ready, sizeof ready);
+    link->is_ready = status == STATUS_OK;
+    return status;
+}
+
+static enum status answer_read(struct router_link *link, struct store *store, const uint8_t *bytes,
+                               size_t size)
+{
+    struct commit_packet packet;
+    size_t answer_bytes;
+    memcpy(&packet, bytes, sizeof packet);
+    enum status status = records_answer(store, bytes + sizeof packet, size - sizeof packet,
+                                        link->answer, &answer_bytes);
+    if (status == STATUS_FULL) // only memory can be short here
+        status = STATUS_SYSTEM;
+    if (status != STATUS_OK)
+        return status;
+    packet.kind = COMMIT_ANSWER;
+    packet.size = (uint32_t)(sizeof packet + answer_bytes);
+    return channel_send_parts(
+        &link->channel,
+        (const struct channel_part[]){{&packet, sizeof packet}, {link->answer, answer_bytes}}, 2);
+}
+
+static enum status answer_deferred(struct router_link *link, struct store *store)
+{
+    enum status status = STATUS_OK;
+    for (size_t at = 0; at < link->deferred_bytes && status == STATUS_OK;) {
+        struct commit_packet packet;
+        memcpy(&packet, link->deferred + at, sizeof packet);
+        status = answer_read(link, store, link->deferred + at, packet.size);
+        at += ABI_ALIGN8((size_t)packet.size);
+    }
+    link->deferred_bytes = 0;
+    return status;
+}
+
+// Ends the batch, however it stands, and answers it.
+static enum status end_batch(struct router_link *link, struct store *store, enum status status)
+{
+    if (store->is_in_transaction && status == STATUS_OK)
+        status = store_commit(store);
+    else if (store->is_in_transaction)
+        store_rollback(store);
+    size_t count = link->batch_count;
+    link->batch_count = 0;
+    if (status != STATUS_OK && status != STATUS_FULL)
+        return status;
+    int is_full = status == STATUS_FULL;
+    status = STATUS_OK;
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        struct commit_done *done = &link->batch[i];
+        if (is_full) {
+            done->result = COMMIT_NOT_NOW;
+            done->first_id = 0;
+        }
+        store->page->commits += done->result == COMMIT_OK;
+        store->page->not_now += done->result == COMMIT_NOT_NOW;
+        status = send_simple(link, done, sizeof *done);
+    }
+    return status == STATUS_OK ? answer_deferred(link, store) : status;
+}
+
+static enum status take_commit(struct router_link *link, struct store *store, size_t size)
+{
+    struct commit_done_facts facts = {COMMIT_NOT_NOW, 0};
+    struct commit_packet packet;
+    memcpy(&packet, link->packet, sizeof packet);
+    enum status status = STATUS_OK;
+    if (!audit_rows_are_stuck(store)) {
+        if (!store->is_in_transaction)
+            status = store_begin(store);
+        if (status == STATUS_OK)
+            status = commit_apply(store, link->packet, size, link->now_ms, &facts);
+    }
+    if (status == STATUS_MALFORMED)
+        return status; // found before it wrote anything: the others of the batch stand
+    link->batch[link->batch_count++] =
+        (struct commit_done){.packet = {.size = sizeof(struct commit_done),
+                                        .kind = COMMIT_DONE,
+                                        .handle = packet.handle},
+                             .result = facts.result,
+                             .first_id = facts.first_id};
+    if (status == STATUS_OK && link->batch_count < ROUTER_BATCH_MAX)
+        return STATUS_OK;
+    return end_batch(link, store, status);
+}
+
+static enum status take_read(struct router_link *link, struct store *store, size_t size)
+{
+    size_t padded = ABI_ALIGN8(size);
+    if (link->batch_count != 0 && padded > sizeof link->deferred - link->deferred_bytes) {
+        enum status status = end_batch(link, store, STATUS_OK);
+        if (status != STATUS_OK)
+            return status;
+    }
+    if (link->batch_count == 0)
+        return answer_read(link, store, link->packet, size);
+    memcpy(link->deferred + link->deferred_bytes, link->packet, size);
+    link->deferred_bytes += padded;
+    return STATUS_OK;
+}
+
+static enum status take_credit(struct router_link *link, struct store *store, size_t size)
+{
+    struct commit_credit credit;
+    if (size != sizeof credit)
+        return STATUS_MALFORMED;
+    memcpy(&credit, link->packet, sizeof credit);
+    if (credit.receiver >= store->system->unikernel_count ||
+        credit.count > UINT32_MAX - link->push.receivers[credit.receiver].credit)
+        return STATUS_MALFORMED;
+    link->push.receivers[credit.receiver].credit += credit.count;
+    return STATUS_OK;
+}
+
+static enum status take_packet(struct router_link *link, struct store *store, size_t size)
+{
+    struct commit_packet packet;
+    if (size < sizeof packet)
+        return STATUS_MALFORMED;
+    memcpy(&packet, link->packet, sizeof packet);
+    if (packet.size != size)
+        return STATUS_MALFORMED;
+    if (packet.kind == COMMIT_HELLO)
+        return take_hello(link, store, size);
+    if (!link->is_ready)
+        return STATUS_MALFORMED;
+    switch (packet.kind) {
+    case COMMIT_COMMIT:
+        return take_commit(link, store, size);
+    case COMMIT_READ:
+        return take_read(link, store, size);
+    case COMMIT_CREDIT:
+        return take_credit(link, store, size);
+    case COMMIT_AUDIT:
+        audit_rows_queue(store, (const char *)link->packet + sizeof packet, size - sizeof packet);
+        return STATUS_OK;
+    default:
+        return STATUS_MALFORMED;
+    }
+}
+
+enum status router_link_take(struct router_link *link, struct store *store, int64_t wall_ms)
+{
+    enum status status = STATUS_OK;
+    if (wall_ms > link->now_ms)
+        link->now_ms = wall_ms;
+    // Bounded, so that operators and the audit process get their turn.
+    for (unsigned taken = 0; taken < 4 * ROUTER_BATCH_MAX && status == STATUS_OK; taken++) {
+        size_t size;
+        status = channel_receive(&link->channel, link->packet, sizeof link->packet, &size, 0);
+        if (status == STATUS_AGAIN)
+            break;
+        if (status == STATUS_TOO_LARGE)
+            status = STATUS_MALFORMED;
+        if (status == STATUS_OK)
+            status = take_packet(link, store, size);
+    }
+    if (status == STATUS_AGAIN)
+        status = STATUS_OK;
+    // A router that broke the protocol or went away in mid-batch still has its good commits done.
+    enum status ended = STATUS_OK;
+    if (link->batch_count != 0 || store->is_in_transaction)
+        ended = end_batch(link, store, STATUS_OK);
+    if (status != STATUS_OK)
+        return ended == STATUS_SYSTEM ? ended : status;
+    return ended != STATUS_OK ? ended : router_link_push(link, store, wall_ms);
+}
+
+enum status router_link_push(struct router_link *link, struct store *store, int64_t wall_ms)
+{
+    if (wall_ms > link->now_ms)
+        link->now_ms = wall_ms;
+    if (link->channel.fd < 0 || !link->is_ready)
+        return STATUS_OK;
+    enum status status =
+        outbox_push(&link->push, store, &link->channel, link->now_ms, &link->next_due_ms);
+    return status == STATUS_FULL ? STATUS_SYSTEM : status;
+}
+
+enum status router_link_resubmitted(struct router_link *link, unsigned flow, uint64_t count)
+{
+    if (link->channel.fd < 0 || !link->is_ready)
+        return STATUS_OK; // it asks at its start
+    enum status status = send_counter(link, COUNTER_FLOW(flow, REASON_ENTERED), count);
+    return status == STATUS_OK ? send_spool(link, flow, count) : status;
+}

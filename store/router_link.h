@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: ISC
+// The store's side of proto/commit.h: group commit, answers, the outbox under credit.
+#ifndef CRENEL_STORE_ROUTER_LINK_H
+#define CRENEL_STORE_ROUTER_LINK_H
+
+#include "host/channel.h"
+#include "store/outbox.h"
+
+#define ROUTER_BATCH_MAX 256u          // COMMITs in one transaction
+#define ROUTER_DEFERRED_BYTES 65536u   // READs that wait for the end of it
+
+struct router_link {
+    struct channel channel; // fd -1: none; sends block: the router always reads
+    int is_ready;           // HELLO was answered
+    struct outbox_push push;
+    int64_t now_ms;         // never goes back
+    int64_t next_due_ms;    // INT64_MAX: no timer is waited for
+    size_t batch_count;
+    struct commit_done batch[ROUTER_BATCH_MAX];
+    size_t deferred_bytes;
+    uint8_t deferred[ROUTER_DEFERRED_BYTES];
+    uint8_t packet[COMMIT_BYTES_MAX];
+    uint8_t answer[ABI_INPUT_BYTES];
+};
+
+void router_link_init(struct router_link *link, int fd);
+
+// Takes everything that has arrived, in transactions of at most ROUTER_BATCH_MAX commits, answers, and pushes
+// the outbox. STATUS_CLOSED: the router is gone. STATUS_MALFORMED: it broke the protocol. STATUS_SYSTEM: end.
+enum status router_link_take(struct router_link *link, struct store *store, int64_t wall_ms) MUST_USE;
+
+// Pushes what is due or has got credit. The same errors.
+enum status router_link_push(struct router_link *link, struct store *store, int64_t wall_ms) MUST_USE;
+
+// Tells the router of `count` messages that an operator put into a flow.
+enum status router_link_resubmitted(struct router_link *link, unsigned flow, uint64_t count) MUST_USE;
+
+#endif
