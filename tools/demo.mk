@@ -1,6 +1,19 @@
-# The main job, end to end: examples/machine-watch/README.md.
+# The main job, end to end: examples/machine-watch/README.md. `crenel build` does nothing for what is unchanged.
 
-.PHONY: demo
+EXAMPLE_UNIKERNELS = $(sort $(wildcard examples/machine-watch/unikernels/*/unikernel.yaml))
+EXAMPLE_IMAGES = $(patsubst examples/machine-watch/unikernels/%/unikernel.yaml,$(BUILD)/images/%.img, \
+	$(EXAMPLE_UNIKERNELS)) $(BUILD)/images/mqtt.img
+
+.PHONY: demo images $(EXAMPLE_IMAGES)
+all: images
+images: $(EXAMPLE_IMAGES) ## the images of the example, in build/images
+
+$(BUILD)/images/mqtt.img: folder = guests/mqtt
+$(BUILD)/images/%.img: folder = examples/machine-watch/unikernels/$*
+$(EXAMPLE_IMAGES): $(BUILD)/images/%.img: programs guest
+	@mkdir -p $(@D)
+	@$(BUILD)/bin/crenel build $(folder) -o $@
+
 demo: deps ## a plant's recording through unikernels, attacks mixed in; ends in a summary and a plot
 	@$(MAKE) --no-print-directory all
 	@/usr/bin/python3 examples/machine-watch/demo/demo.py $(BUILD)

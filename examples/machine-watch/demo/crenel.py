@@ -100,7 +100,7 @@ class System:
         users = re.search(r"^principals: \[(.*)\]", text, re.M).group(1).split(",")
         self.passwords = {user.strip(): secrets.token_urlsafe(18) for user in users}
         for user, password in self.passwords.items():
-            self.command("passwd", self.password_file, user, feed=password + "\n")
+            self.command("passwd", self.file, user, feed=password + "\n")
 
     def up(self):
         self.command("up", "--detach", self.file, timeout=180)
