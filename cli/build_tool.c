@@ -33,9 +33,12 @@ enum status tool_path(char path[PATH_MAX], const char *format, ...)
 enum status tool_guest_folder(char folder[PATH_MAX])
 {
     static const char *const places[] = {"guest", "share/crenel/guest"};
+    const char *chosen = getenv("CRENEL_GUEST");
     char self[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
 
+    if (chosen != NULL && chosen[0] != 0)
+        return tool_path(folder, "%s", chosen);
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     if (length <= 0) {
         report_error("/proc/self/exe", 0, NULL, "%s", strerror(errno));
         return STATUS_SYSTEM;

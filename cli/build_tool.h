@@ -8,7 +8,7 @@
 #include <limits.h>
 
 // The folder with include/, libcrenel.a, image.ld: ../guest or ../share/crenel/guest of the folder in
-// which this program lies. Absence is reported.
+// which this program lies, or what CRENEL_GUEST names. Absence is reported.
 enum status tool_guest_folder(char folder[PATH_MAX]) MUST_USE;
 
 // Formats a path; longer than PATH_MAX is reported.

@@ -1,7 +1,7 @@
 # The library OS: what `crenel build` finds beside itself, in the layout of an installed prefix.
 
 GUEST = $(BUILD)/guest
-GUEST_CFLAGS = @guest/compile.flags -I. -isystem $(shell $(CC) -print-file-name=include) \
+GUEST_CFLAGS = @guest/compile.flags -Os -I. -isystem $(shell $(CC) -print-file-name=include) \
 	-ffile-prefix-map=$(CURDIR)=. -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 GUEST_LIBRARY = $(patsubst guest/library/%.c,$(GUEST)/object/%.o,$(sort $(wildcard guest/library/*.c)))
 GUEST_FILES = $(GUEST)/include/crenel.h $(GUEST)/libcrenel.a $(GUEST)/image.ld $(GUEST)/compile.flags \
@@ -27,3 +27,5 @@ $(GUEST)/%: guest/%
 $(GUEST)/schemas/%: schemas/%
 	@mkdir -p $(@D)
 	cp $< $@
+
+$(BUILD)/tests/unit/cli_library: | guest

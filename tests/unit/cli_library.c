@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: ISC
+// The library OS and the builder: builds tests/unit/library and runs it inside this process, with a gate
+// that switches stacks. So each record that a guest makes can be looked at, and each fault.
+#include "abi/abi.h"
+#include "cli/build.h"
+#include "tests/unit/test.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define STACK_BYTES 65536u
+
+enum { RESULT = 0, OTHER_RESULT = 1, ANSWER = 2, QUESTION = 3 };
+
+struct instance {
+    uint8_t *base;
+    ucontext_t guest, host;
+    struct abi_boot boot;
+    int is_faulted;
+    uint8_t *input, *output, *arena, *stack;
+};
+
+static struct image image;
+static uint8_t *image_bytes;
+static struct instance instance; // the one that runs
+static char image_path[] = "/tmp/crenel-library-XXXXXX/library.img";
+static const char configuration[] = "other 9\nlimit  42\nword abc\nlimit 43\nlim";
+
+static void gate(void)
+{
+    swapcontext(&instance.guest, &instance.host);
+}
+
+static void on_fault(int signal)
+{
+    (void)signal;
+    instance.is_faulted = 1;
+    setcontext(&instance.host);
+}
+
+static void *pages(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        abort();
+    return memory;
+}
+
+static void image_map(void)
+{
+    instance.base = pages(image.span_bytes);
+    for (size_t i = 0; i < image.segment_count; i++)
+        memcpy(instance.base + image.segments[i].address, image_bytes + image.segments[i].file_offset,
+               image.segments[i].file_bytes);
+    for (size_t i = 0; i < image.relocation_count; i++) {
+        uint64_t word;
+        memcpy(&word, instance.base + image.relocations[i], sizeof word);
+        word += (uint64_t)instance.base;
+        memcpy(instance.base + image.relocations[i], &word, sizeof word);
+    }
+    for (size_t i = 0; i < image.segment_count; i++) {
+        int protection = PROT_READ;
+        if (image.segments[i].kind == IMAGE_TEXT)
+            protection |= PROT_EXEC;
+        if (image.segments[i].kind == IMAGE_DATA)
+            protection |= PROT_WRITE;
+        size_t bytes = (image.segments[i].memory_bytes + 4095u) & ~4095u;
+        if (mprotect(instance.base + image.segments[i].address, bytes, protection) != 0)
+            abort();
+    }
+}
+
+static void guest_enter(unsigned low, unsigned high)
+{
+    uint64_t address = (uint64_t)high << 32 | low;
+    ((void (*)(const struct abi_boot *))address)(&instance.boot);
+}
+
+// A new instance that has come to its first wait.
+static void start(void)
+{
+    if (instance.base != NULL) {
+        munmap(instance.base, image.span_bytes);
+        munmap(instance.input, ABI_INPUT_BYTES);
+        munmap(instance.output, ABI_OUTPUT_BYTES);
+        munmap(instance.arena, image.manifest.header->arena_bytes);
+        munmap(instance.stack, STACK_BYTES);
+    }
+    memset(&instance, 0, sizeof instance);
+    image_map();
+    instance.input = pages(ABI_INPUT_BYTES);
+    instance.output = pages(ABI_OUTPUT_BYTES);
+    instance.arena = pages(image.manifest.header->arena_bytes);
+    memset(instance.arena, 0x55, image.manifest.header->arena_bytes);
+    instance.stack = pages(STACK_BYTES);
+    instance.boot = (struct abi_boot){
+        .magic = ABI_BOOT_MAGIC, .version = ABI_VERSION, .size = sizeof instance.boot,
+        .gate = (uint64_t)gate, .input = (uint64_t)instance.input, .output = (uint64_t)instance.output,
+        .arena = (uint64_t)instance.arena, .arena_bytes = image.manifest.header->arena_bytes,
+        .canary = 0x1122334455667700, .configuration = (uint64_t)configuration,
+        .configuration_bytes = sizeof configuration - 1};
+    getcontext(&instance.guest);
+    instance.guest.uc_stack.ss_sp = instance.stack;
+    instance.guest.uc_stack.ss_size = STACK_BYTES;
+    uint64_t entry = (uint64_t)instance.base + image.entry;
+    makecontext(&instance.guest, (void (*)(void))guest_enter, 2, (unsigned)entry,
+                (unsigned)(entry >> 32));
+    swapcontext(&instance.host, &instance.guest);
+}
+
+static void resume(void)
+{
+    swapcontext(&instance.host, &instance.guest);
+}
+
+static void event_place(uint16_t flow, const void *context, size_t context_bytes,
+                        const void *payload, size_t payload_bytes)
+{
+    struct abi_event *event = (struct abi_event *)(void *)instance.input;
+    size_t size = sizeof *event + ABI_ALIGN8(context_bytes) + ABI_ALIGN8(payload_bytes);
+
+    memset(instance.input, 0x77, ABI_INPUT_BYTES); // nothing may depend on what lies behind
+    *event = (struct abi_event){.record = {.size = (uint32_t)size, .kind = ABI_EVENT}, .number = 5,
+                                .flow = flow, .attempt = 2, .principal = 3,
+                                .context_bytes = (uint32_t)context_bytes,
+                                .payload_bytes = (uint32_t)payload_bytes};
+    uint8_t *at = (uint8_t *)(event + 1);
+    if (context_bytes != 0)
+        memcpy(at, context, context_bytes);
+    memcpy(at + ABI_ALIGN8(context_bytes), payload, payload_bytes);
+}
+
+// One event on input `flow` with a command message.
+static void command(uint16_t flow, uint8_t what, const char *text)
+{
+    struct {
+        uint8_t what, zero;
+        uint16_t text_length;
+        char text[68];
+    } message = {.what = what, .text_length = (uint16_t)strlen(text)};
+
+    memcpy(message.text, text, message.text_length);
+    event_place(flow, NULL, 0, &message, ABI_ALIGN8(4u + message.text_length));
+    resume();
+}
+
+// The index-th record of that kind among those published, or NULL.
+static const struct abi_record *record_find(uint16_t kind, unsigned index)
+{
+    const struct abi_output *output = (const struct abi_output *)(const void *)instance.output;
+    const uint8_t *at = (const uint8_t *)(output + 1), *end = at + output->published_bytes;
+
+    while (at < end) {
+        const struct abi_record *record = (const struct abi_record *)(const void *)at;
+        if (record->size < sizeof *record || record->size % 8 != 0 || record->size > (size_t)(end - at))
+            return NULL;
+        if (record->kind == kind && index-- == 0)
+            return record;
+        at += record->size;
+    }
+    return NULL;
+}
+
+static const struct abi_send *send_find(unsigned index)
+{
+    return (const struct abi_send *)(const void *)record_find(ABI_SEND, index);
+}
+
+static int ended(uint16_t verdict, uint16_t code)
+{
+    const struct abi_end *end = (const struct abi_end *)(const void *)record_find(ABI_END, 0);
+    return !instance.is_faulted && end != NULL && end->verdict == verdict && end->code == code;
+}
+
+// The message of a SEND is valid, and its last field is this text.
+static int said(const struct abi_send *send, const char *text)
+{
+    uint16_t field;
+    const uint8_t *bytes;
+
+    if (send == NULL)
+        return 0;
+    const struct manifest_flow *flow = &image.manifest.outputs[send->flow];
+    const struct schema *schema = &image.manifest.schemas[flow->schema];
+    const uint8_t *payload = (const uint8_t *)(send + 1) + ABI_ALIGN8(send->context_bytes);
+    if (schema_check(schema, payload, send->payload_bytes, &field) != REASON_DONE)
+        return 0;
+    size_t length = schema_bytes(schema, (uint16_t)(schema->header->field_count - 1), payload,
+                                 send->payload_bytes, &bytes);
+    if (length == strlen(text) && memcmp(bytes, text, length) == 0)
+        return 1;
+    printf("# said: %.*s\n", (int)length, (const char *)bytes);
+    return 0;
+}
+
+// It faulted, and its last log record holds this text.
+static int failed_with(const char *text)
+{
+    const struct abi_log *log = NULL;
+    const struct abi_record *next;
+    char found[ABI_LOG_BYTES_MAX + 1];
+
+    for (unsigned i = 0; (next = record_find(ABI_LOG, i)) != NULL; i++)
+        log = (const struct abi_log *)(const void *)next;
+    if (!instance.is_faulted || log == NULL || log->level != ABI_LOG_ERROR ||
+        log->text_bytes > ABI_LOG_BYTES_MAX)
+        return 0;
+    memcpy(found, log + 1, log->text_bytes);
+    found[log->text_bytes] = 0;
+    if (strstr(found, text) != NULL)
+        return 1;
+    printf("# log: %s\n", found);
+    return 0;
+}
+
+TEST(starts_and_keeps_a_resident)
+{
+    start();
+    expect(!instance.is_faulted);
+    command(0, 0, "hello");
+    expect(ended(ABI_END_DONE, 0) && said(send_find(0), "1 7 one 2 3 hello"));
+    command(0, 0, "");
+    expect(ended(ABI_END_DONE, 0) && said(send_find(0), "2 7 two 2 3 "));
+    expect(send_find(1) == NULL); // effects of the first event are gone
+}
+
+TEST(sends_the_one_encoding)
+{
+    start();
+    command(0, 1, "");
+    const struct abi_send *send = send_find(0);
+    expect(ended(ABI_END_DONE, 0) && said(send, "canonical") && send->flow == RESULT);
+    expect(send != NULL && send->payload_bytes < 100);
+}
+
+TEST(fails_on_limits_with_a_reason)
+{
+    start();
+    command(0, 2, "");
+    expect(failed_with("result: more than 2 messages in one event"));
+    start();
+    command(0, 3, "");
+    expect(failed_with("result: a length or count of 6 is over its capacity of 5"));
+    start();
+    command(0, 6, "");
+    expect(failed_with("arena_allocate: 1000 bytes,"));
+    start();
+    command(0, 9, "");
+    expect(failed_with("of output,"));
+    start();
+    command(0, 13, "");
+    expect(failed_with("configuration: word is no integer: abc"));
+    start();
+    command(0, 15, "");
+    expect(failed_with("question: sent a message of another schema"));
+    start();
+    command(0, 18, "");
+    expect(failed_with("records: more than 2 store writes"));
+    start();
+    command(0, 99, "");
+    expect(failed_with("no such command: 99"));
+}
+
+TEST(refuses_and_goes_on)
+{
+    start();
+    command(0, 4, "");
+    expect(ended(ABI_END_REFUSED, 1));
+    command(0, 0, "after");
+    expect(ended(ABI_END_DONE, 0) && said(send_find(0), "2 7 two 2 3 after"));
+}
+
+TEST(resets_the_arena)
+{
+    start();
+    for (int i = 0; i < 300; i++) {
+        command(0, 5, "");
+        expect(ended(ABI_END_DONE, 0) && said(send_find(0), "good"));
+    }
+}
+
+TEST(notices_a_smashed_stack)
+{
+    start();
+    command(0, 7, "longer than eight bytes, and over the canary of its frame");
+    expect(failed_with("the stack is overwritten"));
+    start();
+    command(0, 7, "short");
+    expect(!instance.is_faulted);
+}
+
+TEST(cannot_write_constants)
+{
+    start();
+    command(0, 17, "");
+    expect(instance.is_faulted);
+}
+
+static int is_guard(uint64_t canary)
+{
+    for (size_t i = 0; i < image.segment_count; i++) {
+        if (image.segments[i].kind != IMAGE_DATA)
+            continue;
+        for (size_t at = 0; at + 8 <= image.segments[i].memory_bytes; at += 8)
+            if (memcmp(instance.base + image.segments[i].address + at, &canary, 8) == 0)
+                return 1;
+    }
+    return 0;
+}
+
+TEST(takes_the_canary_of_the_host)
+{
+    start();
+    expect(is_guard(0x1122334455667700));
+    instance.boot.canary = 0x99aabbccddeeff00; // a copy of the instance gets its own
+    command(0, 0, "");
+    expect(ended(ABI_END_DONE, 0) && is_guard(0x99aabbccddeeff00) && !is_guard(0x1122334455667700));
+}
+
+static size_t item_place(size_t at, int32_t number, uint16_t level)
+{
+    struct {
+        struct abi_item item;
+        uint8_t key[8];
+        int32_t number;
+        uint16_t level, site_length;
+        char site[8];
+    } found = {.item = {.status = ABI_ITEM_FOUND, .key_bytes = 7, .value_bytes = 16, .version = 1},
+               .number = number, .level = level, .site_length = 2, .site = "ab"};
+
+    memcpy(instance.input + at, &found, sizeof found);
+    return at + sizeof found;
+}
+
+static void answer_place(unsigned count, int with_end)
+{
+    struct abi_answer answer = {.record = {.kind = ABI_ANSWER}, .item_count = count + (unsigned)with_end};
+    size_t at = sizeof answer;
+
+    memset(instance.input, 0x66, ABI_INPUT_BYTES);
+    for (unsigned i = 0; i < count; i++)
+        at = item_place(at, (int32_t)i, (uint16_t)(70 + i));
+    struct abi_item end = {.status = with_end ? ABI_ITEM_END : ABI_ITEM_ABSENT};
+    memcpy(instance.input + at, &end, sizeof end);
+    at += sizeof end;
+    answer.record.size = (uint32_t)at;
+    memcpy(instance.input, &answer, sizeof answer);
+}
+
+TEST(reads_and_writes_the_store)
+{
+    // The key of ("ab", -3): text, zero, then the number with its sign flipped, big-endian.
+    static const uint8_t key[8] = {'a', 'b', 0, 0x7f, 0xff, 0xff, 0xfd};
+
+    start();
+    command(0, 8, "");
+    const struct abi_read *get = (const struct abi_read *)(const void *)record_find(ABI_READ, 0);
+    expect(get != NULL && get->op == ABI_READ_GET && get->from_bytes == 7 && get->limit == 1);
+    expect(get != NULL && memcmp(get + 1, key, 7) == 0);
+    answer_place(1, 0);
+    resume();
+    const struct abi_read *range = (const struct abi_read *)(const void *)record_find(ABI_READ, 1);
+    expect(range != NULL && range->op == ABI_READ_RANGE && range->end_bytes == 0 && range->limit == 4);
+    answer_place(3, 1);
+    resume();
+    const struct abi_read *index = (const struct abi_read *)(const void *)record_find(ABI_READ, 2);
+    expect(index != NULL && index->op == ABI_READ_INDEX && index->from_bytes == 0);
+    answer_place(0, 1);
+    resume();
+    expect(ended(ABI_END_DONE, 0) && said(send_find(0), "1 70 3 0"));
+    const struct abi_write *put = (const struct abi_write *)(const void *)record_find(ABI_WRITE, 0);
+    const struct abi_write *delete = (const struct abi_write *)(const void *)record_find(ABI_WRITE, 1);
+    expect(put != NULL && put->op == ABI_WRITE_PUT && put->key_bytes == 6 && put->value_bytes == 16);
+    uint16_t field;
+    expect(put != NULL && schema_check(&image.manifest.schemas[2], (const uint8_t *)(put + 1) + 8,
+                                       put->value_bytes, &field) == REASON_DONE);
+    expect(delete != NULL && delete->op == ABI_WRITE_DELETE && memcmp(delete + 1, key, 8) == 0);
+}
+
+TEST(writes_keys_as_the_host_reads_them)
+{
+    start();
+    command(0, 8, "");
+    answer_place(0, 0);
+    resume();
+    answer_place(0, 1);
+    resume();
+    answer_place(0, 1);
+    resume();
+    expect(said(send_find(0), "0 0 0 0"));
+    const struct abi_write *put = (const struct abi_write *)(const void *)record_find(ABI_WRITE, 0);
+    const struct manifest_namespace *records = &image.manifest.namespaces[0];
+    uint8_t key[ABI_KEY_BYTES_MAX];
+    size_t size = put == NULL ? 0
+                              : schema_key(&image.manifest.schemas[2], records->key_fields,
+                                           records->key_count, (const uint8_t *)(put + 1) + 8,
+                                           put->value_bytes, key, sizeof key);
+    expect(put != NULL && size == put->key_bytes && memcmp(key, put + 1, size) == 0);
+}
+
+TEST(carries_context_and_delay)
+{
+    start();
+    command(0, 10, "");
+    const struct abi_send *with = send_find(0), *after = send_find(1), *other = send_find(2);
+    expect(ended(ABI_END_DONE, 0) && said(with, "") && said(after, "") && said(other, ""));
+    expect(with != NULL && with->context_bytes == 7 && memcmp(with + 1, "context", 8) == 0);
+    expect(after != NULL && after->delay_ms == 1500 && other != NULL && other->flow == OTHER_RESULT);
+    command(1, 44, "");
+    const struct abi_send *reply = send_find(0);
+    expect(reply != NULL && reply->flow == ANSWER && reply->flags == ABI_SEND_REPLY && said(reply, ""));
+    static const uint8_t told[56] = {12};
+    event_place(2, "back again", 10, told, 40);
+    resume();
+    expect(ended(ABI_END_DONE, 0) && said(send_find(0), "back again"));
+}
+
+TEST(reads_numbers_and_configuration)
+{
+    start();
+    command(0, 11, "");
+    expect(said(send_find(0), "good"));
+    command(0, 12, "");
+    expect(said(send_find(0), "42 1"));
+}
+
+TEST(formats)
+{
+    start();
+    command(0, 16, "");
+    expect(said(send_find(0), "-12|  -12|-0012|4000000000|beef|05|-9223372036854775808|"
+                              "18446744073709551615|3|text|ab|c|%|  z|"));
+}
+
+TEST(logs_and_counts)
+{
+    start();
+    command(0, 14, "");
+    const struct abi_log *refusal = (const struct abi_log *)(const void *)record_find(ABI_LOG, 0);
+    const struct abi_log *warning = (const struct abi_log *)(const void *)record_find(ABI_LOG, 1);
+    expect(refusal != NULL && refusal->level == ABI_LOG_REFUSAL && refusal->code == 0 &&
+           refusal->text_bytes == 11);
+    expect(warning != NULL && warning->level == ABI_LOG_WARNING &&
+           warning->text_bytes == ABI_LOG_BYTES_MAX &&
+           memcmp((const char *)(warning + 1) + ABI_LOG_BYTES_MAX - 4, "x...", 4) == 0);
+}
+
+TEST(stays_out_of_an_unknown_input)
+{
+    start();
+    command(9, 0, "");
+    expect(failed_with("there is no input 9"));
+}
+
+static int prepare(void)
+{
+    static uint8_t signal_stack[65536];
+    const char *build = getenv("CRENEL_BUILD");
+    char guest[512];
+    uint8_t digest[32];
+    struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_ONSTACK};
+    stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
+
+    sigaltstack(&stack, NULL);
+    sigaction(SIGILL, &action, NULL);
+    sigaction(SIGSEGV, &action, NULL);
+    snprintf(guest, sizeof guest, "%s/guest", build == NULL ? "build" : build);
+    setenv("CRENEL_GUEST", guest, 1);
+    char *slash = strrchr(image_path, '/');
+    *slash = 0;
+    if (mkdtemp(image_path) == NULL)
+        return 0;
+    *slash = '/';
+    return build_unikernel("tests/unit/library", image_path) == STATUS_OK &&
+           image_read(image_path, &image_bytes, &image, digest) == STATUS_OK;
+}
+
+int main(void)
+{
+    if (!prepare()) {
+        printf("not ok library_builds - see standard error\n");
+        return 1;
+    }
+    printf("ok library_builds\n");
+    RUN(starts_and_keeps_a_resident);
+    RUN(sends_the_one_encoding);
+    RUN(fails_on_limits_with_a_reason);
+    RUN(refuses_and_goes_on);
+    RUN(resets_the_arena);
+    RUN(notices_a_smashed_stack);
+    RUN(takes_the_canary_of_the_host);
+    RUN(cannot_write_constants);
+    RUN(reads_and_writes_the_store);
+    RUN(writes_keys_as_the_host_reads_them);
+    RUN(carries_context_and_delay);
+    RUN(reads_numbers_and_configuration);
+    RUN(formats);
+    RUN(logs_and_counts);
+    RUN(stays_out_of_an_unknown_input);
+    char command_text[128];
+    *strrchr(image_path, '/') = 0;
+    snprintf(command_text, sizeof command_text, "rm -rf '%s'", image_path);
+    if (system(command_text) != 0)
+        return 1;
+    TEST_END();
+}
