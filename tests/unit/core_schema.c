@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: ISC
+// The schema checker: every type at its edges, every length, every class; and blocks it must refuse.
+#include "core/schema.h"
+#include "tests/unit/test.h"
+
+#include <stdalign.h>
+#include <string.h>
+
+// ---- A block made by hand, independent of the compiler of schemas ----
+
+struct block {
+    struct schema_header header;
+    uint8_t rest[SCHEMA_FIELDS_MAX * sizeof(struct schema_field) + 1024];
+};
+
+static struct schema_field fields[SCHEMA_FIELDS_MAX];
+static struct schema_relation relations[4];
+static struct schema_label labels[8];
+static unsigned field_count, relation_count, label_count;
+
+static void start(void)
+{
+    memset(fields, 0, sizeof fields);
+    memset(relations, 0, sizeof relations);
+    memset(labels, 0, sizeof labels);
+    field_count = relation_count = label_count = 0;
+}
+
+static struct schema_field *add(const char *name, unsigned type, unsigned offset, int64_t minimum,
+                                int64_t maximum)
+{
+    struct schema_field *field = &fields[field_count++];
+    snprintf(field->name, sizeof field->name, "%s", name);
+    field->type = (uint8_t)type;
+    field->offset = (uint16_t)offset;
+    field->minimum = minimum;
+    field->maximum = maximum;
+    return field;
+}
+
+static struct schema_field *add_text(const char *name, unsigned type, unsigned offset,
+                                     unsigned capacity, unsigned class)
+{
+    struct schema_field *field = add(name, type, offset, 0, 0);
+    field->capacity = (uint16_t)capacity;
+    field->class = (uint8_t)class;
+    return field;
+}
+
+static size_t make(struct block *block, unsigned struct_bytes, unsigned is_cut)
+{
+    memset(block, 0, sizeof *block);
+    memcpy(block->header.name, "test/1", 7);
+    block->header.field_count = (uint16_t)field_count;
+    block->header.relation_count = (uint16_t)relation_count;
+    block->header.label_count = (uint16_t)label_count;
+    block->header.struct_bytes = (uint16_t)struct_bytes;
+    block->header.is_cut = (uint16_t)is_cut;
+    size_t at = 0, size = field_count * sizeof fields[0];
+    memcpy(block->rest + at, fields, size);
+    at += size;
+    size = relation_count * sizeof relations[0];
+    memcpy(block->rest + at, relations, size);
+    at += size;
+    size = label_count * sizeof labels[0];
+    memcpy(block->rest + at, labels, size);
+    size_t total = sizeof block->header + at + size;
+    block->header.block_bytes = (uint32_t)total;
+    return total;
+}
+
+static struct block block;
+static struct schema schema;
+
+static int opens(unsigned struct_bytes, unsigned is_cut)
+{
+    size_t size = make(&block, struct_bytes, is_cut);
+    return schema_open(&schema, (const uint8_t *)&block, size) == STATUS_OK;
+}
+
+static void put(uint8_t *at, unsigned width, uint64_t value)
+{
+    for (unsigned i = 0; i < width; i++)
+        at[i] = (uint8_t)(value >> (8 * i));
+}
+
+// The verdict with the field in one number, to compare at once.
+static unsigned verdict(const uint8_t *message, size_t size)
+{
+    uint16_t field = 0x1234;
+    unsigned reason = schema_check(&schema, message, size, &field);
+    return reason == REASON_DONE ? 0 : reason << 16 | field;
+}
+#define REFUSED(reason, field) ((unsigned)(reason) << 16 | (field))
+#define NO_FIELD 0xffffu
+
+// ---- Integers ----
+
+static void expect_edges(unsigned type, unsigned width, int64_t minimum, int64_t maximum)
+{
+    alignas(8) uint8_t message[16] = {0};
+    start();
+    add("first", SCHEMA_U8, 0, 0, 0);
+    add("value", type, width, minimum, maximum);
+    expect(opens(width < 8 ? 8 : 16, 0));
+    size_t size = schema.header->struct_bytes;
+    put(message + width, width, (uint64_t)minimum);
+    expect(verdict(message, size) == 0);
+    expect(schema_value(&schema, 1, message, size) == minimum);
+    put(message + width, width, (uint64_t)maximum);
+    expect(verdict(message, size) == 0);
+    expect(schema_value(&schema, 1, message, size) == maximum);
+    put(message + width, width, (uint64_t)minimum - 1);
+    expect(verdict(message, size) == REFUSED(REASON_RANGE, 1));
+    put(message + width, width, (uint64_t)maximum + 1);
+    expect(verdict(message, size) == REFUSED(REASON_RANGE, 1));
+}
+
+TEST(integers_at_their_edges)
+{
+    expect_edges(SCHEMA_U8, 1, 10, 20);
+    expect_edges(SCHEMA_U8, 1, 1, 254);
+    expect_edges(SCHEMA_U16, 2, 10, 60000);
+    expect_edges(SCHEMA_U32, 4, 10, INT64_C(4000000000));
+    expect_edges(SCHEMA_U64, 8, 10, (int64_t)UINT64_C(0xfffffffffffffff0));
+    expect_edges(SCHEMA_U64, 8, (int64_t)UINT64_C(0x8000000000000001), -16);
+    expect_edges(SCHEMA_I8, 1, -100, 100);
+    expect_edges(SCHEMA_I8, 1, -127, -3);
+    expect_edges(SCHEMA_I16, 2, -30000, 30000);
+    expect_edges(SCHEMA_I32, 4, -40000, 125000);
+    expect_edges(SCHEMA_I64, 8, INT64_MIN + 1, INT64_MAX - 1);
+}
+
+TEST(bool_and_enumeration)
+{
+    alignas(8) uint8_t message[8] = {0};
+    start();
+    add("flag", SCHEMA_BOOL, 0, 0, 1);
+    struct schema_field *state = add("state", SCHEMA_ENUM, 1, 0, 2);
+    state->label_count = 3;
+    label_count = 3;
+    memcpy(labels[0].text, "ok", 2);
+    memcpy(labels[1].text, "stale", 5);
+    memcpy(labels[2].text, "fault", 5);
+    expect(opens(8, 0));
+    message[0] = 1;
+    message[1] = 2;
+    expect(verdict(message, 8) == 0);
+    message[0] = 2;
+    expect(verdict(message, 8) == REFUSED(REASON_RANGE, 0));
+    message[0] = 0;
+    message[1] = 3;
+    expect(verdict(message, 8) == REFUSED(REASON_ENUMERATION, 1));
+}
+
+// ---- Lengths and padding ----
+
+TEST(every_other_length_is_refused)
+{
+    alignas(8) uint8_t message[64] = {0};
+    start();
+    add("value", SCHEMA_U32, 0, 0, 5);
+    add("other", SCHEMA_U64, 8, 0, 5);
+    expect(opens(16, 0));
+    for (size_t size = 0; size < 64; size++)
+        expect(verdict(message, size) == (size == 16 ? 0 : REFUSED(REASON_LENGTH, NO_FIELD)));
+}
+
+TEST(padding_is_zero)
+{
+    alignas(8) uint8_t message[24] = {0};
+    start();
+    add("a", SCHEMA_U8, 0, 0, 5);
+    add("b", SCHEMA_U32, 4, 0, 5);
+    add_text("c", SCHEMA_STRING, 8, 3, SCHEMA_CLASS_TOKEN);
+    add("d", SCHEMA_U8, 13, 0, 5);
+    expect(opens(16, 0));
+    put(message + 8, 2, 1);
+    message[10] = 'x';
+    expect(verdict(message, 16) == 0);
+    static const struct {
+        unsigned at, field;
+    } gaps[] = {{1, 1}, {2, 1}, {3, 1}, {11, 2}, {12, 2}, {14, NO_FIELD}, {15, NO_FIELD}};
+    for (size_t i = 0; i < sizeof gaps / sizeof gaps[0]; i++) {
+        message[gaps[i].at] = 1;
+        expect(verdict(message, 16) == REFUSED(REASON_PADDING, gaps[i].field));
+        message[gaps[i].at] = 0;
+    }
+}
+
+TEST(cut_tail_has_one_length)
+{
+    alignas(8) uint8_t message[64];
+    start();
+    add("a", SCHEMA_U32, 0, 0, 5);
+    add_text("text", SCHEMA_BYTES, 4, 20, 0);
+    expect(opens(32, 1));
+    for (unsigned length = 0; length <= 20; length++) {
+        memset(message, 0, sizeof message);
+        put(message + 4, 2, length);
+        memset(message + 6, 'x', length);
+        size_t right = (6 + length + 7) / 8 * 8;
+        for (size_t size = 0; size < sizeof message; size++)
+            expect(verdict(message, size) ==
+                   (size == right ? 0 : REFUSED(REASON_LENGTH, NO_FIELD)));
+        for (size_t at = 6 + length; at < right; at++) {
+            message[at] = 1;
+            expect(verdict(message, right) == REFUSED(REASON_PADDING, at < 26 ? 1 : NO_FIELD));
+            message[at] = 0;
+        }
+    }
+    memset(message, 0, sizeof message);
+    put(message + 4, 2, 21); // ends within the struct's last 8 bytes, but is over the capacity
+    expect(verdict(message, 32) == REFUSED(REASON_LENGTH, 1));
+}
+
+TEST(arrays)
+{
+    alignas(8) uint8_t message[40] = {0};
+    start();
+    add("a", SCHEMA_U8, 0, 0, 5);
+    struct schema_field *list = add("list", SCHEMA_ARRAY, 2, -3, 3);
+    list->element = SCHEMA_I64;
+    list->capacity = 4;
+    expect(opens(40, 0));
+    put(message + 2, 2, 2);
+    put(message + 8, 8, (uint64_t)-3);
+    put(message + 16, 8, 3);
+    expect(verdict(message, 40) == 0);
+    expect(schema_value(&schema, 1, message, 40) == 2);
+    put(message + 16, 8, 4);
+    expect(verdict(message, 40) == REFUSED(REASON_RANGE, 1));
+    put(message + 16, 8, 3);
+    put(message + 24, 8, 1); // behind the count
+    expect(verdict(message, 40) == REFUSED(REASON_PADDING, 1));
+    put(message + 24, 8, 0);
+    message[5] = 1; // between count and elements
+    expect(verdict(message, 40) == REFUSED(REASON_PADDING, 1));
+    message[5] = 0;
+    put(message + 2, 2, 5);
+    expect(verdict(message, 40) == REFUSED(REASON_LENGTH, 1));
+    put(message + 2, 2, 4);
+    expect(verdict(message, 40) == 0);
+}
+
+// ---- Classes ----
+
+static int in_class(unsigned class, const char *text, size_t length)
+{
+    alignas(8) uint8_t message[24] = {0};
+    start();
+    add_text("text", SCHEMA_STRING, 0, 20, class);
+    if (!opens(24, 1))
+        return -1;
+    put(message, 2, length);
+    memcpy(message + 2, text, length);
+    unsigned found = verdict(message, (2 + length + 7) / 8 * 8);
+    return found == 0 ? 1 : found == REFUSED(REASON_CLASS, 0) ? 0 : -1;
+}
+#define IN(class, text) in_class(SCHEMA_CLASS_##class, text, sizeof text - 1)
+
+TEST(every_byte_in_every_class)
+{
+    for (unsigned c = 0; c < 256; c++) {
+        char text = (char)c;
+        int is_alpha = (c >= 'a' && c <= 'z'), is_upper = c >= 'A' && c <= 'Z';
+        int is_digit = c >= '0' && c <= '9';
+        int is_token = is_alpha || is_upper || is_digit || (c != 0 && strchr("-_.:", (int)c) != NULL);
+        int is_host = is_alpha || is_digit || c == '-' || c == '.';
+        int is_printable = c >= 0x20 && c <= 0x7e;
+        expect(in_class(SCHEMA_CLASS_TOKEN, &text, 1) == is_token);
+        expect(in_class(SCHEMA_CLASS_HOST, &text, 1) == is_host);
+        expect(in_class(SCHEMA_CLASS_PRINTABLE, &text, 1) == is_printable);
+        expect(in_class(SCHEMA_CLASS_UTF8, &text, 1) == is_printable);
+        expect(in_class(SCHEMA_CLASS_TOPIC, &text, 1) == (is_printable && c != '+' && c != '#'));
+    }
+}
+
+TEST(utf8)
+{
+    expect(IN(UTF8, "") == 1);
+    expect(IN(UTF8, "K\xc3\xa4se \xe2\x82\xac \xf0\x9f\x98\x80") == 1);
+    expect(IN(UTF8, "\xc2\xa0") == 1);
+    expect(IN(UTF8, "\xc2\x9f") == 0);             // C1 control
+    expect(IN(UTF8, "\xc0\x80") == 0);             // zero in two bytes
+    expect(IN(UTF8, "\xc1\xbf") == 0);             // not shortest
+    expect(IN(UTF8, "\xe0\x9f\xbf") == 0);         // not shortest
+    expect(IN(UTF8, "\xf0\x8f\xbf\xbf") == 0);     // not shortest
+    expect(IN(UTF8, "\xed\xa0\x80") == 0);         // surrogate
+    expect(IN(UTF8, "\xed\xbf\xbf") == 0);         // surrogate
+    expect(IN(UTF8, "\xee\x80\x80") == 1);
+    expect(IN(UTF8, "\xf4\x8f\xbf\xbf") == 1);     // the last character
+    expect(IN(UTF8, "\xf4\x90\x80\x80") == 0);     // beyond it
+    expect(IN(UTF8, "\xf8\x88\x80\x80\x80") == 0); // five bytes
+    expect(IN(UTF8, "\xe2\x82") == 0);             // cut
+    expect(IN(UTF8, "\xe2\x28\xa1") == 0);
+    expect(IN(UTF8, "\x80") == 0);
+    expect(IN(TOPIC, "plant/\xc3\xa4/1") == 1);
+    expect(IN(TOPIC, "plant/+/1") == 0);
+    expect(IN(TOPIC, "plant/#") == 0);
+}
+
+// ---- Relations ----
+
+static int related(unsigned operator, uint64_t left, uint64_t right, unsigned left_type,
+                   unsigned right_type)
+{
+    alignas(8) uint8_t message[16];
+    int64_t low[] = {0, 0, 0, 0, 0, 0, 0, 0, INT64_MIN};
+    int64_t high[] = {0, 0, 0, 0, -1, 0, 0, 0, INT64_MAX};
+    start();
+    add("left", left_type, 0, low[left_type], high[left_type]);
+    add("right", right_type, 8, low[right_type], high[right_type]);
+    relations[0] = (struct schema_relation){0, 1, (uint16_t) operator, 0};
+    relation_count = 1;
+    if (!opens(16, 0))
+        return -1;
+    put(message, 8, left);
+    put(message + 8, 8, right);
+    unsigned found = verdict(message, 16);
+    return found == 0 ? 1 : found == REFUSED(REASON_RELATION, 0) ? 0 : -1;
+}
+
+TEST(relations_between_integers)
+{
+    static const int wanted[4][3] = {{1, 0, 0}, {1, 1, 0}, {0, 1, 0}, {1, 0, 1}}; // < <= == !=
+    for (unsigned o = SCHEMA_LESS; o <= SCHEMA_NOT_EQUAL; o++) {
+        const int *row = wanted[o - SCHEMA_LESS];
+        expect(related(o, 1, 2, SCHEMA_U64, SCHEMA_U64) == row[0]);
+        expect(related(o, 2, 2, SCHEMA_U64, SCHEMA_U64) == row[1]);
+        expect(related(o, 3, 2, SCHEMA_U64, SCHEMA_U64) == row[2]);
+        expect(related(o, (uint64_t)-1, 2, SCHEMA_I64, SCHEMA_I64) == row[0]);
+        // -1 is below everything unsigned, and a huge unsigned above everything signed.
+        expect(related(o, (uint64_t)-1, 2, SCHEMA_I64, SCHEMA_U64) == row[0]);
+        expect(related(o, (uint64_t)-1, (uint64_t)-1, SCHEMA_U64, SCHEMA_I64) == row[2]);
+        expect(related(o, (uint64_t)-1, (uint64_t)-1, SCHEMA_I64, SCHEMA_U64) == row[0]);
+        expect(related(o, 5, (uint64_t)-2, SCHEMA_I64, SCHEMA_U64) == row[0]);
+        expect(related(o, (uint64_t)-2, (uint64_t)-2, SCHEMA_U64, SCHEMA_U64) == row[1]);
+    }
+}
+
+TEST(relations_with_lengths)
+{
+    alignas(8) uint8_t message[16] = {0};
+    start();
+    add("count", SCHEMA_U8, 0, 0, 9);
+    add_text("text", SCHEMA_STRING, 2, 4, SCHEMA_CLASS_TOKEN);
+    add("end", SCHEMA_U8, 8, 0, 0);
+    relations[0] = (struct schema_relation){0, 1, SCHEMA_EQUAL, 0};
+    relation_count = 1;
+    expect(opens(16, 0));
+    message[0] = 2;
+    put(message + 2, 2, 2);
+    memcpy(message + 4, "ab", 2);
+    expect(verdict(message, 16) == 0);
+    message[0] = 3;
+    expect(verdict(message, 16) == REFUSED(REASON_RELATION, 0));
+}
+
+// ---- Keys ----
+
+static size_t key_of(int64_t number, const char *text, uint8_t *key, size_t capacity)
+{
+    alignas(8) uint8_t message[24] = {0};
+    static const uint16_t both[] = {1, 0};
+    size_t length = strlen(text);
+    put(message, 8, (uint64_t)number);
+    put(message + 8, 2, length);
+    memcpy(message + 10, text, length);
+    return schema_key(&schema, both, 2, message, 24, key, capacity);
+}
+
+TEST(keys_order_as_values)
+{
+    static const int64_t numbers[] = {INT64_MIN, -256, -2, -1, 0, 1, 255, 256, INT64_MAX};
+    static const char *const texts[] = {"", "a", "a.b", "aa", "b"}; // as their bytes order
+    uint8_t before[64], key[64];
+    size_t before_size = 0;
+    start();
+    add("number", SCHEMA_I64, 0, INT64_MIN, INT64_MAX);
+    add_text("text", SCHEMA_STRING, 8, 8, SCHEMA_CLASS_TOKEN);
+    add("end", SCHEMA_U8, 18, 0, 0);
+    expect(opens(24, 0));
+    for (size_t t = 0; t < 5; t++)
+        for (size_t n = 0; n < 9; n++) {
+            size_t size = key_of(numbers[n], texts[t], key, sizeof key);
+            expect(size == strlen(texts[t]) + 1 + 8);
+            if (before_size != 0) {
+                size_t least = size < before_size ? size : before_size;
+                int order = memcmp(before, key, least);
+                expect(order < 0 || (order == 0 && before_size < size));
+            }
+            memcpy(before, key, size);
+            before_size = size;
+        }
+    expect(key_of(1, "abc", key, 11) == 0);
+    expect(key_of(1, "abc", key, 12) == 12);
+}
+
+// ---- Blocks ----
+
+TEST(every_cut_or_longer_block_is_refused)
+{
+    start();
+    add("a", SCHEMA_U32, 0, 0, 5);
+    add_text("text", SCHEMA_BYTES, 4, 20, 0);
+    size_t size = make(&block, 32, 1);
+    for (size_t i = 0; i < size + 64; i++)
+        expect((schema_open(&schema, (const uint8_t *)&block, i) == STATUS_OK) == (i == size));
+}
+
+TEST(layouts_that_are_refused)
+{
+    start();
+    add("a", SCHEMA_U32, 0, 0, 5);
+    add("b", SCHEMA_U8, 4, 0, 5);
+    expect(opens(8, 0));
+    expect(!opens(16, 0)); // longer than its fields
+    expect(!opens(8, 1));  // not cut: the last field is an integer
+    fields[1].offset = 5;
+    expect(!opens(8, 0)); // a hole
+    fields[1].offset = 2;
+    expect(!opens(8, 0)); // an overlap
+    fields[1].offset = 0xffff;
+    expect(!opens(8, 0));
+    fields[1].offset = 4;
+    fields[1].maximum = 256;
+    expect(!opens(8, 0)); // no u8
+    fields[1].maximum = -1;
+    expect(!opens(8, 0)); // below the minimum
+    fields[1].maximum = 5;
+    memcpy(fields[1].name, "a", 2);
+    expect(!opens(8, 0)); // twice the same name
+    fields[1].name[0] = 'A';
+    expect(!opens(8, 0));
+    memset(fields[1].name, 'b', sizeof fields[1].name);
+    expect(!opens(8, 0)); // not terminated
+    memset(fields[1].name, 0, sizeof fields[1].name);
+    expect(!opens(8, 0));
+    fields[1].name[0] = 'b';
+    fields[1].name[5] = 'x';
+    expect(!opens(8, 0)); // not zero-filled
+    fields[1].name[5] = 0;
+    expect(opens(8, 0));
+    start();
+    add_text("big", SCHEMA_BYTES, 0, 4095, 0);
+    expect(!opens(4104, 1)); // over the largest payload
+    fields[0].capacity = 4094;
+    expect(opens(4096, 1));
+    expect(!opens(4096, 0)); // has to be cut
+}
+
+// Whatever a changed block is, a checked message never reads outside and never makes the checker stop.
+TEST(changed_blocks_are_refused_or_hold)
+{
+    static uint8_t message[8192];
+    start();
+    add("a", SCHEMA_I32, 0, -5, 5);
+    struct schema_field *list = add("list", SCHEMA_ARRAY, 4, 0, 3);
+    list->element = SCHEMA_U16;
+    list->capacity = 4;
+    struct schema_field *state = add("state", SCHEMA_ENUM, 14, 0, 0);
+    state->label_count = 1;
+    label_count = 1;
+    memcpy(labels[0].text, "ok", 2);
+    add_text("text", SCHEMA_STRING, 16, 20, SCHEMA_CLASS_UTF8);
+    relations[0] = (struct schema_relation){0, 1, SCHEMA_LESS, 0};
+    relation_count = 1;
+    size_t size = make(&block, 40, 1);
+    uint8_t *bytes = (uint8_t *)&block;
+    expect(schema_open(&schema, bytes, size) == STATUS_OK);
+    unsigned accepted = 0;
+    for (size_t at = 0; at < size; at++)
+        for (unsigned bit = 0; bit < 8; bit++) {
+            bytes[at] ^= (uint8_t)(1u << bit);
+            if (schema_open(&schema, bytes, size) == STATUS_OK) {
+                accepted++;
+                expect(schema.header->struct_bytes <= 4096);
+                for (size_t length = 0; length <= 48; length += 8)
+                    (void)verdict(message, length);
+            }
+            bytes[at] ^= (uint8_t)(1u << bit);
+        }
+    expect(accepted > 100 && accepted < size * 8 / 2); // digests, bounds and names may change
+}
+
+int main(void)
+{
+    RUN(integers_at_their_edges);
+    RUN(bool_and_enumeration);
+    RUN(every_other_length_is_refused);
+    RUN(padding_is_zero);
+    RUN(cut_tail_has_one_length);
+    RUN(arrays);
+    RUN(every_byte_in_every_class);
+    RUN(utf8);
+    RUN(relations_between_integers);
+    RUN(relations_with_lengths);
+    RUN(keys_order_as_values);
+    RUN(every_cut_or_longer_block_is_refused);
+    RUN(layouts_that_are_refused);
+    RUN(changed_blocks_are_refused_or_hold);
+    TEST_END();
+}
