@@ -266,7 +266,8 @@ static void print_crash(const char *name, const struct link_crash *crash)
     }
     cJSON *frames = cJSON_AddArrayToObject(inner, "frames");
     for (unsigned i = 0; i < crash->frame_count && i < LINK_FRAMES_MAX; i++) {
-        snprintf(text, sizeof text, "0x%x", crash->frames[i]);
+        // A return address may belong to the next function already; one less lies in the call.
+        snprintf(text, sizeof text, "0x%x", crash->frames[i] - 1);
         (void)cJSON_AddItemToArray(frames, cJSON_CreateString(text));
     }
     for (unsigned i = 0; i < sizeof crash->build_id; i++)

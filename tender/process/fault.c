@@ -70,9 +70,9 @@ void fault_place(pid_t pid, const struct layout *layout, const struct image *ima
 int fault_is_store(const uint8_t code[16])
 {
     unsigned i = 0;
-    while (i < 8 && ((code[i] & 0xf0) == 0x40 || code[i] == 0x66 || code[i] == 0xf2 ||
-                     code[i] == 0xf3 || (code[i] & 0xe7) == 0x26 || (code[i] & 0xfe) == 0x64 ||
-                     code[i] == 0xf0))
+    // Prefixes: REX, segments, operand and address size, repeat, lock.
+    while (i < 8 && ((code[i] & 0xf0) == 0x40 || (code[i] & 0xe7) == 0x26 ||
+                     (code[i] & 0xfc) == 0x64 || (code[i] & 0xfe) == 0xf2 || code[i] == 0xf0))
         i++;
     uint8_t op = code[i], second = code[i + 1];
     unsigned reg = code[i + 1] >> 3 & 7;

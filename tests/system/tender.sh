@@ -1,0 +1,131 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# One guest per act (tests/guests/), each run alone by `crenel run`: what it may do works, what it may
+# not do kills it, and the report says what it was.
+cd "$(dirname "$0")/../.." || exit 1
+crenel=${CRENEL_BUILD:-build}/bin/crenel
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+image() { # NAME: builds the guest once
+    [ -f "$work/$1.img" ] || $crenel build "tests/guests/$1" -o "$work/$1.img" >"$work/build" 2>&1 ||
+        cat "$work/build" >&2
+}
+
+run() { # NAME LINES [ARGUMENTS...]: leaves out, err and code
+    name=$1 lines=$2
+    shift 2
+    image "$name"
+    printf '%b' "$lines" | timeout 60 $crenel run "$work/$name.img" "$@" >"$work/out" 2>"$work/err"
+    code=$?
+}
+
+verdict() { # NAME OK WHY
+    if [ "$2" = 0 ]; then
+        echo "ok $1"
+    else
+        echo "not ok $1 - $3: $(tr '\n' ' ' <"$work/out") $(tail -c 300 "$work/err" | tr '\n' ' ')"
+        failed=1
+    fi
+}
+
+# Each PATTERN must be in the output, and the exit code must be CODE.
+expect() { # NAME CODE PATTERN...
+    what=$1 wanted=$2
+    shift 2
+    [ "$code" = "$wanted" ] || { verdict "$what" 1 "exit code $code, wanted $wanted"; return; }
+    for pattern in "$@"; do
+        grep -q -- "$pattern" "$work/out" || { verdict "$what" 1 "no '$pattern'"; return; }
+    done
+    verdict "$what" 0
+}
+
+refuse() { # NAME PATTERN: must not be in the output
+    if grep -q -- "$2" "$work/out"; then verdict "$1" 1 "there is '$2'"; else verdict "$1" 0; fi
+}
+
+run echo '{"number":1,"text":"a"}\n{"flow":"ask","message":{"number":41}}\n'
+expect echo 0 '"number":2,"text":"a"' '"number":42' '"level":"info","text":"echoed 41"'
+
+run echo '{"number":1}\n{"numbre":1}\n{nonsense\n{"flow":"no","message":{}}\n{"number":2000000}\n{"number":7}\n'
+expect bad_lines_are_named_and_the_rest_is_served 1 '"number":2,' '"number":8' '"reason":"range","where":"number"'
+[ "$(grep -c 'standard input:' "$work/err")" = 3 ]
+verdict bad_lines_have_their_number $? "not three lines named"
+
+run null '{"number":8}\n'
+expect null 1 '"fault":{"what":"write to 0x8 in page 0","signal":"SEGV"'
+refuse null_effects_are_dropped '"flow"'
+expect log_before_a_crash_is_in_the_report 1 '"last_log":"about to write to page 0"'
+
+run smash '{"number":8}\n{"number":40}\n{"number":9}\n'
+expect stack_smash 1 '"fault".*"signal":"ILL".*the stack is overwritten' '"number":9'
+refuse stack_smash_does_not_return '"number":40'
+
+run execute '{"number":1}\n'
+expect execute_data 1 '"fault":{"what":"jump to 0x[0-9a-f]* in the arena","signal":"SEGV"'
+
+run text '{"number":1}\n'
+expect write_text 1 '"fault":{"what":"write to 0x[0-9a-f]* in text","signal":"SEGV"'
+
+run init '{"number":1}\n'
+expect a_fault_in_init_fails_the_event 1 '"fault":{"what":"write to'
+
+run loop '{"number":1}\n' --deadline 100
+expect deadline 1 '"deadline":{"what":"deadline of 100 ms passed","at":"0x'
+
+run store '{"number":5}\n{"number":6}\n{"number":0}\n'
+expect store 0 '"number":0,' '"number":5,' '"number":11,' '"write":{"namespace":"records"'
+
+run fresh '{}\n{}\n{}\n'
+expect nothing_is_left_of_an_earlier_event 0 '"number":0'
+refuse nothing_is_left_anywhere '"number":[1-9]'
+
+run resident '{"number":1}\n{"number":1}\n{"number":0}\n{"number":1}\n'
+expect resident_keeps_memory_until_an_event_fails 1 '"number":1,' '"number":2,' '"reason":"zero"'
+refuse resident_is_reset_by_a_failed_event '"number":3'
+
+run timer '{"flow":"ask","message":{"number":10}}\n'
+expect timer 0
+[ "$(grep -o '"flow":"answer".*"number":[0-9]*' "$work/out" | grep -o '[0-9]*$' | tr '\n' ' ')" = "11 12 " ]
+verdict timers_fire_in_order_of_due_time $? "not 11, 12"
+
+# Killed from outside: the host's failure, so the event is delivered again; the second attempt answers.
+image loop
+printf '{"number":1}\n' | timeout 60 $crenel run "$work/loop.img" >"$work/out" 2>"$work/err" &
+running=$!
+instance=
+for _ in $(seq 200); do
+    sleep 0.05
+    cli=$(pgrep -f -x "$crenel run $work/loop.img") || continue
+    tender=$(cat "/proc/$cli/task/$cli/children" 2>/dev/null) || continue
+    # Children of the tender in order of birth: the zygote, then the instance, which spins.
+    set -- $(cat "/proc/${tender% }/task/${tender% }/children" 2>/dev/null)
+    [ $# = 2 ] && grep -q '^State:.R' "/proc/$2/status" 2>/dev/null && instance=$2 && break
+done
+if [ -n "$instance" ]; then
+    cp "/proc/$instance/maps" "$work/maps"
+    ls "/proc/$instance/fd" >"$work/fds"
+    cat "/proc/$instance/status" >"$work/status"
+    kill -9 "$instance"
+fi
+wait $running
+code=$?
+expect killed_instance_is_delivered_again 0 '"number":3'
+
+# What that instance had mapped and open: its own region in 2 MiB, two eventfds, a filter.
+grep -v vsyscall "$work/maps" | sed 's/-.*//' | cut -c1-7 | sort -u | wc -l | grep -qx 1
+verdict only_its_own_region_is_mapped $? "$(cat "$work/maps")"
+! grep -q '..wx' "$work/maps" && [ "$(grep -c 'r-x' "$work/maps")" = 2 ]
+verdict text_and_gate_alone_are_executable $? "$(cat "$work/maps")"
+[ "$(tr '\n' ' ' <"$work/fds")" = "0 1 " ]
+verdict two_eventfds_alone_are_open $? "$(cat "$work/fds")"
+grep -q '^Seccomp:.2' "$work/status" && grep -q '^NoNewPrivs:.1' "$work/status"
+verdict filter_is_on $? ""
+
+head -c 3000 "$work/echo.img" >"$work/cut.img"
+$crenel run "$work/cut.img" </dev/null >"$work/out" 2>"$work/err"
+code=$?
+expect a_truncated_image_is_refused 1
+
+exit $failed
