@@ -212,6 +212,8 @@ TEST(cut_tail_has_one_length)
     memset(message, 0, sizeof message);
     put(message + 4, 2, 21); // ends within the struct's last 8 bytes, but is over the capacity
     expect(verdict(message, 32) == REFUSED(REASON_LENGTH, 1));
+    put(message + 4, 2, 40); // consistent, but larger than the struct
+    expect(verdict(message, 48) == REFUSED(REASON_LENGTH, NO_FIELD));
 }
 
 TEST(arrays)
@@ -298,6 +300,17 @@ TEST(utf8)
     expect(IN(TOPIC, "plant/\xc3\xa4/1") == 1);
     expect(IN(TOPIC, "plant/+/1") == 0);
     expect(IN(TOPIC, "plant/#") == 0);
+}
+
+// A character does not continue in the field behind its string.
+TEST(utf8_ends_with_its_string)
+{
+    alignas(8) uint8_t message[8] = {2, 0, 'a', 0xe2, 0x82, 0xac};
+    start();
+    add_text("text", SCHEMA_STRING, 0, 2, SCHEMA_CLASS_UTF8);
+    add("next", SCHEMA_U16, 4, 0, 0xffff);
+    expect(opens(8, 0));
+    expect(verdict(message, 8) == REFUSED(REASON_CLASS, 0));
 }
 
 // ---- Relations ----
@@ -395,6 +408,7 @@ TEST(keys_order_as_values)
         }
     expect(key_of(1, "abc", key, 11) == 0);
     expect(key_of(1, "abc", key, 12) == 12);
+    expect(memcmp(key, "abc\0\x80\0\0\0\0\0\0\1", 12) == 0);
 }
 
 // ---- Blocks ----
@@ -441,6 +455,18 @@ TEST(layouts_that_are_refused)
     fields[1].name[5] = 'x';
     expect(!opens(8, 0)); // not zero-filled
     fields[1].name[5] = 0;
+    expect(opens(8, 0));
+    start();
+    struct schema_field *state = add("state", SCHEMA_ENUM, 0, 0, 1);
+    state->label_count = 2;
+    label_count = 1;
+    memcpy(labels[0].text, "ok", 2);
+    expect(!opens(8, 0)); // a label that is not there
+    label_count = 3;
+    memcpy(labels[1].text, "no", 2);
+    memcpy(labels[2].text, "so", 2);
+    expect(!opens(8, 0)); // a label of nobody
+    label_count = 2;
     expect(opens(8, 0));
     start();
     add_text("big", SCHEMA_BYTES, 0, 4095, 0);
@@ -494,6 +520,7 @@ int main(void)
     RUN(arrays);
     RUN(every_byte_in_every_class);
     RUN(utf8);
+    RUN(utf8_ends_with_its_string);
     RUN(relations_between_integers);
     RUN(relations_with_lengths);
     RUN(keys_order_as_values);
