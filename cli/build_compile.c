@@ -91,12 +91,13 @@ static enum status compiler_headers(const struct tool_build *build, char folder[
     return status;
 }
 
+// __FILE__ reaches the image and must not depend on where the folder lies. Debug information does not.
 static void prefix_map_add(struct arguments *arguments, const struct tool_build *build,
                            const char *path)
 {
     const char *slash = strrchr(path, '/');
 
-    argument_add(arguments, "-ffile-prefix-map=%.*s=%s", (int)(slash - path), path,
+    argument_add(arguments, "-fmacro-prefix-map=%.*s=%s", (int)(slash - path), path,
                  build->source->header.name);
 }
 
@@ -112,7 +113,7 @@ static enum status file_compile(const struct tool_build *build, unsigned attempt
     argument_add(&arguments, "%s", headers);
     argument_add(&arguments, "-I%s/include", build->guest);
     argument_add(&arguments, "-I%s", build->work);
-    argument_add(&arguments, "-ffile-prefix-map=%s=%s", build->work, source->header.name);
+    argument_add(&arguments, "-fmacro-prefix-map=%s=%s", build->work, source->header.name);
     prefix_map_add(&arguments, build, path);
     if (attempt >= 3)
         argument_add(&arguments, "-falign-functions=%u", attempt < 6 ? 32 : 64);

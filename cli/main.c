@@ -86,14 +86,6 @@ static int command_unknown(const char *name)
     return EXIT_USAGE;
 }
 
-static void row_print(const struct command *command)
-{
-    char usage[80];
-
-    snprintf(usage, sizeof usage, "%s %s", command->name, command->arguments);
-    printf("  %-34s %s\n", usage, command->help);
-}
-
 static int cmd_help(int argc, char **argv)
 {
     if (argc > 1) {
@@ -105,8 +97,8 @@ static int cmd_help(int argc, char **argv)
     }
     puts("crenel: builds, runs and governs unikernels\n\ncommands:");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        row_print(&commands[i]);
-    puts("\nexit codes: 0 done, 1 failed, 2 wrong usage, 3 no such thing, 4 conflict, 5 denied, 124 timeout");
+        printf("  %-12s %s\n", commands[i].name, commands[i].help);
+    puts("\ncrenel help COMMAND names its arguments.\nexit codes: 0 done, 1 failed, 2 wrong usage, 3 no such thing, 4 conflict, 5 denied, 124 timeout");
     return EXIT_OK;
 }
 
