@@ -6,6 +6,7 @@
 #include "router/state.h"
 
 #include "core/check.h"
+#include "core/json_line.h"
 
 #include <string.h>
 
@@ -315,13 +316,28 @@ static void flush_offer(struct engine *engine)
     struct commit_header header = {.packet.handle = HANDLE(HANDLE_FLUSH, 0, 0),
                                    .unikernel = SYSTEM_NONE,
                                    .flow = SYSTEM_NONE};
+    uint64_t entered = 0, done = 0, ended = 0;
     for (uint32_t i = 0; i < COUNTERS_MAX; i++) {
         if (engine->flushing[i] == 0)
             continue;
         struct commit_counter counter = {.index = i, .value = engine->flushing[i]};
         put(&writer, &counter, sizeof counter);
         header.counter_count++;
+        uint32_t reason = i % REASON_COUNT;
+        if (i >= COUNTER_REFUSAL(0, 0) || reason > REASON_LOST)
+            continue;
+        *(reason == REASON_ENTERED ? &entered : reason == REASON_DONE ? &done : &ended) += counter.value;
     }
+    char audit[256];
+    struct json_line json;
+    json_begin(&json, audit, sizeof audit);
+    json_string(&json, "kind", "interval"); // of what is volatile
+    json_integer(&json, "time_ms", engine->wall_ms);
+    json_unsigned(&json, "entered", entered);
+    json_unsigned(&json, "done", done);
+    json_unsigned(&json, "failed", ended);
+    header.audit_bytes = (uint16_t)json_end(&json);
+    put(&writer, audit, header.audit_bytes);
     engine->is_refused_flush = commit_send(engine, &writer, &header) != STATUS_OK;
 }
 

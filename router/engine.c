@@ -291,19 +291,19 @@ static enum status store_receive(struct engine *engine, const uint8_t *bytes, si
             cursor_load(engine, cursor.flow, rest + sizeof cursor, cursor.key_bytes, cursor.sequence);
         return STATUS_OK;
     case COMMIT_COUNTER:
-        if (engine->is_ready || rest_bytes != sizeof counter)
+        if (rest_bytes != sizeof counter)
             return STATUS_MALFORMED;
         memcpy(&counter, rest, sizeof counter);
-        if (counter.index < COUNTERS_MAX)
-            page_set(&engine->page->counters[counter.index], counter.value);
+        if (counter.index < COUNTERS_MAX) // from zero at start; later what an operator put in again
+            count_page(engine, counter.index, counter.value);
         return STATUS_OK;
     case COMMIT_SPOOL:
-        if (engine->is_ready || size != sizeof spool)
+        if (size != sizeof spool)
             return STATUS_MALFORMED;
         memcpy(&spool, bytes, sizeof spool);
         if (packet.handle < engine->system->flow_count && engine->flows[packet.handle].is_durable) {
-            engine->flows[packet.handle].waiting = spool.waiting;
-            page_set(&engine->page->spooled[packet.handle], spool.waiting);
+            engine->flows[packet.handle].waiting += spool.waiting;
+            page_set(&engine->page->spooled[packet.handle], engine->flows[packet.handle].waiting);
         }
         return STATUS_OK;
     default:

@@ -83,7 +83,8 @@ static const char *signal_name(uint32_t signal)
 
 static void crash_text(char *text, size_t capacity, const char *kind, const char *name, const struct link_crash *crash)
 {
-    int length = snprintf(text, capacity, "%s %s %.*s", kind, signal_name(crash->signal),
+    const char *signal = signal_name(crash->signal);
+    int length = snprintf(text, capacity, "%s %s%s%.*s", kind, signal, signal[0] != 0 ? " " : "",
                           (int)strnlen(crash->what, sizeof crash->what), crash->what);
     if (crash->instruction != UINT64_MAX && length > 0 && (size_t)length < capacity)
         snprintf(text + length, capacity - (size_t)length, " at %s+0x%llx", name,

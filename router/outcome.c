@@ -245,6 +245,12 @@ void event_committed(struct engine *engine, struct event *event, uint32_t result
         event_conflict(engine, event);
         return;
     }
+    if (result == COMMIT_REFUSED && !event->is_dead) {
+        cursors_settle(engine, event, 0);
+        snprintf(event->text, sizeof event->text, "namespace is full");
+        event_fail(engine, event, REASON_NAMESPACE);
+        return;
+    }
     if (result != COMMIT_OK && result != COMMIT_DUPLICATE) {
         event_wait(engine, event, ROUTER_RETRY_MS);
         return;
