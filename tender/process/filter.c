@@ -69,20 +69,6 @@ size_t filter_rules(const struct layout *layout, struct filter_rule rules[FILTER
     return count;
 }
 
-int filter_allows(const struct filter_rule *rules, size_t rule_count, uint64_t instruction,
-                  uint32_t call, const uint64_t arguments[6])
-{
-    for (size_t i = 0; i < rule_count; i++) {
-        if (rules[i].instruction != instruction)
-            continue;
-        for (unsigned k = 0; k < 6; k++)
-            if ((rules[i].pinned >> k & 1) != 0 && rules[i].arguments[k] != arguments[k])
-                return 0;
-        return rules[i].call == call;
-    }
-    return 0;
-}
-
 struct assembler {
     struct sock_filter *code;
     size_t size;

@@ -28,8 +28,4 @@ size_t filter_rules(const struct layout *layout, struct filter_rule rules[FILTER
 size_t filter_compile(const struct filter_rule *rules, size_t rule_count,
                       struct sock_filter code[FILTER_CODE_MAX]);
 
-// What a filter says about a call: 1 if it is allowed. Runs the same rules in C, for tests.
-int filter_allows(const struct filter_rule *rules, size_t rule_count, uint64_t instruction,
-                  uint32_t call, const uint64_t arguments[6]);
-
 #endif

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: ISC
+// Layout and filter: what lies where, and what a guest may call from where.
+#include "tests/unit/test.h"
+
+#include "abi/abi.h"
+#include "tender/process/filter.h"
+#include "tender/process/gate.h"
+
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+static struct manifest_header header = {.arena_bytes = 5000, .stack_bytes = 16384};
+static const struct image image = {
+    .span_bytes = 12288,
+    .segment_count = 2,
+    .segments = {{IMAGE_TEXT, 0, 5000, 0, 5000}, {IMAGE_DATA, 8192, 100, 5000, 0}},
+    .manifest = {.header = &header},
+};
+static struct layout layout;
+static struct filter_rule rules[FILTER_RULES_MAX];
+static size_t rule_count;
+static struct sock_filter code[FILTER_CODE_MAX];
+static size_t code_size;
+
+// The kernel's interpreter, as far as the filter needs it.
+static uint32_t run(const struct seccomp_data *data)
+{
+    uint32_t a = 0;
+    for (size_t at = 0; at < code_size;) {
+        const struct sock_filter *i = &code[at++];
+        if (i->code == (BPF_LD | BPF_W | BPF_ABS))
+            memcpy(&a, (const uint8_t *)data + i->k, sizeof a);
+        else if (i->code == (BPF_JMP | BPF_JEQ | BPF_K))
+            at += a == i->k ? i->jt : i->jf;
+        else if (i->code == (BPF_RET | BPF_K))
+            return i->k;
+        else
+            return 1;
+    }
+    return 2;
+}
+
+static int allows(uint64_t instruction, uint32_t call, const uint64_t arguments[6])
+{
+    struct seccomp_data data = {.nr = (int)call, .arch = AUDIT_ARCH_X86_64, .instruction_pointer = instruction};
+    for (int i = 0; i < 6; i++)
+        data.args[i] = arguments[i];
+    return run(&data) == SECCOMP_RET_ALLOW;
+}
+
+TEST(layout_has_guards)
+{
+    for (uint64_t random = 0; random < 64; random++) {
+        struct layout made;
+        expect(layout_make(&made, &image, random * 0x9e3779b97f4a7c15u) == STATUS_OK);
+        expect(made.base % LAYOUT_ALIGNMENT == 0 && made.base >= LAYOUT_BASE_MIN);
+        expect(made.end + LAYOUT_PAGE < LAYOUT_USER_END);
+        const uint64_t parts[][2] = {
+            {made.zygote, made.zygote + LAYOUT_PAGE},
+            {made.gate, made.gate + LAYOUT_PAGE},
+            {made.image, made.image + made.image_bytes},
+            {made.arena, made.arena + made.arena_bytes},
+            {made.stack, made.stack + made.stack_bytes},
+            {made.boot, made.input + ABI_INPUT_BYTES},
+            {made.output, made.end},
+        };
+        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+            expect(parts[i][0] % LAYOUT_PAGE == 0 &&
+                   parts[i][0] >= (i == 0 ? made.base : parts[i - 1][1]) + LAYOUT_PAGE);
+    }
+}
+
+TEST(layout_refuses_what_is_too_large)
+{
+    struct manifest_header large = header;
+    struct image asks = image;
+    struct layout made;
+    asks.manifest.header = &large;
+    large.arena_bytes = LAYOUT_MEMORY_MAX + 1;
+    expect(layout_make(&made, &asks, 1) == STATUS_TOO_LARGE);
+}
+
+TEST(layout_names_places)
+{
+    expect(strcmp(layout_place(&layout, &image, 0), "in page 0") == 0);
+    expect(strcmp(layout_place(&layout, &image, layout.stack - 1), "below the stack") == 0);
+    expect(strcmp(layout_place(&layout, &image, layout.image), "in text") == 0);
+    expect(strcmp(layout_place(&layout, &image, layout.image + 8192), "in data") == 0);
+    expect(strcmp(layout_place(&layout, &image, layout.base - 1), "outside its memory") == 0);
+    expect(layout_is_read_only(&layout, &image, layout.boot) && layout_is_text(&layout, &image, layout.image));
+    expect(!layout_is_read_only(&layout, &image, layout.output));
+}
+
+// Each rule allows its call, and nothing else at that address: another call, another argument.
+TEST(each_rule_pins)
+{
+    for (size_t i = 0; i < rule_count; i++) {
+        const struct filter_rule *rule = &rules[i];
+        uint64_t arguments[6];
+        memcpy(arguments, rule->arguments, sizeof arguments);
+        expect(allows(rule->instruction, rule->call, arguments));
+        expect(!allows(rule->instruction + 1, rule->call, arguments));
+        expect(!allows(rule->instruction + (1ull << 32), rule->call, arguments));
+        for (uint32_t call = 0; call < 600; call++)
+            expect(allows(rule->instruction, call, arguments) == (call == rule->call));
+        expect(!allows(rule->instruction, rule->call | 0x40000000u, arguments)); // x32
+        for (unsigned k = 0; k < 6; k++)
+            for (unsigned bit = 0; bit < 64; bit++) {
+                arguments[k] ^= 1ull << bit;
+                expect(allows(rule->instruction, rule->call, arguments) == ((rule->pinned >> k & 1) == 0));
+                arguments[k] ^= 1ull << bit;
+            }
+        expect(rule->reason != NULL);
+    }
+}
+
+TEST(a_guest_reaches_three_rules)
+{
+    unsigned reachable = 0;
+    for (size_t i = 0; i < rule_count; i++)
+        reachable += rules[i].instruction >= layout.gate && rules[i].instruction < layout.gate + LAYOUT_PAGE;
+    expect(reachable == 3);
+    uint64_t none[6] = {0};
+    for (uint32_t call = 0; call < 600; call++)
+        expect(!allows(layout.image + 16, call, none) && !allows(layout.arena, call, none));
+}
+
+TEST(another_abi_is_refused)
+{
+    struct seccomp_data data = {.nr = SYS_write, .arch = AUDIT_ARCH_I386,
+                                .instruction_pointer = rules[0].instruction, .args = {1, 0, 8}};
+    expect(run(&data) == SECCOMP_RET_TRAP);
+    data.arch = AUDIT_ARCH_X86_64;
+    expect(run(&data) == SECCOMP_RET_ALLOW);
+}
+
+// `syscall` instructions of the gate, at any offset: exactly the three that rules name.
+TEST(gate_has_three_system_calls)
+{
+    unsigned found = 0;
+    for (const uint8_t *at = gate_begin; at + 1 < gate_end; at++)
+        if (at[0] == 0x0f && at[1] == 0x05) {
+            found++;
+            expect(at + 2 == gate_after_write || at + 2 == gate_after_read || at + 2 == gate_after_munmap);
+        }
+    expect(found == 3);
+    expect(gate_end - gate_begin < 4096 && zygote_end - zygote_begin < 4096);
+}
+
+int main(void)
+{
+    if (layout_make(&layout, &image, 12345) != STATUS_OK)
+        return 1;
+    rule_count = filter_rules(&layout, rules);
+    code_size = filter_compile(rules, rule_count, code);
+    RUN(layout_has_guards);
+    RUN(layout_refuses_what_is_too_large);
+    RUN(layout_names_places);
+    RUN(each_rule_pins);
+    RUN(a_guest_reaches_three_rules);
+    RUN(another_abi_is_refused);
+    RUN(gate_has_three_system_calls);
+    TEST_END();
+}
