@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: ISC
+// Channels: whole records, order kept over a full socket and a wrapping buffer, descriptors, ends.
+#include "host/channel.h"
+#include "tests/unit/test.h"
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CAPACITY 1000u // odd on purpose: records wrap at every offset
+
+static struct channel left, right;
+static uint8_t ring[CAPACITY];
+
+static void open_pair(uint8_t *buffer, size_t capacity)
+{
+    int fds[2];
+    expect(channel_pair(fds) == STATUS_OK);
+    channel_init(&left, fds[0], buffer, capacity);
+    channel_init(&right, fds[1], NULL, 0);
+}
+
+static void close_pair(void)
+{
+    channel_close(&left);
+    channel_close(&right);
+}
+
+// Record n: n as text, then n % 97 bytes of n.
+static size_t make_record(unsigned n, uint8_t *bytes)
+{
+    memset(bytes, (int)(n & 0xff), 4 + n % 97);
+    memcpy(bytes, &n, sizeof n);
+    return sizeof n + n % 97;
+}
+
+TEST(records_keep_their_borders)
+{
+    char bytes[16];
+    size_t size = 0;
+    open_pair(NULL, 0);
+    expect(channel_send(&left, "one", 3) == STATUS_OK);
+    expect(channel_send_parts(&left, (struct channel_part[]){{"tw", 2}, {"o", 1}}, 2) == STATUS_OK);
+    expect(channel_receive(&right, bytes, sizeof bytes, &size, 0) == STATUS_OK && size == 3);
+    expect(channel_receive(&right, bytes, sizeof bytes, &size, 0) == STATUS_OK);
+    expect(size == 3 && memcmp(bytes, "two", 3) == 0);
+    expect(channel_receive(&right, bytes, sizeof bytes, &size, 0) == STATUS_AGAIN);
+    close_pair();
+}
+
+TEST(too_large_a_record_is_told)
+{
+    char small[2];
+    size_t size = 77;
+    open_pair(NULL, 0);
+    expect(channel_send(&left, "long", 4) == STATUS_OK);
+    expect(channel_receive(&right, small, sizeof small, &size, 0) == STATUS_TOO_LARGE);
+    expect(size == 77); // outputs are written on success only
+    close_pair();
+}
+
+TEST(the_end_of_a_peer_is_told)
+{
+    char bytes[4];
+    size_t size;
+    open_pair(NULL, 0);
+    channel_close(&right);
+    expect(channel_send(&left, "x", 1) == STATUS_CLOSED);
+    expect(channel_receive(&left, bytes, sizeof bytes, &size, 0) == STATUS_CLOSED);
+    channel_close(&left);
+    expect(channel_send(&left, "x", 1) == STATUS_CLOSED);
+}
+
+// Never blocks: when socket and buffer are full it says FULL, and nothing of that record is kept.
+TEST(order_holds_over_a_wrapping_buffer)
+{
+    uint8_t record[256], got[256];
+    unsigned sent = 0, received = 0, fulls = 0;
+    size_t size, got_size;
+    open_pair(ring, CAPACITY);
+    while (sent < 60000) {
+        size = make_record(sent, record);
+        enum status status = channel_send(&left, record, size);
+        if (status == STATUS_OK) {
+            sent++;
+            continue;
+        }
+        expect(status == STATUS_FULL);
+        fulls++;
+        for (unsigned i = 0; i < 1 + fulls % 700; i++) { // drain a different number each time
+            size = make_record(received, record);
+            if (channel_receive(&right, got, sizeof got, &got_size, 0) != STATUS_OK)
+                break;
+            expect(got_size == size && memcmp(got, record, size) == 0);
+            received++;
+        }
+        enum status flushed = channel_flush(&left);
+        expect(flushed == STATUS_OK || flushed == STATUS_AGAIN);
+    }
+    while (received < sent) {
+        (void)!channel_flush(&left);
+        size = make_record(received, record);
+        expect(channel_receive(&right, got, sizeof got, &got_size, 0) == STATUS_OK);
+        expect(got_size == size && memcmp(got, record, size) == 0);
+        received++;
+        if (test_why != NULL)
+            break;
+    }
+    expect(fulls > 10 && !channel_is_waiting(&left));
+    close_pair();
+}
+
+TEST(a_record_larger_than_the_buffer_is_refused)
+{
+    static uint8_t large[CAPACITY];
+    open_pair(ring, 8);
+    while (channel_send(&left, large, 900) == STATUS_OK) // until the socket is full
+        ;
+    expect(channel_send(&left, large, 900) == STATUS_FULL);
+    expect(!channel_is_waiting(&left));
+    close_pair();
+}
+
+TEST(descriptors_travel)
+{
+    int fds[2], pipe_fds[2], fd = -1;
+    char byte = 0;
+    size_t size = 0;
+    expect(channel_pair(fds) == STATUS_OK && pipe(pipe_fds) == 0);
+    expect(channel_send_fd(fds[0], "f", 1, pipe_fds[1]) == STATUS_OK);
+    expect(channel_receive_fd(fds[1], &byte, 1, &size, &fd, 0) == STATUS_OK && fd >= 0);
+    expect((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    expect(write(fd, "p", 1) == 1 && read(pipe_fds[0], &byte, 1) == 1 && byte == 'p');
+    close(fd);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+int main(void)
+{
+    RUN(records_keep_their_borders);
+    RUN(too_large_a_record_is_told);
+    RUN(the_end_of_a_peer_is_told);
+    RUN(order_holds_over_a_wrapping_buffer);
+    RUN(a_record_larger_than_the_buffer_is_refused);
+    RUN(descriptors_travel);
+    TEST_END();
+}
