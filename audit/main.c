@@ -8,6 +8,7 @@
 #include "host/channel.h"
 #include "host/loop.h"
 #include "host/process.h"
+#include "host/sandbox.h"
 #include "proto/status_page.h"
 
 #include <errno.h>
@@ -233,6 +234,7 @@ int main(void)
     static struct audit audit = {.directory = -1};
     const char *why = "";
     process_begin(&audit.process, "crenel-audit");
+    sandbox_enter(FILTER_AUDIT);
     audit.page = audit.process.page;
     for (unsigned i = 0; i < AUDIT_SOURCES; i++) {
         audit.links[i].audit = &audit;

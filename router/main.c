@@ -7,6 +7,7 @@
 #include "host/channel.h"
 #include "host/loop.h"
 #include "host/process.h"
+#include "host/sandbox.h"
 #include "router/engine.h"
 
 #include "proto/commit.h"
@@ -241,6 +242,7 @@ int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     process_begin(&router.process, "crenel-router");
+    sandbox_enter(FILTER_ROUTER);
     const char *why = "";
     if (system_open(&router.system, router.process.system, router.process.system_bytes, &why) != STATUS_OK)
         fail("the compiled system", why);

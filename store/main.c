@@ -5,6 +5,7 @@
 // acknowledgements, operators. A database that cannot be trusted ends the process.
 #include "host/loop.h"
 #include "host/process.h"
+#include "host/sandbox.h"
 #include "store/audit_rows.h"
 #include "store/operator.h"
 #include "store/router_link.h"
@@ -210,7 +211,7 @@ static void take_control(struct server *server, const struct control_record *rec
 {
     int is_attach = record->kind == CONTROL_ATTACH;
     if (is_attach && record->what == CONTROL_DIRECTORY && fd >= 0 && !server->has_directory) {
-        if (fchdir(fd) != 0)
+        if (sandbox_change_directory(fd) != STATUS_OK)
             fail("cannot enter its folder", strerror(errno));
         close(fd);
         server->has_directory = 1;
@@ -252,6 +253,7 @@ int main(void)
     static struct server server;
     const char *why = "";
     process_begin(&server.process, "crenel-store");
+    sandbox_enter(FILTER_STORE);
     server.router.channel.fd = server.feed.channel.fd = -1;
     for (unsigned i = 0; i < OPERATORS_MAX; i++) {
         server.sessions[i].server = &server;
