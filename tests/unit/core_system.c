@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: ISC
+// Compiled systems: one that is accepted, and what must be refused: every rule of system_check.c broken once, every
+// cut, and every byte changed.
+#include "abi/abi.h"
+#include "core/manifest.h"
+#include "core/system.h"
+#include "tests/unit/test.h"
+
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MQTT, DECODE, DETECT, UNIKERNELS };
+enum { WIRE_IN, WIRE_OUT, LOGIN, LOGIN_REPLY, SUBSCRIBE, RAW, READING, ALARMS, ALIVE, FLOWS };
+enum { WIRE, REQUEST, REPLY, SUBSCRIPTION, PUBLISH, SCHEMAS };
+
+struct schema_block {
+    struct schema_header header;
+    struct schema_field fields[2];
+};
+
+// The file as a struct: the parts lie where core/system.c wants them.
+struct file {
+    struct system_signature signature;
+    struct system_header header;
+    struct system_unikernel unikernels[UNIKERNELS];
+    struct system_flow flows[FLOWS];
+    struct system_namespace namespaces[1];
+    struct system_principal principals[2];
+    struct system_gateway gateways[1];
+    struct system_service services[1];
+    uint32_t schemas[SCHEMAS];
+    uint32_t zero;
+    struct schema_block blocks[SCHEMAS];
+    char configuration[12];
+    char end[4];
+};
+_Static_assert(sizeof(struct file) % 8 == 0, "file");
+_Static_assert(SCHEMAS % 2 == 1, "zero is the padding behind schemas");
+
+static alignas(8) struct file good, file;
+static struct system_view view;
+
+static void fill_schema(struct schema_block *block, const char *name)
+{
+    block->header = (struct schema_header){
+        .block_bytes = sizeof *block, .field_count = 2, .struct_bytes = 16};
+    memcpy(block->header.name, name, strlen(name));
+    block->fields[0] = (struct schema_field){.name = "key", .type = SCHEMA_U32, .maximum = 9};
+    block->fields[1] =
+        (struct schema_field){.name = "number", .type = SCHEMA_U64, .offset = 8, .maximum = 9};
+}
+
+static void fill_unikernel(struct system_unikernel *unikernel, const char *name, unsigned lifetime,
+                           uint16_t inputs, uint16_t outputs)
+{
+    memset(unikernel, 0, sizeof *unikernel);
+    memcpy(unikernel->name, name, strlen(name));
+    memcpy(unikernel->image_path, "/i/x.img", 8);
+    unikernel->configuration_offset = offsetof(struct file, configuration);
+    unikernel->memory_kib = 1024;
+    unikernel->cpu_percent = 50;
+    unikernel->deadline_ms = 100;
+    unikernel->instances_max = 4;
+    unikernel->lifetime = (uint8_t)lifetime;
+    unikernel->input_count = inputs;
+    unikernel->output_count = outputs;
+    memset(unikernel->inputs, 0xff, sizeof unikernel->inputs);
+    memset(unikernel->outputs, 0xff, sizeof unikernel->outputs);
+    memset(unikernel->namespaces, 0xff, sizeof unikernel->namespaces);
+}
+
+static struct system_flow *fill_flow(unsigned index, const char *name, unsigned schema,
+                                     unsigned from_kind, unsigned from, unsigned from_port,
+                                     unsigned to_kind, unsigned to, unsigned to_port)
+{
+    struct system_flow *flow = &good.flows[index];
+    memset(flow, 0, sizeof *flow);
+    memcpy(flow->name, name, strlen(name));
+    flow->sender_kind = (uint8_t)from_kind;
+    flow->sender = (uint16_t)from;
+    flow->sender_port = (uint16_t)from_port;
+    flow->pair = SYSTEM_NONE;
+    flow->schema = (uint16_t)schema;
+    flow->receiver_count = 1;
+    flow->receivers[0] = (struct system_receiver){(uint8_t)to_kind, 0, (uint16_t)to,
+                                                  (uint16_t)to_port, 0};
+    flow->count_max = 1;
+    flow->key_field = flow->sequence_field = SYSTEM_NONE;
+    flow->rate_per_second = flow->rate_burst = 10;
+    flow->is_open = 1;
+    if (from_kind == SYSTEM_UNIKERNEL)
+        good.unikernels[from].outputs[from_port] = (uint16_t)index;
+    if (to_kind == SYSTEM_UNIKERNEL)
+        good.unikernels[to].inputs[to_port] = (uint16_t)index;
+    return flow;
+}
+
+static void fill_flows(void)
+{
+    fill_flow(WIRE_IN, "wire_in", WIRE, SYSTEM_GATEWAY, 0, 0, SYSTEM_UNIKERNEL, MQTT, 0);
+    fill_flow(WIRE_OUT, "wire_out", WIRE, SYSTEM_UNIKERNEL, MQTT, 0, SYSTEM_GATEWAY, 0, 0);
+    struct system_flow *login = fill_flow(LOGIN, "login", REQUEST, SYSTEM_UNIKERNEL, MQTT, 1,
+                                          SYSTEM_SERVICE, 0, 0);
+    login->kind = SYSTEM_REQUEST;
+    login->pair = LOGIN_REPLY;
+    fill_flow(LOGIN_REPLY, "login_reply", REPLY, SYSTEM_SERVICE, 0, 0, SYSTEM_UNIKERNEL, MQTT, 1)
+        ->kind = SYSTEM_REPLY;
+    fill_flow(SUBSCRIBE, "subscribe", SUBSCRIPTION, SYSTEM_UNIKERNEL, MQTT, 2, SYSTEM_SUBSCRIPTION,
+              0, 0);
+    struct system_flow *raw =
+        fill_flow(RAW, "raw", PUBLISH, SYSTEM_UNIKERNEL, MQTT, 3, SYSTEM_UNIKERNEL, DECODE, 0);
+    raw->is_open = 0;
+    raw->principals = 3;
+    raw->is_durable = 1;
+    raw->cap = 100;
+    raw->key_field = 0;
+    raw->sequence_field = 1;
+    raw->keys_max = 16;
+    struct system_flow *reading = fill_flow(READING, "reading", PUBLISH, SYSTEM_UNIKERNEL, DECODE, 0,
+                                            SYSTEM_UNIKERNEL, DETECT, 0);
+    reading->receiver_count = 2;
+    reading->receivers[1] = (struct system_receiver){SYSTEM_UNIKERNEL, 0, DETECT, 1, 0};
+    good.unikernels[DETECT].inputs[1] = READING;
+    fill_flow(ALARMS, "alarms", PUBLISH, SYSTEM_UNIKERNEL, DETECT, 0, SYSTEM_UNIKERNEL, MQTT, 2)
+        ->is_broadcast = 1;
+    fill_flow(ALIVE, "alive", PUBLISH, SYSTEM_UNIKERNEL, MQTT, 4, SYSTEM_UNIKERNEL, MQTT, 3);
+}
+
+static void fill_tables(void)
+{
+    struct system_header *header = &good.header;
+#define TABLE(name, number)                                                                        \
+    header->name = (struct system_table){offsetof(struct file, name), number}
+    TABLE(unikernels, UNIKERNELS);
+    TABLE(flows, FLOWS);
+    TABLE(namespaces, 1);
+    TABLE(principals, 2);
+    TABLE(gateways, 1);
+    TABLE(services, 1);
+    TABLE(schemas, SCHEMAS);
+    TABLE(configuration, sizeof good.configuration);
+    for (size_t i = 0; i < SCHEMAS; i++)
+        good.schemas[i] = (uint32_t)(offsetof(struct file, blocks) + i * sizeof good.blocks[0]);
+}
+
+static void fill(void)
+{
+    memset(&good, 0, sizeof good);
+    good.signature.magic = SYSTEM_MAGIC;
+    good.signature.version = SYSTEM_VERSION;
+    good.signature.body_bytes = sizeof good - sizeof good.signature;
+    memcpy(good.header.name, "plant", 5);
+    memcpy(good.header.tenant, "works-7", 7);
+    good.header.security_version = 1;
+    fill_tables();
+    fill_schema(&good.blocks[WIRE], "wire/1");
+    fill_schema(&good.blocks[REQUEST], "password-request/1");
+    fill_schema(&good.blocks[REPLY], "password-reply/1");
+    fill_schema(&good.blocks[SUBSCRIPTION], "subscription/1");
+    fill_schema(&good.blocks[PUBLISH], "publish/1");
+    fill_unikernel(&good.unikernels[MQTT], "mqtt", LIFETIME_CONNECTION, 4, 6);
+    fill_unikernel(&good.unikernels[DECODE], "decode", LIFETIME_MESSAGE, 1, 1);
+    fill_unikernel(&good.unikernels[DETECT], "detect", LIFETIME_RESIDENT, 2, 1);
+    good.unikernels[MQTT].configuration_bytes = sizeof good.configuration;
+    memcpy(good.configuration, "publish 4 0\n", 12);
+    good.unikernels[DETECT].namespace_count = 1;
+    good.unikernels[DETECT].namespaces[0] = 0;
+    good.unikernels[DECODE].refusal_count = 1;
+    memcpy(good.unikernels[DECODE].refusals[0], "malformed-json", 14);
+    fill_flows();
+    memcpy(good.namespaces[0].name, "models", 6);
+    good.namespaces[0].schema = PUBLISH;
+    good.namespaces[0].key_count = 1;
+    good.namespaces[0].records_max = 10;
+    good.namespaces[0].readers = 1u << DETECT;
+    memcpy(good.principals[0].name, "press-7", 7);
+    memcpy(good.principals[1].name, "operator", 8);
+    good.gateways[0] = (struct system_gateway){.name = "mqtt", .listen = "127.0.0.1:1883",
+                                               .unikernel = MQTT, .connections_max = 4,
+                                               .input_flow = WIRE_IN, .output_flow = WIRE_OUT,
+                                               .output_bytes_max = 4096, .slow_ms = 1000};
+    good.services[0] = (struct system_service){.name = "login", .kind = SYSTEM_SERVICE_PASSWORD,
+                                               .request_flow = LOGIN, .reply_flow = LOGIN_REPLY,
+                                               .path = "/i/passwords"};
+    file = good;
+}
+
+static const char *why_not(size_t size)
+{
+    const char *why = "";
+    enum status status = system_open(&view, (const uint8_t *)&file, size, &why);
+    if (status == STATUS_OK)
+        return why == NULL ? NULL : "accepted with a reason";
+    return why == NULL ? "refused without a reason" : why;
+}
+
+static int is_refused(const char *why)
+{
+    const char *found = why_not(sizeof file);
+    if (found != NULL && strcmp(found, why) == 0)
+        return 1;
+    fprintf(stderr, "found '%s', wanted '%s'\n", found == NULL ? "accepted" : found, why);
+    return 0;
+}
+
+TEST(a_good_system)
+{
+    fill();
+    expect(why_not(sizeof file) == NULL);
+    expect(view.flow_count == FLOWS && view.unikernel_count == UNIKERNELS && view.schema_count == SCHEMAS);
+    expect(strcmp(view.schemas[REPLY].header->name, "password-reply/1") == 0);
+    expect(view.flows == (const void *)file.flows && view.services == (const void *)file.services);
+}
+
+TEST(every_other_size)
+{
+    fill();
+    for (size_t size = 0; size < sizeof file; size++) {
+        expect(why_not(size) != NULL);
+        file.signature.body_bytes = (uint32_t)(size - sizeof file.signature); // not only for that
+        expect(why_not(size) != NULL);
+        file.signature.body_bytes = good.signature.body_bytes;
+    }
+}
+
+// Breaks one thing, wants that reason, mends it.
+#define REFUSE(statement, why)                                                                     \
+    do {                                                                                           \
+        statement;                                                                                 \
+        expect(is_refused(why));                                                                   \
+        file = good;                                                                               \
+    } while (0)
+
+TEST(header_rules)
+{
+    fill();
+    REFUSE(file.signature.magic++, "not a compiled system");
+    REFUSE(file.signature.version = 2, "a version that this program does not speak");
+    REFUSE(file.signature.zero[3] = 1, "reserved bytes of the signature block are not zero");
+    REFUSE(file.header.name[0] = 'P', "the system's name or tenant is malformed");
+    REFUSE(file.header.tenant[20] = 'x', "the system's name or tenant is malformed");
+    REFUSE(file.header.is_best_effort = 2, "a flag of the header is malformed");
+    REFUSE(file.header.zero[1] = 2, "a flag of the header is malformed");
+    REFUSE(file.header.flows.offset += 8, "the table of flows is out of place");
+    REFUSE(file.header.unikernels.count = 33, "the table of unikernels is out of place");
+    REFUSE(file.header.services.count = 0xffffffff, "the table of services is out of place");
+    REFUSE(file.schemas[1] += 8, "a schema is out of place");
+    REFUSE(file.zero = 1, "a schema is out of place");
+    REFUSE(file.blocks[1].header.block_bytes = 0x7fffffff, "a schema is malformed");
+    REFUSE(file.blocks[1].fields[1].offset = 4, "a schema is malformed");
+    REFUSE(file.end[0] = 1, "bytes behind the end");
+    REFUSE(file.header.configuration.count = 20, "the configuration is out of place");
+    REFUSE(file.header.configuration.count = 4, "bytes behind the end");
+    REFUSE(memcpy(file.unikernels[1].name, "mqtt\0\0", 6), "a name is malformed or used twice");
+    REFUSE(file.principals[1].name[0] = '\n', "a name is malformed or used twice");
+}
+
+TEST(unikernel_rules)
+{
+    static const char ports[] = "a unikernel's port and its flow do not agree";
+    static const char limit[] = "a unikernel's limit is missing or malformed";
+    static const char place[] = "a unikernel's configuration is out of place";
+    fill();
+    struct system_unikernel *unikernel = &file.unikernels[DETECT];
+    REFUSE(unikernel->image_path[0] = 'i', "a unikernel's image path is malformed");
+    REFUSE(unikernel->memory_kib = 0, limit);
+    REFUSE(unikernel->cpu_percent = 0, limit);
+    REFUSE(unikernel->deadline_ms = 0, limit);
+    REFUSE(unikernel->instances_max = 0, limit);
+    REFUSE(unikernel->lifetime = 3, limit);
+    REFUSE(unikernel->isolation = 4, limit);
+    REFUSE(unikernel->writes_max = 257, limit);
+    REFUSE(unikernel->zero2 = 1, limit);
+    REFUSE(unikernel->configuration_bytes = 13, place);
+    REFUSE(unikernel->configuration_offset--, place);
+    REFUSE(unikernel->configuration_offset += 13, place);
+    REFUSE(unikernel->configuration_offset = 0xffffffff, place);
+    REFUSE(unikernel->inputs[0] = WIRE_IN, ports);
+    REFUSE(unikernel->inputs[0] = 200, ports);
+    REFUSE(unikernel->inputs[31] = READING, ports);
+    REFUSE(unikernel->inputs[0] = SYSTEM_NONE, "a flow's receiver does not agree with it");
+    REFUSE(unikernel->outputs[0] = SYSTEM_NONE, "a flow's sender does not agree with it");
+    REFUSE(unikernel->outputs[0] = RAW, ports);
+    REFUSE(unikernel->input_count = 1, ports);
+    REFUSE(unikernel->output_count = 0, ports);
+    REFUSE(unikernel->input_count = 33, ports);
+    REFUSE(unikernel->namespaces[0] = 1, "a unikernel's namespace does not exist");
+    REFUSE(unikernel->namespace_count = 9, "a unikernel's namespace does not exist");
+    REFUSE(unikernel->namespace_count = 0, "a unikernel's namespace does not exist");
+    REFUSE(unikernel->namespaces[0] = SYSTEM_NONE, "a namespace and its users do not agree");
+    REFUSE(unikernel->refusal_count = 17, "a unikernel has too many refusals");
+    REFUSE(unikernel->refusal_count = 1, "a refusal's name is malformed");
+    REFUSE(unikernel->refusals[3][0] = 'a', "a refusal's name is malformed");
+}
+
+TEST(flow_rules)
+{
+    static const char sender[] = "a flow's sender does not agree with it";
+    static const char receiver[] = "a flow's receiver does not agree with it";
+    static const char checks[] =
+        "a flow's key, sequence, cap, rate or principals are malformed";
+    static const char pair[] = "a request and its reply do not agree";
+    static const char broadcast[] = "a flow's broadcast flag does not agree with its receivers";
+    fill();
+    struct system_flow *flow = &file.flows[RAW];
+    REFUSE(flow->schema = SCHEMAS, "a flow's schema does not exist");
+    REFUSE(flow->is_payload_kept = 2, "a flag of a flow is malformed");
+    REFUSE(flow->zero2[6] = 1, "a flag of a flow is malformed");
+    REFUSE(file.flows[SUBSCRIBE].receiver_count = 0, "a flow has no receivers or too many");
+    REFUSE(flow->receiver_count = 9, "a flow has no receivers or too many");
+    REFUSE(file.flows[SUBSCRIBE].sender_kind = 4, "a unikernel's port and its flow do not agree");
+    REFUSE(file.flows[WIRE_IN].sender_kind = SYSTEM_SERVICE, sender);
+    REFUSE(file.flows[WIRE_IN].sender = 1, sender);
+    REFUSE(file.flows[WIRE_IN].schema = PUBLISH, sender);
+    REFUSE((file.flows[WIRE_IN].is_durable = 1, file.flows[WIRE_IN].cap = 1), sender);
+    REFUSE(file.gateways[0].unikernel = DECODE, sender);
+    REFUSE(file.flows[WIRE_OUT].receivers[0].index = 1, receiver);
+    REFUSE(file.flows[WIRE_OUT].schema = PUBLISH, receiver);
+    REFUSE(file.flows[SUBSCRIBE].schema = PUBLISH, receiver);
+    REFUSE(file.flows[SUBSCRIBE].receivers[0].kind = 4, receiver);
+    REFUSE(flow->receivers[0].zero2 = 1, receiver);
+    REFUSE(flow->receivers[5].index = 1, "an unused receiver is not zero");
+    REFUSE((flow->receiver_count = 2, flow->receivers[1] = flow->receivers[0]),
+           "a flow has a receiver twice");
+    REFUSE(file.flows[ALARMS].is_broadcast = 0, broadcast);
+    REFUSE(flow->is_broadcast = 1, broadcast);
+    REFUSE(file.flows[ALIVE].is_broadcast = 1, broadcast);
+    REFUSE(file.flows[LOGIN].pair = RAW, pair);
+    REFUSE(file.flows[LOGIN].pair = 200, pair);
+    REFUSE(flow->pair = LOGIN_REPLY, pair);
+    REFUSE(flow->kind = 3, pair);
+    REFUSE((file.flows[READING].kind = SYSTEM_REQUEST, file.flows[READING].pair = RAW), pair);
+    REFUSE(flow->count_max = 0, "a flow's count per event is malformed");
+    REFUSE(flow->key_field = 2, checks);
+    REFUSE(flow->key_field = SYSTEM_NONE, checks);
+    REFUSE(flow->sequence_field = 2, checks);
+    REFUSE(flow->sequence_field = SYSTEM_NONE, checks);
+    REFUSE(flow->keys_max = SYSTEM_KEYS_MAX + 1, checks);
+    REFUSE(flow->keys_max = 0, checks);
+    REFUSE(flow->cap = 0, checks);
+    REFUSE(flow->is_durable = 0, checks);
+    REFUSE(flow->rate_per_second = 0, checks);
+    REFUSE(flow->rate_burst = 0, checks);
+    REFUSE(flow->principals = 4, checks);
+    REFUSE(flow->principals = 0, checks);
+    REFUSE(flow->is_open = 1, checks);
+}
+
+TEST(other_rules)
+{
+    static const char key[] = "a namespace's key, index or size is malformed";
+    static const char limit[] = "a gateway's address or limit is malformed";
+    fill();
+    REFUSE(file.namespaces[0].schema = SCHEMAS, "a namespace's schema does not exist");
+    REFUSE(file.namespaces[0].key_count = 0, key);
+    REFUSE(file.namespaces[0].key_count = 5, key);
+    REFUSE(file.namespaces[0].key_count = 2, key); // the same field twice
+    REFUSE(file.namespaces[0].key_fields[0] = 2, key);
+    REFUSE(file.namespaces[0].index_fields[3] = 1, key);
+    REFUSE(file.namespaces[0].records_max = 0, key);
+    REFUSE(file.namespaces[0].writers = 1u << 3, "a namespace's reader or writer does not exist");
+    REFUSE(file.namespaces[0].writers = 1u << DECODE, "a namespace and its users do not agree");
+    REFUSE(file.gateways[0].listen[0] = 0, limit);
+    REFUSE(file.gateways[0].connections_max = 0, limit);
+    REFUSE(file.gateways[0].slow_ms = 0, limit);
+    REFUSE(file.gateways[0].input_flow = 200, "a flow's sender does not agree with it");
+    REFUSE(file.gateways[0].output_flow = RAW, "a flow's receiver does not agree with it");
+    REFUSE(file.header.gateways.count = 0, "the table of services is out of place");
+    REFUSE(file.services[0].kind = 2, "a service's kind or path is malformed");
+    REFUSE(file.services[0].path[0] = 'x', "a service's kind or path is malformed");
+    REFUSE(file.services[0].request_flow = SYSTEM_NONE, "a flow's receiver does not agree with it");
+    REFUSE(file.services[0].reply_flow = RAW, "a flow's sender does not agree with it");
+}
+
+// Follows every index as the processes do; with a sanitizer a wrong one is caught.
+static uint64_t use_all(void)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < view.flow_count; i++) {
+        const struct system_flow *flow = &view.flows[i];
+        sum += view.schemas[flow->schema].header->struct_bytes;
+        if (flow->key_field != SYSTEM_NONE)
+            sum += view.schemas[flow->schema].fields[flow->key_field].offset;
+        if (flow->kind == SYSTEM_REQUEST)
+            sum += view.flows[flow->pair].schema;
+        for (size_t j = 0; j < flow->receiver_count; j++)
+            if (flow->receivers[j].kind == SYSTEM_UNIKERNEL)
+                sum += view.unikernels[flow->receivers[j].index].inputs[flow->receivers[j].port] == i;
+    }
+    for (size_t i = 0; i < view.unikernel_count; i++) {
+        const struct system_unikernel *unikernel = &view.unikernels[i];
+        for (size_t j = 0; j < unikernel->configuration_bytes; j++)
+            sum += view.bytes[unikernel->configuration_offset + j];
+        for (size_t j = 0; j < unikernel->namespace_count; j++)
+            if (unikernel->namespaces[j] != SYSTEM_NONE)
+                sum += view.namespaces[unikernel->namespaces[j]].schema;
+    }
+    for (size_t i = 0; i < view.gateway_count; i++)
+        sum += view.unikernels[view.gateways[i].unikernel].lifetime +
+               view.flows[view.gateways[i].input_flow].schema;
+    for (size_t i = 0; i < view.service_count; i++)
+        sum += view.flows[view.services[i].request_flow].pair;
+    return sum;
+}
+
+TEST(every_byte_changed)
+{
+    static const uint8_t changes[] = {0x01, 0x80, 0xff, 0x07};
+    // In memory of exactly that size, so that a sanitizer sees every byte read behind it.
+    uint8_t *bytes = malloc(sizeof file);
+    unsigned accepted = 0, refused = 0;
+    expect(bytes != NULL);
+    fill();
+    memcpy(bytes, &good, sizeof good);
+    for (size_t at = 0; at < sizeof good; at++)
+        for (size_t i = 0; i < sizeof changes; i++) {
+            const char *why, *again;
+            bytes[at] ^= changes[i];
+            enum status status = system_open(&view, bytes, sizeof good, &why);
+            if (status == STATUS_OK) {
+                accepted++;
+                (void)use_all();
+            } else {
+                refused++;
+                expect(why != NULL && view.flows == NULL); // nothing to misuse
+            }
+            expect(system_open(&view, bytes, sizeof good, &again) == status && why == again);
+            bytes[at] ^= changes[i];
+        }
+    free(bytes);
+    // Digests, limits and names may be others; most bytes are bound by a rule.
+    expect(accepted > 0 && refused > 3 * accepted);
+}
+
+int main(void)
+{
+    RUN(a_good_system);
+    RUN(every_other_size);
+    RUN(header_rules);
+    RUN(unikernel_rules);
+    RUN(flow_rules);
+    RUN(other_rules);
+    RUN(every_byte_changed);
+    TEST_END();
+}
