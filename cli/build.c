@@ -165,7 +165,7 @@ static void forbidden_explain(const struct tool_build *build, const struct pack 
         char *colon = strrchr(file, ':');
         if (colon != NULL) {
             *colon = 0;
-            line = atoi(colon + 1);
+            line = (int)strtol(colon + 1, NULL, 10);
         }
     }
     report_error(file[0] != 0 ? file : build->source->path, line,
