@@ -51,7 +51,8 @@ def test_alarm(day):
 def test_overflow(system):
     row = system.unikernel("decode")
     checks.expect("overflow_is_named_by_ps", row["faults"] == 1 and "decode+0x" in row.get("last_fault", ""), row)
-    checks.expect("overflow_is_symbolized", "is_celsius" in system.symbolize(row), system.symbolize(row))
+    places = system.symbolize(row)
+    checks.expect("overflow_is_symbolized", any("is_celsius" in place for place in places), places)
     letters = [letter for letter in system.dead_letters() if "fault" in json.dumps(letter)]
     checks.expect_equal("overflow_is_one_dead_letter", len(letters), 1)
     records = [record for record in system.audit_records() if "fault" in json.dumps(record)]

@@ -41,7 +41,11 @@ class Counts:
         self.commits, self.transactions = status["store"]["commits"], status["store"]["transactions"]
         self.audit_size, self.audit_root = status["audit"]["size"], status["audit"]["root"]
 
+    def waiting(self, *flows):
+        return sum(self.flows[flow]["waiting"] for flow in flows)
+
     def is_drained(self):
+        """`alive` holds timers: one waits for each connection that is open."""
         return self.in_flight == 0 and all(flow["waiting"] == 0 and flow["spooled"] == 0
                                            for name, flow in self.flows.items() if name != "alive")
 
@@ -151,11 +155,12 @@ class System:
                               capture_output=True, timeout=60).returncode == 0
 
     def symbolize(self, row):
-        """Function and line of the fault that a row of `ps` names; empty if it names none."""
-        place = re.search(r"\+(0x[0-9a-f]+)", row.get("last_fault", ""))
-        if place is None:
-            return ""
-        return self.command("symbolize", row["image"], place.group(1), ok=(0, 1, 3)).strip()
+        """Function and line of every address in the fault that a row of `ps` names, innermost first."""
+        places = re.findall(r"\+(0x[0-9a-f]+)", row.get("last_fault", ""))
+        if not places:
+            return []
+        said = self.command("symbolize", row["image"], *places, ok=(0, 1, 3))
+        return [line.split(": ", 1)[-1] for line in said.splitlines()]
 
     def wait_running(self, deadline_s=60):
         """Until every process serves."""

@@ -75,8 +75,7 @@ def report_costs(system, ps, watch):
 def report_fault(system, ps):
     row = next(row for row in ps["unikernels"] if row["unikernel"] == "decode")
     lines = [f"  {'Fault':<16}{row['faults']} in decode: {row.get('last_fault', 'not named')}"]
-    where = system.symbolize(row)
-    lines += [f"  {'':<16}{line}" for line in where.splitlines()]
+    lines += [f"  {'':<16}{place}" for place in system.symbolize(row)]
     lines.append(f"  {'':<16}cost: one message (a dead letter) and one instance; decode went on")
     return lines, row["faults"] == 1
 
@@ -111,7 +110,7 @@ def report(system, day, counts, watch, windows):
         is_good = is_good and tried == refused
     print(f"  rig-2's flow had to wait {summary.count(counts.flows['raw_rig']['throttled'])} times; "
           "press-7 had its rate all the same\n")
-    print("\n".join(summary.latency_line(day.latencies, len(day.readings) - len(day.latencies), day.stream_s)))
+    print("\n".join(summary.latency_lines(day)))
     print(f"  {'Store':<16}{summary.count(counts.commits)} events committed in "
           f"{summary.count(counts.transactions)} transactions; {summary.count(counts.dead_letters)} dead letters\n")
     print("\n".join(summary.alarm_lines(alarms, windows)))
@@ -140,7 +139,8 @@ def main():
         progress(f"the system runs and listens on 127.0.0.1:{system.port}", is_step=True)
         watch = Watch(system.supervisor_pid())
         watch.start()
-        day = plant.Day(system.folder, system.port, system.passwords, readings, progress)
+        day = plant.Day(system.folder, system.port, system.passwords, readings, progress,
+                        waiting=lambda: system.status().waiting("raw", "reading"))
         progress(f"press-7 publishes {len(readings)} readings; rig-2 floods; others attack", is_step=True)
         day.run()
         counts = system.wait_drained(progress=progress)

@@ -33,15 +33,16 @@ class Kind:
 class Day:
     """The clients of one run."""
 
-    def __init__(self, folder, port, passwords, readings, progress, measured=3000, flooded=1200):
-        """measured: readings that the paho client publishes, one at a time; flooded: what rig-2 sends."""
+    def __init__(self, folder, port, passwords, readings, progress, waiting=None, measured=5000, flooded=1200):
+        """waiting(): messages of the stream that are not at their end; measured: readings that the paho
+        client publishes, one at a time; flooded: what rig-2 sends."""
         self.folder, self.port, self.passwords = folder, port, passwords
         self.readings, self.progress = readings, progress
-        self.measured, self.flooded = measured, flooded
+        self.waiting, self.measured, self.flooded = waiting, measured, flooded
         self.mosquitto = clients.Mosquitto(folder, port)
         self.kinds = []
         self.latencies = []
-        self.stream_s = self.flood_s = 0.0
+        self.stream_s = self.stored_s = self.flood_s = 0.0
         self.connections = []      # (what, tried, ended as they should)
         self.processes = []
         self.failures = []
@@ -89,6 +90,10 @@ class Day:
         if process.wait(240) != 0:
             raise RuntimeError("press-7: mosquitto_pub: " + process.stderr.read())
         self.stream_s = time.monotonic() - began
+        while self.waiting and self.waiting() > 10:  # rig-2 may still flood
+            self.progress(f"{self.waiting()} messages still on their way")
+            time.sleep(0.1)
+        self.stored_s = time.monotonic() - began
         self.kinds.insert(0, Kind("readings of press-7", len(self.readings), "raw"))
 
     def hostile(self):
