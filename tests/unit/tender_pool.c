@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: ISC
+// The pool's states for each lifetime, with a wall that only remembers what it was told.
+#include "tests/unit/test.h"
+
+#include "core/check.h"
+#include "tender/pool.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOTS 3u
+
+static struct {
+    unsigned created[SLOTS], woken[SLOTS], killed[SLOTS], renewed, alive;
+} wall_saw;
+
+static void wall_create(struct wall *wall, unsigned slot)
+{
+    (void)wall;
+    wall_saw.created[slot]++;
+    wall_saw.alive |= 1u << slot;
+}
+static void wall_wake(struct wall *wall, unsigned slot)
+{
+    (void)wall;
+    wall_saw.woken[slot]++;
+}
+static void wall_kill(struct wall *wall, unsigned slot)
+{
+    (void)wall;
+    wall_saw.killed[slot]++;
+}
+static void wall_examine(struct wall *wall, unsigned slot, struct link_crash *crash)
+{
+    (void)wall, (void)slot;
+    crash->instruction = 0x123;
+}
+static void wall_renew(struct wall *wall)
+{
+    (void)wall;
+    wall_saw.renewed++;
+}
+static const struct wall_calls calls = {wall_create, wall_wake, wall_kill, wall_examine, wall_renew};
+static struct wall wall = {&calls};
+
+static struct loop loop;
+static struct manifest_header header = {.refusal_count = 1};
+static struct image image = {.manifest = {.header = &header}};
+static struct guest_memory memory;
+static struct tender_page page;
+static struct channel tender_end, router_end;
+static struct pool *pool;
+static struct wall_events events;
+static _Alignas(8) uint8_t packet[LINK_BYTES_MAX];
+static size_t packet_bytes;
+
+static void begin(enum manifest_lifetime lifetime, uint32_t deadline_ms)
+{
+    int fds[2];
+    struct pool_config config = {.loop = &loop, .image = &image, .memory = &memory, .router = &tender_end,
+                                 .page = &page, .name = "guest", .deadline_ms = deadline_ms};
+    header.lifetime = (uint8_t)lifetime;
+    memset(&wall_saw, 0, sizeof wall_saw);
+    memset(&page, 0, sizeof page);
+    check(loop_init(&loop) == STATUS_OK && guest_memory_init(&memory, SLOTS) == STATUS_OK);
+    check(channel_pair(fds) == STATUS_OK);
+    channel_init(&tender_end, fds[0], NULL, 0);
+    channel_init(&router_end, fds[1], NULL, 0);
+    pool = pool_new(&config);
+    check(pool != NULL);
+    events = pool_events(pool);
+    check(pool_start(pool, &wall) == STATUS_OK);
+}
+
+// Next packet that the router got: its kind, or 0.
+static unsigned next(void)
+{
+    struct link_header got = {0};
+    if (channel_receive(&router_end, packet, sizeof packet, &packet_bytes, 0) != STATUS_OK)
+        return 0;
+    memcpy(&got, packet, sizeof got);
+    check(got.size == packet_bytes);
+    return got.kind;
+}
+
+// Kind EFFECTS of that event, with that outcome.
+static int next_effects(uint64_t handle, enum link_outcome outcome)
+{
+    struct link_effects effects;
+    if (next() != LINK_EFFECTS)
+        return 0;
+    memcpy(&effects, packet, sizeof effects);
+    return effects.header.handle == handle && effects.outcome == outcome;
+}
+
+static void deliver(uint64_t handle, uint64_t connection)
+{
+    struct {
+        struct link_deliver header;
+        char payload[8];
+    } message = {.header = {.header = {sizeof message, LINK_DELIVER, 0, handle},
+                            .number = handle, .connection = connection, .attempt = 1, .payload_bytes = 5},
+                 .payload = "hello"};
+    check(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_OK);
+}
+
+static void link_send(enum link_kind kind, uint64_t handle)
+{
+    struct link_header message = {sizeof message, (uint16_t)kind, 0, handle};
+    check(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_OK);
+}
+
+static uint8_t *output(unsigned slot) { return memory.bytes + (size_t)slot * GUEST_MEMORY_SLICE + 32768; }
+
+static void publish(unsigned slot, uint32_t bytes)
+{
+    memcpy(output(slot), &bytes, sizeof bytes);
+    events.published(events.context, slot, 1);
+}
+
+static uint32_t put(unsigned slot, uint32_t at, const void *record, uint32_t size)
+{
+    memcpy(output(slot) + sizeof(struct abi_output) + at, record, size);
+    return at + size;
+}
+
+static uint32_t put_end(unsigned slot, uint32_t at, uint16_t verdict)
+{
+    struct abi_end end = {.record = {sizeof end, ABI_END, 0}, .verdict = verdict};
+    return put(slot, at, &end, sizeof end);
+}
+
+static uint32_t put_log(unsigned slot, uint32_t at)
+{
+    struct {
+        struct abi_log log;
+        char text[8];
+    } record = {{.record = {sizeof record, ABI_LOG, 0}, .level = ABI_LOG_INFO, .text_bytes = 4}, "word"};
+    return put(slot, at, &record, sizeof record);
+}
+
+static void dies(unsigned slot)
+{
+    wall_saw.alive &= ~(1u << slot);
+    events.gone(events.context, slot, 4096);
+}
+
+static int is_shown(unsigned slot, uint64_t number)
+{
+    struct abi_event event;
+    const uint8_t *input = memory.bytes + (size_t)slot * GUEST_MEMORY_SLICE + ABI_BOOT_BYTES;
+    memcpy(&event, input, sizeof event);
+    return event.record.kind == ABI_EVENT && event.number == number && event.payload_bytes == 5 &&
+           memcmp(input + sizeof event, "hello\0\0", 8) == 0;
+}
+
+TEST(message_is_served_once_and_destroyed)
+{
+    begin(LIFETIME_MESSAGE, 10000);
+    expect(next() == LINK_HELLO && wall_saw.alive == 7);
+    deliver(1, 0); // nothing is ready yet
+    expect(wall_saw.woken[0] == 0);
+    publish(0, 0);
+    expect(wall_saw.woken[0] == 1 && is_shown(0, 1) && page.busy == 1);
+    publish(0, put_end(0, put_log(0, 0), ABI_END_DONE));
+    expect(next_effects(1, LINK_ENDED) && packet_bytes == sizeof(struct link_effects) + 24 + 16);
+    expect(wall_saw.killed[0] == 1 && wall_saw.created[0] == 1);
+    dies(0);
+    expect(wall_saw.created[0] == 2 && page.destroyed == 1 && page.killed == 0 && page.busy == 0);
+    expect(page.created == 4 && page.live == 3 && page.events == 1 && page.instance_bytes == 4096);
+}
+
+TEST(reads_are_answered)
+{
+    begin(LIFETIME_MESSAGE, 10000);
+    next();
+    publish(0, 0);
+    deliver(7, 0);
+    struct abi_read read = {.record = {sizeof read, ABI_READ, 0}, .op = ABI_READ_GET, .limit = 1};
+    uint32_t used = put(0, put_log(0, 0), &read, sizeof read);
+    publish(0, used);
+    expect(next() == LINK_READ && packet_bytes == sizeof(struct link_header) + sizeof read);
+    struct {
+        struct link_header header;
+        struct abi_answer answer;
+    } answer = {{sizeof answer, LINK_ANSWER, 0, 7}, {.record = {sizeof answer.answer, ABI_ANSWER, 0}}};
+    expect(pool_packet(pool, (const uint8_t *)&answer, sizeof answer) == STATUS_OK);
+    expect(wall_saw.woken[0] == 2);
+    publish(0, put_end(0, used, ABI_END_DONE));
+    expect(next_effects(7, LINK_ENDED));
+    // LOG of the first round and END: the READ is not an effect.
+    expect(packet_bytes == sizeof(struct link_effects) + 24 + 16);
+    // An answer that nobody waits for any more is no breach; one at the wrong time is.
+    expect(pool_packet(pool, (const uint8_t *)&answer, sizeof answer) == STATUS_OK);
+    publish(1, 0);
+    deliver(7, 0);
+    expect(pool_packet(pool, (const uint8_t *)&answer, sizeof answer) == STATUS_MALFORMED);
+}
+
+TEST(earlier_bytes_cannot_be_changed_later)
+{
+    begin(LIFETIME_MESSAGE, 10000);
+    next();
+    publish(0, 0);
+    deliver(7, 0);
+    struct abi_read read = {.record = {sizeof read, ABI_READ, 0}, .op = ABI_READ_GET, .limit = 1};
+    uint32_t used = put(0, put_log(0, 0), &read, sizeof read);
+    publish(0, used);
+    memset(output(0) + sizeof(struct abi_output), 0xff, used);
+    struct {
+        struct link_header header;
+        struct abi_answer answer;
+    } answer = {{sizeof answer, LINK_ANSWER, 0, 7}, {.record = {sizeof answer.answer, ABI_ANSWER, 0}}};
+    expect(next() == LINK_READ && pool_packet(pool, (const uint8_t *)&answer, sizeof answer) == STATUS_OK);
+    publish(0, put_end(0, used, ABI_END_DONE));
+    expect(next_effects(7, LINK_ENDED));
+    expect(memcmp(packet + sizeof(struct link_effects) + sizeof(struct abi_log), "word", 4) == 0);
+}
+
+TEST(breaches_of_the_contract)
+{
+    begin(LIFETIME_MESSAGE, 10000);
+    next();
+    publish(0, 0);
+    publish(1, 0);
+    publish(2, 0);
+    deliver(1, 0);
+    deliver(2, 0);
+    deliver(3, 0);
+    publish(0, 12);
+    expect(next_effects(1, LINK_CONTRACT) && wall_saw.killed[0] == 1);
+    publish(1, ABI_OUTPUT_BYTES);
+    expect(next_effects(2, LINK_CONTRACT) && wall_saw.killed[1] == 1);
+    events.published(events.context, 2, 2);
+    expect(next_effects(3, LINK_CONTRACT) && wall_saw.killed[2] == 1);
+    struct link_effects effects;
+    memcpy(&effects, packet, sizeof effects);
+    expect(strcmp(effects.text, "wait() out of turn") == 0 && effects.record_bytes == 0);
+}
+
+TEST(too_many_rounds)
+{
+    begin(LIFETIME_MESSAGE, 10000);
+    next();
+    publish(0, 0);
+    deliver(7, 0);
+    struct abi_read read = {.record = {sizeof read, ABI_READ, 0}, .op = ABI_READ_GET, .limit = 1};
+    struct {
+        struct link_header header;
+        struct abi_answer answer;
+    } answer = {{sizeof answer, LINK_ANSWER, 0, 7}, {.record = {sizeof answer.answer, ABI_ANSWER, 0}}};
+    uint32_t used = 0;
+    for (unsigned i = 0; i < ABI_WAITS_PER_EVENT_MAX; i++) {
+        used = put(0, used, &read, sizeof read);
+        publish(0, used);
+        expect(next() == LINK_READ);
+        expect(pool_packet(pool, (const uint8_t *)&answer, sizeof answer) == STATUS_OK);
+    }
+    used = put(0, used, &read, sizeof read);
+    publish(0, used);
+    expect(next_effects(7, LINK_CONTRACT));
+}
+
+TEST(crash_retires_the_base)
+{
+    begin(LIFETIME_MESSAGE, 10000);
+    next();
+    publish(0, 0);
+    publish(1, 0);
+    deliver(1, 0);
+    deliver(2, 0); // slot 1 is busy and goes on; slot 2 has not even begun
+    put_log(0, 0);
+    struct link_crash crash = {.signal = SIGSEGV, .what = "write to nowhere", .instruction = 5};
+    events.crashed(events.context, 0, &crash);
+    expect(next_effects(1, LINK_FAULT));
+    memcpy(&crash, packet + sizeof(struct link_effects), sizeof crash);
+    expect(strcmp(crash.last_log, "word") == 0 && strcmp(crash.what, "write to nowhere") == 0);
+    expect(wall_saw.renewed == 1 && wall_saw.killed[0] == 1 && wall_saw.killed[1] == 0 && wall_saw.killed[2] == 1);
+    expect(page.faults == 1 && page.fault_count == 1 && strstr(page.last_fault, "at guest+0x5") != NULL);
+    publish(1, put_end(1, 0, ABI_END_DONE));
+    expect(next_effects(2, LINK_ENDED));
+}
+
+TEST(deadline)
+{
+    begin(LIFETIME_MESSAGE, 1);
+    next();
+    publish(0, 0);
+    deliver(1, 0);
+    for (int i = 0; i < 100 && page.deadlines == 0; i++)
+        check(loop_once(&loop, 10) == STATUS_OK);
+    // Slots 1 and 2 never came out of init: they are ended too, but there is no event to blame.
+    expect(next_effects(1, LINK_DEADLINE) && next() == 0);
+    struct link_crash crash;
+    memcpy(&crash, packet + sizeof(struct link_effects), sizeof crash);
+    expect(crash.signal == 0 && crash.instruction == 0x123);
+    expect(wall_saw.killed[0] == 1 && wall_saw.renewed == 0);
+}
+
+TEST(killed_from_outside)
+{
+    begin(LIFETIME_MESSAGE, 10000);
+    next();
+    publish(0, 0);
+    deliver(1, 0);
+    dies(0);
+    expect(next_effects(1, LINK_LOST) && page.killed == 1 && wall_saw.created[0] == 2);
+    dies(1); // with no event
+    expect(next() == 0 && page.killed == 2);
+}
+
+TEST(broken_init_fails_what_waits)
+{
+    begin(LIFETIME_MESSAGE, 10000);
+    next();
+    struct link_crash crash = {.signal = SIGSEGV, .what = "in init"};
+    events.crashed(events.context, 0, &crash);
+    expect(next() == 0); // nobody to blame
+    dies(0);
+    expect(wall_saw.created[0] == 1); // not at once again
+    deliver(1, 0);
+    expect(wall_saw.created[0] == 2);
+    events.crashed(events.context, 0, &crash);
+    expect(next_effects(1, LINK_FAULT));
+}
+
+TEST(connection_has_an_instance_of_its_own)
+{
+    begin(LIFETIME_CONNECTION, 10000);
+    next();
+    expect(wall_saw.alive == 0);
+    deliver(1, 100);
+    deliver(2, 200);
+    expect(wall_saw.alive == 3);
+    publish(1, 0);
+    publish(0, 0);
+    expect(is_shown(0, 1) && is_shown(1, 2));
+    publish(0, put_end(0, 0, ABI_END_DONE));
+    expect(next_effects(1, LINK_ENDED) && wall_saw.killed[0] == 0);
+    deliver(3, 100);
+    expect(is_shown(0, 3) && wall_saw.created[0] == 1);
+    publish(0, put_end(0, 0, ABI_END_REFUSED));
+    expect(next_effects(3, LINK_REFUSED) && wall_saw.killed[0] == 0);
+    link_send(LINK_CLOSE, 100);
+    expect(wall_saw.killed[0] == 1 && next() == 0);
+    dies(0);
+    expect(next() == LINK_GONE && page.killed == 0);
+    link_send(LINK_CLOSE, 999); // never had an instance
+    expect(next() == LINK_GONE);
+    struct link_crash crash = {.signal = SIGSEGV};
+    events.crashed(events.context, 1, &crash);
+    dies(1);
+    expect(next_effects(2, LINK_FAULT) && next() == LINK_GONE);
+}
+
+TEST(close_during_an_event)
+{
+    begin(LIFETIME_CONNECTION, 10000);
+    next();
+    deliver(1, 100);
+    publish(0, 0);
+    link_send(LINK_CLOSE, 100);
+    expect(next_effects(1, LINK_LOST));
+    dies(0);
+    expect(next() == LINK_GONE);
+    deliver(2, 200); // waits for its instance when it is closed
+    link_send(LINK_CLOSE, 200);
+    expect(next_effects(2, LINK_LOST));
+}
+
+TEST(resident_is_kept)
+{
+    begin(LIFETIME_RESIDENT, 10000);
+    next();
+    expect(wall_saw.alive == 1); // more only when they are needed
+    publish(0, 0);
+    deliver(1, 0);
+    publish(0, put_end(0, 0, ABI_END_DONE));
+    expect(next_effects(1, LINK_ENDED) && wall_saw.killed[0] == 0);
+    deliver(2, 0);
+    deliver(3, 0);
+    expect(wall_saw.alive == 3 && is_shown(0, 2));
+    publish(0, put_end(0, 0, ABI_END_REFUSED));
+    expect(next_effects(2, LINK_REFUSED) && wall_saw.killed[0] == 1);
+}
+
+TEST(router_breaches)
+{
+    begin(LIFETIME_MESSAGE, 10000);
+    next();
+    for (uint64_t i = 1; i <= SLOTS; i++)
+        deliver(i, 0);
+    struct link_deliver message = {.header = {sizeof message, LINK_DELIVER, 0, 9}};
+    // One more than HELLO allowed; then sizes and kinds that are wrong.
+    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    begin(LIFETIME_MESSAGE, 10000);
+    for (size_t size = 0; size < sizeof message; size++) {
+        message.header.size = (uint32_t)size;
+        expect(pool_packet(pool, (const uint8_t *)&message, size) == STATUS_MALFORMED);
+    }
+    message.header.size = sizeof message;
+    message.payload_bytes = 1;
+    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    message.payload_bytes = UINT32_MAX;
+    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    message.payload_bytes = 0;
+    message.connection = 1;
+    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    message.header.kind = LINK_EFFECTS;
+    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+}
+
+int main(void)
+{
+    RUN(message_is_served_once_and_destroyed);
+    RUN(reads_are_answered);
+    RUN(earlier_bytes_cannot_be_changed_later);
+    RUN(breaches_of_the_contract);
+    RUN(too_many_rounds);
+    RUN(crash_retires_the_base);
+    RUN(deadline);
+    RUN(killed_from_outside);
+    RUN(broken_init_fails_what_waits);
+    RUN(connection_has_an_instance_of_its_own);
+    RUN(close_during_an_event);
+    RUN(resident_is_kept);
+    RUN(router_breaches);
+    TEST_END();
+}
