@@ -289,6 +289,8 @@ TEST(unikernel_rules)
     REFUSE(unikernel->namespace_count = 9, "a unikernel's namespace does not exist");
     REFUSE(unikernel->namespace_count = 0, "a unikernel's namespace does not exist");
     REFUSE(unikernel->namespaces[0] = SYSTEM_NONE, "a namespace and its users do not agree");
+    REFUSE((unikernel->namespace_count = 2, unikernel->namespaces[1] = 0),
+           "a unikernel's namespace does not exist"); // the same one twice
     REFUSE(unikernel->refusal_count = 17, "a unikernel has too many refusals");
     REFUSE(unikernel->refusal_count = 1, "a refusal's name is malformed");
     REFUSE(unikernel->refusals[3][0] = 'a', "a refusal's name is malformed");
@@ -331,11 +333,18 @@ TEST(flow_rules)
     REFUSE(flow->pair = LOGIN_REPLY, pair);
     REFUSE(flow->kind = 3, pair);
     REFUSE((file.flows[READING].kind = SYSTEM_REQUEST, file.flows[READING].pair = RAW), pair);
+    REFUSE((file.flows[SUBSCRIBE].is_durable = 1, file.flows[SUBSCRIBE].cap = 1), receiver);
+    REFUSE(file.unikernels[MQTT].lifetime = LIFETIME_MESSAGE, receiver);
+    REFUSE(flow->count_max = 257, "a flow's count per event is malformed");
     REFUSE(flow->count_max = 0, "a flow's count per event is malformed");
     REFUSE(flow->key_field = 2, checks);
     REFUSE(flow->key_field = SYSTEM_NONE, checks);
     REFUSE(flow->sequence_field = 2, checks);
     REFUSE(flow->sequence_field = SYSTEM_NONE, checks);
+    REFUSE((file.blocks[PUBLISH].fields[1] = (struct schema_field){
+                .name = "number", .type = SCHEMA_BOOL, .offset = 4, .maximum = 1},
+            file.blocks[PUBLISH].header.struct_bytes = 8),
+           checks); // a sequence that is no number
     REFUSE(flow->keys_max = SYSTEM_KEYS_MAX + 1, checks);
     REFUSE(flow->keys_max = 0, checks);
     REFUSE(flow->cap = 0, checks);
@@ -356,6 +365,10 @@ TEST(other_rules)
     REFUSE(file.namespaces[0].key_count = 0, key);
     REFUSE(file.namespaces[0].key_count = 5, key);
     REFUSE(file.namespaces[0].key_count = 2, key); // the same field twice
+    file.namespaces[0].key_count = 2;
+    file.namespaces[0].key_fields[1] = 1;
+    expect(why_not(sizeof file) == NULL);
+    file = good;
     REFUSE(file.namespaces[0].key_fields[0] = 2, key);
     REFUSE(file.namespaces[0].index_fields[3] = 1, key);
     REFUSE(file.namespaces[0].records_max = 0, key);
