@@ -26,12 +26,13 @@ says() {
     else ok "$test"; fi
 }
 cd "$work" || exit 1
+[ -x "$crenel" ] || { not_ok build "there is no $crenel"; exit 1; }
 
 is new_writes_a_project "$crenel" new hot
 says new_does_not_overwrite 4 "mend:" "$crenel" new hot
 says new_refuses_a_bad_name 2 "is not a name" "$crenel" new Hot
 is new_project_builds "$crenel" build hot
-cp build/hot.img first.img
+cp build/hot.img first.img || exit 1
 # Another folder, another name of it, another current directory: the same bytes.
 mkdir -p elsewhere/deep
 cp -r hot elsewhere/deep/copy
