@@ -199,6 +199,8 @@ TEST(a_client_that_takes_nothing_harms_nobody_else)
     int other = client();
     expect(next_is(LINK_OPEN));
     uint64_t other_id = got.header.handle;
+    expect(send(slow, "x", 1, 0) == 1);
+    expect(next_is(LINK_INPUT) && got.header.handle == slow_id);
     // Fill the kernel's buffers and ours up to what the router's accounting allows.
     size_t waiting = 0, sent = 0;
     while (waiting <= OUTPUT_BYTES - sizeof block && sent < (64u << 20)) {
@@ -215,12 +217,17 @@ TEST(a_client_that_takes_nothing_harms_nobody_else)
     expect(page.open == 2);
     tell(LINK_OUTPUT, other_id, "quick", 5);
     expect(client_read(other, answer, sizeof answer) == 5);
-    // After slow_ms it is cut off; its bytes are given back and SHUT follows.
+    // After slow_ms it is cut off: its bytes are given back, and SHUT follows once its input is taken.
     uint64_t drained = 0;
-    while (next() && got.header.kind != LINK_SHUT)
+    while (drained < waiting && next_is(LINK_DRAINED))
         if (got.header.handle == slow_id)
             drained += *(uint64_t *)(void *)got.bytes;
-    expect(got.header.kind == LINK_SHUT && got.header.handle == slow_id && drained == waiting);
+    expect(drained == waiting);
+    rounds(5);
+    size_t size;
+    expect(channel_receive(&router, &got, sizeof got, &size, 0) == STATUS_AGAIN);
+    tell(LINK_TAKEN, slow_id, NULL, 0);
+    expect(next_is(LINK_SHUT) && got.header.handle == slow_id);
     tell(LINK_OUTPUT, slow_id, "late", 4); // crossed SHUT on its way
     expect(next_is(LINK_DRAINED));
     tell(LINK_END, slow_id, NULL, 0);

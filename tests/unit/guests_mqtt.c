@@ -206,7 +206,34 @@ TEST(input_before_the_answer_is_kept)
     expect(seen.logins == 1 && seen.publications == 0);
     login(1);
     expect(seen.publications == 1 && SENT("\x20\2\0\0\x40\2\0\x09"));
-    // ... within bounds.
+    // Answers to all of it do not fit into one event.
+    start();
+    feed(connect_plain, sizeof connect_plain - 1);
+    for (size_t i = 0; i < sizeof input; i += 2)
+        memcpy(input + i, "\xc0", 2);
+    feed(input, sizeof input);
+    feed(input, sizeof input);
+    login(1);
+    size_t answered = seen.wire_bytes - 4;
+    while (seen.more == 1) {
+        tick(TICK_MORE, 0);
+        answered += seen.wire_bytes;
+    }
+    expect(answered == 2 * sizeof input);
+    start();
+    feed(connect_plain, sizeof connect_plain - 1);
+    feed(input, sizeof input - 10);
+    size = packet_header_write(input, PACKET_SUBSCRIBE, 2, 2 + 60 * 4);
+    memcpy(input + size, "\0\1", 2);
+    size += 2;
+    for (int i = 0; i < 60; i++, size += 4)
+        memcpy(input + size, "\0\1x\0", 4);
+    feed(input, size);
+    login(1);
+    expect(seen.more == 1);
+    tick(TICK_MORE, 0);
+    expect(seen.wire_bytes == 64 && seen.wire[0] == 0x90);
+    // What is kept is bounded.
     start();
     feed(connect_plain, sizeof connect_plain - 1);
     memset(input, 0xc0, sizeof input);

@@ -115,6 +115,7 @@ TEST(topics)
     expect(topic_is_utf8(text("\xe2\x82\xac\xf0\x9f\x98\x80")));
     expect(!topic_is_utf8(text("\xed\xa0\x80")) && !topic_is_utf8(text("\xe2\x82")));
     expect(!topic_is_utf8(text("\xf4\x90\x80\x80")) && !topic_is_utf8(text("\x80")));
+    expect(!topic_is_utf8(text("\xc1\x81")) && !topic_is_utf8(text("\xe0\x81\x81")));
 }
 
 TEST(configurations)

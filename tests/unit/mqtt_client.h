@@ -33,7 +33,8 @@ static unsigned total_publications;
 
 void outside_wire(struct bytes bytes, bool is_closed)
 {
-    memcpy(seen.wire, bytes.at, bytes.size);
+    expect(bytes.size <= sizeof seen.wire);
+    memcpy(seen.wire, bytes.at, bytes.size < sizeof seen.wire ? bytes.size : sizeof seen.wire);
     seen.wire_bytes = bytes.size;
     seen.wire_count++;
     seen.is_closed = is_closed;

@@ -171,7 +171,7 @@ TEST(a_bad_file_lets_nobody_in)
     expect(ask("press-7", "secret") == 0);
     write_file(text, 0400);
     expect(ask("press-7", "secret") == 1);
-    snprintf(text, sizeof text, "press-7:%s\npress-7:%s\n", hashes[0], hashes[1]);
+    snprintf(text, sizeof text, "press-7:%s\npress-7:%s\n", hashes[1], hashes[0]);
     write_file(text, 0600); // twice
     expect(ask("press-7", "secret") == 0);
     snprintf(text, sizeof text, "%s/" PASSWORD_FILE_NAME, folder);
