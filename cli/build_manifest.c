@@ -16,6 +16,7 @@ void build_source_clean_up(struct build_source *source)
         free(source->sources[i]);
     for (size_t i = 0; i < source->define_count; i++)
         free(source->defines[i]);
+    memset(source, 0, sizeof *source);
 }
 
 static void part_add(uint8_t *bytes, size_t *size, const void *part, size_t part_bytes)
