@@ -260,24 +260,19 @@ static void connections_start(struct engine *engine, uint32_t index)
 
 static void queue_start(struct engine *engine, struct receiver *receiver)
 {
-    uint32_t scan = ++receiver->scan;
-    uint32_t blocked_flow = ROUTER_NONE; // room depends on nothing but the flow
+    uint32_t blocked_flow = ROUTER_NONE; // room depends on nothing but the flow, so order within it is kept
     uint32_t next;
     for (uint32_t i = receiver->queue.head; i != ROUTER_NONE && is_free(engine, receiver); i = next) {
         struct message *message = &engine->messages[i];
         next = message->next;
-        uint32_t bucket = message->key % ROUTER_BUCKETS;
-        int is_held = message->has_key && (receiver->busy[bucket] || receiver->skipped[bucket] == scan);
-        if (!is_held && message->flow != blocked_flow) {
-            if (has_room(engine, receiver, message, NULL)) {
-                list_remove(engine, &receiver->queue, i);
-                start(engine, i, NULL);
-                continue;
-            }
+        if ((message->has_key && receiver->busy[message->key % ROUTER_BUCKETS]) || message->flow == blocked_flow)
+            continue;
+        if (!has_room(engine, receiver, message, NULL)) {
             blocked_flow = message->flow;
+            continue;
         }
-        if (message->has_key)
-            receiver->skipped[bucket] = scan;
+        list_remove(engine, &receiver->queue, i);
+        start(engine, i, NULL);
     }
 }
 

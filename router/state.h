@@ -135,12 +135,10 @@ struct receiver { // a unikernel's tender or a host service
     uint32_t credit_due, durable_held; // held + due + what the store may still send = ROUTER_WINDOW
     uint32_t copies, copies_max;
     uint32_t turn; // connection that is looked at first
-    uint32_t scan;
     struct list queue; // without a connection
     struct bucket log_bucket;
     uint64_t log_dropped;
-    uint8_t busy[ROUTER_BUCKETS];     // a key of this bucket is in flight
-    uint32_t skipped[ROUTER_BUCKETS]; // scan in which a message of this bucket stayed behind
+    uint8_t busy[ROUTER_BUCKETS]; // a key of this bucket is in flight
 };
 
 enum connection_state { CONNECTION_FREE, CONNECTION_OPEN, CONNECTION_CLOSING };

@@ -302,6 +302,47 @@ TEST(reservation)
     fake_stop();
 }
 
+// A connection speaks; `is_asking`: front asks the service who it is, else its event stays in flight.
+static void speak(uint64_t handle, int is_asking)
+{
+    struct item item = {1, 1, 1};
+    expect(fake_gateway(LINK_INPUT, handle, "x") == STATUS_OK);
+    if (!is_asking)
+        return;
+    fake_send_record(&records, OUT_LOGIN, 0, "", &item, sizeof item);
+    expect(fake_end_at(FRONT, fake.delivery_count[FRONT] - 1, LINK_ENDED, 0, &records) == STATUS_OK);
+}
+
+TEST(reply_room)
+{
+    fake_clear();
+    fake_gateways[0].connections_max = 300;
+    fake_unikernels[FRONT].instances_max = 256;
+    fake_start();
+    engine_closed(fake.engine, ENGINE_RECEIVER, FRONT);
+    expect(fake_hello(FRONT, 256) == STATUS_OK);
+    for (uint64_t i = 1; i <= 200; i++)
+        expect(fake_gateway(LINK_OPEN, i, "p") == STATUS_OK);
+    uint8_t reply[8] = {0};
+    for (uint64_t i = 1; i <= 100; i++) {
+        speak(i, 1);
+        speak(i, 0); // while it is in flight the reply has to wait
+        fake_send_record(&records, 0, 0, "", reply, sizeof reply);
+        expect(fake_end(LOGIN, &records) == STATUS_OK);
+    }
+    // 100 replies wait and 100 events may still ask: room for 56 more questions, whose replies fill the 256.
+    for (uint64_t i = 101; i <= 156; i++)
+        speak(i, 1);
+    expect(fake.delivery_count[FRONT] == 100);
+    speak(157, 0);
+    expect(fake.delivery_count[FRONT] == 100); // its reply would have no room
+    expect(fake_end(FRONT, NULL) == STATUS_OK); // makes room for 157 and lets a reply start
+    expect(fake.delivery_count[FRONT] == 100);
+    expect(fake_end_at(FRONT, 99, LINK_ENDED, 0, NULL) == STATUS_OK);
+    expect(fake.delivery_count[FRONT] == 100);
+    fake_stop();
+}
+
 TEST(throttle)
 {
     fake_clear();
@@ -612,7 +653,9 @@ TEST(hostile_packets)
     header.handle = fake.deliveries[DECODE][0].deliver.header.handle;
     expect(fake_give(ENGINE_RECEIVER, DECODE, &header, sizeof header) != STATUS_OK); // cut short
     expect(fake_give(ENGINE_RECEIVER, SINK, &header, sizeof header) != STATUS_OK);   // another's event
-    header.size = 99;
+    fake.deliveries[SINK][fake.delivery_count[SINK]++] = fake.deliveries[DECODE][0];
+    expect(fake_end(SINK, NULL) == STATUS_MALFORMED && fake_count(RAW, REASON_DONE) == 0); // the same, well formed
+    header = (struct link_header){99, LINK_GONE, 0, 5};
     expect(fake_give(ENGINE_RECEIVER, DECODE, &header, sizeof header) != STATUS_OK);
     expect(fake_hello(DECODE, 3) != STATUS_OK); // twice
     expect(fake_gateway(LINK_OPEN, 7, "p") != STATUS_OK);
@@ -685,6 +728,7 @@ int main(void)
     RUN(full_namespace);
     RUN(order_per_key);
     RUN(reservation);
+    RUN(reply_room);
     RUN(throttle);
     RUN(throttled_input);
     RUN(broadcast);
