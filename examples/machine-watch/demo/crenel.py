@@ -135,13 +135,13 @@ class System:
                 for row in self.records("hours")}
 
     def records(self, namespace):
-        return [row.get("record", row) for row in self.lines("query", *self.named(), namespace)]
+        return [row.get("record", row) for row in self.lines("query", *self.named(), namespace, "--limit", "1000000")]
 
     def dead_letters(self):
-        return self.lines("deadletter", *self.named(), "list")
+        return self.lines("deadletter", "list", *self.named())
 
     def audit_records(self):
-        return self.lines("audit", *self.named(), "show")
+        return self.lines("audit", "show", *self.named(), "--limit", "1000000")
 
     def lines(self, *arguments):
         """A listing as a list, whether it comes as one array or as one object a line."""
