@@ -594,6 +594,26 @@ TEST(timers)
     fake_stop();
 }
 
+TEST(chain_of_timers)
+{
+    fake_clear();
+    fake_flows[LATER].cap = 1; // the timer that is handled makes room for the next
+    fake_start();
+    publish(1, 1);
+    fake_item(&records, OUT_READING, 1, 1, 1);
+    expect(fake_end(DECODE, &records) == STATUS_OK);
+    fake_store();
+    struct item item = {1, 1, 1};
+    for (int i = 0; i < 5; i++) {
+        fake_send_record(&records, 0, 10, "", &item, sizeof item);
+        expect(fake_end(SINK, &records) == STATUS_OK);
+        fake_store();
+        fake_tick(20);
+        expect(fake.delivery_count[SINK] == 1 && fake_count(LATER, REASON_ENTERED) == (uint64_t)i + 1);
+    }
+    fake_stop();
+}
+
 TEST(slow_connection)
 {
     fake_clear();
@@ -663,6 +683,8 @@ TEST(hostile_packets)
     expect(fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
     expect(fake_gateway(LINK_INPUT, 7, "x") != STATUS_OK); // before TAKEN
     expect(fake_gateway(99, 7, "x") != STATUS_OK);
+    expect(fake_gateway(LINK_OPEN, 8, "p") == STATUS_OK && fake_gateway(LINK_SHUT, 8, "") == STATUS_OK);
+    expect(fake_gateway(LINK_INPUT, 8, "x") != STATUS_OK && fake_gateway(LINK_SHUT, 8, "") != STATUS_OK);
     engine_closed(fake.engine, ENGINE_RECEIVER, SINK);
     struct link_hello hello = {{sizeof hello, LINK_HELLO, 0, 0}, LINK_VERSION, 4, {9}};
     expect(fake_give(ENGINE_RECEIVER, SINK, &hello, sizeof hello) == STATUS_SIGNATURE); // another image
@@ -738,6 +760,7 @@ int main(void)
     RUN(reply_needs_its_request);
     RUN(reads);
     RUN(timers);
+    RUN(chain_of_timers);
     RUN(slow_connection);
     RUN(closing);
     RUN(hostile_packets);
