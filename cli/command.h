@@ -17,6 +17,7 @@ int cmd_symbolize(int argc, char **argv);
 int cmd_passwd(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
+int cmd_schema(int argc, char **argv);
 int cmd_up(int argc, char **argv);
 int cmd_down(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
@@ -25,5 +26,8 @@ int cmd_logs(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_restart(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_query(int argc, char **argv);
+int cmd_deadletter(int argc, char **argv);
+int cmd_audit(int argc, char **argv);
 
 #endif
