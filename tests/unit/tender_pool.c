@@ -50,7 +50,8 @@ static struct image image = {.manifest = {.header = &header}};
 static struct guest_memory memory;
 static struct tender_page page;
 static struct channel tender_end, router_end;
-static struct pool *pool;
+static struct pool *pool, *pools[32]; // all of them: a pool lives as long as its process
+static unsigned pool_count;
 static struct wall_events events;
 static _Alignas(8) uint8_t packet[LINK_BYTES_MAX];
 static size_t packet_bytes;
@@ -68,7 +69,8 @@ static void begin(enum manifest_lifetime lifetime, uint32_t deadline_ms)
     channel_init(&tender_end, fds[0], NULL, 0);
     channel_init(&router_end, fds[1], NULL, 0);
     pool = pool_new(&config);
-    check(pool != NULL);
+    check(pool != NULL && pool_count < 32);
+    pools[pool_count++] = pool;
     events = pool_events(pool);
     check(pool_start(pool, &wall) == STATUS_OK);
 }
