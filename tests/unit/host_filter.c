@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: ISC
+// System call filters: what a role does goes on working, anything else ends the process.
+#include "host/filter.h"
+#include "host/sandbox.h"
+#include "tests/unit/test.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// Signal that ended a child which entered the role and then did `act`; 0: it ended well.
+static int signal_after(enum filter_role role, void (*act)(void))
+{
+    int status = -1;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        sandbox_enter(role);
+        act();
+        _exit(0);
+    }
+    expect(pid > 0 && waitpid(pid, &status, 0) == pid);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void nothing(void) {}
+static void execute(void) { (void)execl("/bin/true", "true", (char *)NULL); }
+static void open_file(void) { (void)!open("/etc/hostname", O_RDONLY); }
+static void open_network(void) { (void)!socket(AF_INET, SOCK_STREAM, 0); }
+static void trace(void) { (void)syscall(SYS_ptrace, 0, 0, 0, 0); }
+static void change_user(void) { (void)!setuid(0); }
+static void make_process(void)
+{
+    if (fork() == 0)
+        _exit(0);
+}
+static void own_memory(void)
+{
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED || mprotect(page, 4096, PROT_READ) != 0)
+        _exit(9);
+}
+static void executable_memory(void)
+{
+    (void)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+static void executable_later(void)
+{
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)mprotect(page, 4096, PROT_READ | PROT_EXEC);
+}
+
+TEST(every_role_can_end_and_use_memory)
+{
+    for (int role = 0; role < FILTER_ROLES; role++) {
+        expect(signal_after((enum filter_role)role, nothing) == 0);
+        expect(signal_after((enum filter_role)role, own_memory) == 0);
+    }
+}
+
+TEST(no_role_executes_a_program_opens_a_network_or_changes_its_user)
+{
+    for (int role = 0; role < FILTER_ROLES; role++) {
+        expect(signal_after((enum filter_role)role, execute) == SIGSYS);
+        expect(signal_after((enum filter_role)role, open_network) == SIGSYS);
+        expect(signal_after((enum filter_role)role, change_user) == SIGSYS);
+    }
+}
+
+TEST(files_are_for_those_with_a_directory)
+{
+    expect(signal_after(FILTER_STORE, open_file) == 0);
+    expect(signal_after(FILTER_ROUTER, open_file) == SIGSYS);
+    expect(signal_after(FILTER_GATEWAY, open_file) == SIGSYS);
+    expect(signal_after(FILTER_TENDER, open_file) == SIGSYS);
+}
+
+TEST(only_the_tender_makes_processes_and_maps_code)
+{
+    for (int role = 0; role < FILTER_ROLES; role++) {
+        int wanted = role == FILTER_TENDER ? 0 : SIGSYS;
+        expect(signal_after((enum filter_role)role, make_process) == wanted);
+        expect(signal_after((enum filter_role)role, executable_memory) == wanted);
+        expect(signal_after((enum filter_role)role, executable_later) == wanted);
+        expect(signal_after((enum filter_role)role, trace) == wanted);
+    }
+}
+
+TEST(a_process_that_did_not_enter_is_found_out)
+{
+    const char *why = "";
+    expect(sandbox_verify(getpid(), getuid(), &why) == STATUS_DENIED);
+    expect(sandbox_verify(getpid(), getuid() + 1, &why) == STATUS_DENIED &&
+           strcmp(why, "it did not change its user id") == 0);
+}
+
+int main(void)
+{
+    RUN(every_role_can_end_and_use_memory);
+    RUN(no_role_executes_a_program_opens_a_network_or_changes_its_user);
+    RUN(files_are_for_those_with_a_directory);
+    RUN(only_the_tender_makes_processes_and_maps_code);
+    RUN(a_process_that_did_not_enter_is_found_out);
+    TEST_END();
+}
