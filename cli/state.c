@@ -95,6 +95,7 @@ enum status state_find(const char *option, const char *which, char folder[PATH_M
 {
     char root[PATH_MAX], name[32];
     struct stat stat_of;
+    errno = 0;
     enum status status = state_root(option, root);
     if (status != STATUS_OK)
         return status;
@@ -116,8 +117,15 @@ enum status state_find(const char *option, const char *which, char folder[PATH_M
             return status;
         which = name;
     }
-    if (strchr(which, '/') != NULL || which[0] == '.' ||
-        snprintf(folder, PATH_MAX, "%s/%s", root, which) >= PATH_MAX - 32 || stat(folder, &stat_of) != 0) {
+    int is_named = strchr(which, '/') == NULL && which[0] != '.' &&
+                   snprintf(folder, PATH_MAX, "%s/%s", root, which) < PATH_MAX - 32;
+    int is_there = is_named && stat(folder, &stat_of) == 0;
+    if (is_named && ((!is_there && errno == EACCES) || (is_there && access(folder, X_OK) != 0))) {
+        report_error(folder, 0, "run the command as root or as the user who started the system",
+                     "no permission to look into the state of '%s'", which);
+        return STATUS_DENIED;
+    }
+    if (!is_there) {
         report_error(NULL, 0, "crenel ps lists them; --state DIR looks elsewhere",
                      "there is no system '%s' in %s", which, root);
         return STATUS_ABSENT;

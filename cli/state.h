@@ -18,7 +18,7 @@
 enum status state_root(const char *option, char root[PATH_MAX]) MUST_USE;
 
 // The state folder of a system. `which`: a name, a folder with system.yaml, or NULL: the one system that runs.
-// STATUS_ABSENT when there is none (reported).
+// STATUS_ABSENT when there is none, STATUS_DENIED when this user may not look into it (reported).
 enum status state_find(const char *option, const char *which, char folder[PATH_MAX]) MUST_USE;
 
 // Makes folder (and its parents) and keys/ in it. Errors are reported.

@@ -240,8 +240,8 @@ static int set_limit(const char *folder, enum cgroup_controller controller, int 
     return -1;
 }
 
-static int create_on(const struct cgroup_mount *mount, enum cgroup_controller controller,
-                     const char *system, const char *unikernel, char path[CGROUP_PATH_BYTES])
+static int create_once(const struct cgroup_mount *mount, enum cgroup_controller controller,
+                       const char *system, const char *unikernel, char path[CGROUP_PATH_BYTES])
 {
     const char *const levels[] = {CGROUP_FOLDER, system, unikernel};
     if (make_path(path, "%s", mount->base) != 0)
@@ -255,6 +255,19 @@ static int create_on(const struct cgroup_mount *mount, enum cgroup_controller co
         memcpy(path, below, sizeof below);
     }
     return 0;
+}
+
+// Another system that ends may remove the empty folder that all share between our two mkdirs: once more.
+static int create_on(const struct cgroup_mount *mount, enum cgroup_controller controller,
+                     const char *system, const char *unikernel, char path[CGROUP_PATH_BYTES])
+{
+    for (int tries = 3; tries > 0; tries--) {
+        if (create_once(mount, controller, system, unikernel, path) == 0)
+            return 0;
+        if (errno != ENOENT)
+            break;
+    }
+    return -1;
 }
 
 static int remember(struct cgroup *cgroup, const char *path)

@@ -138,6 +138,24 @@ enum status folder_rotate_log(int folder_fd, const char *name)
     return renameat(folder_fd, name, folder_fd, old) == 0 || errno == ENOENT ? STATUS_OK : STATUS_SYSTEM;
 }
 
+enum status folder_empty_log(int folder_fd, const char *name)
+{
+    char old[80], bytes[65536];
+    snprintf(old, sizeof old, "%.70s.1", name);
+    int from = openat(folder_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    int to = openat(folder_fd, old, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    ssize_t got = from < 0 || to < 0 ? -1 : 1;
+    while (got > 0 && (got = read(from, bytes, sizeof bytes)) > 0)
+        if (write(to, bytes, (size_t)got) != got)
+            got = 0; // a full disk: what did not fit is given up, the log must not grow for ever
+    enum status status = got == 0 && ftruncate(from, 0) == 0 ? STATUS_OK : STATUS_SYSTEM;
+    if (from >= 0)
+        close(from);
+    if (to >= 0)
+        close(to);
+    return status;
+}
+
 static enum status read_all(int fd, uint8_t *bytes, size_t size)
 {
     for (size_t at = 0; at < size;) {

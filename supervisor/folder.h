@@ -35,6 +35,9 @@ int folder_log_is_large(int fd);
 // name -> name.1
 enum status folder_rotate_log(int folder_fd, const char *name) MUST_USE;
 
+// The same for a log that many processes hold open: copied to name.1, then emptied in place.
+enum status folder_empty_log(int folder_fd, const char *name) MUST_USE;
+
 // Reads at most size_max bytes of a regular file into a sealed memfd and into *bytes (caller frees).
 enum status folder_seal_file(const char *path, size_t size_max, int *memfd, uint8_t **bytes, size_t *size) MUST_USE;
 

@@ -62,9 +62,6 @@ static enum status open_state(struct supervisor *s, const char *path)
         return STATUS_CONFLICT;
     }
     snprintf(s->root_path, sizeof s->root_path, "%.4000s/root", s->state_path);
-    struct stat stat;
-    if (fstat(s->state_fd, &stat) != 0)
-        return STATUS_SYSTEM;
     return STATUS_OK;
 }
 
@@ -75,12 +72,6 @@ static enum status open_host_log(struct supervisor *s)
     enum status status = folder_make(s->state_fd, "logs", (uid_t)-1);
     if (status == STATUS_OK)
         status = folder_open_log(s->state_fd, "logs/host.log", (uid_t)-1, &fd);
-    if (status == STATUS_OK && folder_log_is_large(fd)) {
-        close(fd);
-        status = folder_rotate_log(s->state_fd, "logs/host.log");
-        if (status == STATUS_OK)
-            status = folder_open_log(s->state_fd, "logs/host.log", (uid_t)-1, &fd);
-    }
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (status != STATUS_OK || null < 0 || dup2(null, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0) {
         fail(s, "make the state folder writable", "cannot open logs/host.log in %s: %s", s->state_path, strerror(errno));
@@ -147,6 +138,8 @@ static void look_at_log(void *context)
     struct member *router = member_of(s, ROLE_ROUTER, 0);
     if (resources_rotate_log(s) == STATUS_OK && router->control_fd >= 0)
         member_give(router, CONTROL_LOG, 0, 0, fcntl(s->log_fd, F_DUPFD_CLOEXEC, 0));
+    if (folder_log_is_large(STDERR_FILENO) && folder_empty_log(s->state_fd, "logs/host.log") != STATUS_OK)
+        (void)!ftruncate(STDERR_FILENO, 0);
     loop_timer_set(&s->loop, &s->log_timer, LOG_LOOK_MS);
 }
 
@@ -226,7 +219,7 @@ int main(int argc, char **argv)
         open_system(s, argv + at + 1, argc - at - 1) != STATUS_OK || prepare_loop(s) != STATUS_OK)
         return 1;
     s->is_rootless = !privileges_are_enough();
-    if (!s->is_rootless && privileges_reduce() != STATUS_OK)
+    if (privileges_reduce() != STATUS_OK)
         fail(s, NULL, "cannot reduce privileges: %s", strerror(errno));
     else if (resources_open(s) == STATUS_OK && server_open(s) == STATUS_OK) {
         run(s);

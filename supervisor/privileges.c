@@ -51,6 +51,10 @@ int privileges_are_enough(void)
 
 enum status privileges_reduce(void)
 {
+    // Rootless there is nothing to keep. System mode cannot have no_new_privs: its processes begin with user 0
+    // effective and another one real (host/spawn.h), which that flag forbids.
+    if (!privileges_are_enough())
+        return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? STATUS_OK : STATUS_SYSTEM;
     uint32_t mask[2] = {0};
     for (size_t i = 0; i < KEPT_COUNT; i++)
         mask[kept[i].capability / 32] |= 1u << kept[i].capability % 32;

@@ -8,7 +8,7 @@
 // Can system mode run: do we have every listed capability that it cannot do without?
 int privileges_are_enough(void);
 
-// Drops every capability that is not in the list, for good.
+// System mode: drops every capability that is not in the list, for good. Rootless: sets no_new_privs.
 enum status privileges_reduce(void) MUST_USE;
 
 #endif
