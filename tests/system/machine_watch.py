@@ -77,9 +77,9 @@ def main():
         checks.run("alarm", lambda: test_alarm(day))
         checks.run("overflow", lambda: test_overflow(system))
         checks.run("audit", lambda: test_audit(system))
-        pids = crenel.family(system.supervisor_pid())
+        processes = crenel.identities(crenel.family(system.supervisor_pid()))
         checks.expect_equal("down_ends_well", system.down(), 0)
-        checks.expect_equal("down_leaves_no_process", crenel.wait_gone(pids), [])
+        checks.expect_equal("down_leaves_no_process", crenel.wait_gone(processes), [])
     except Exception as failure:  # reported
         checks.expect("machine_watch_runs", False, failure)
     finally:

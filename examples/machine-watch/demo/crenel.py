@@ -233,12 +233,37 @@ def memory_of(pids):
     return resident, proportional
 
 
-def is_alive(pid):
+def start_of(pid):
+    """When the process began, in ticks, and its parent; None if it is no more. pids are used again quickly."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+            fields = file.read().rpartition(b")")[2].split()
+            return None if fields[0] in (b"Z", b"X") else (int(fields[19]), int(fields[1]))
+    except (OSError, IndexError):
+        return None
+
+
+def identities(pids):
+    """(pid, start) of those that live."""
+    return [(pid, start[0]) for pid in pids if (start := start_of(pid))]
+
+
+def kill_child(parent, pid):
+    """kill -9, only if pid is (still) a child of parent. True if it was."""
+    try:
+        handle = os.pidfd_open(pid)
     except OSError:
         return False
+    try:
+        start = start_of(pid)
+        if start is None or start[1] != parent:
+            return False
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
 
 
 def kill(pid):
@@ -246,9 +271,11 @@ def kill(pid):
         os.kill(pid, signal.SIGKILL)
 
 
-def wait_gone(pids, deadline_s=20):
-    """Those of them that still live when the time is over."""
+def wait_gone(processes, deadline_s=20):
+    """Those (pid, start) that still live when the time is over."""
     end = time.monotonic() + deadline_s
-    while [pid for pid in pids if is_alive(pid)] and time.monotonic() < end:
+    while True:
+        left = [(pid, start) for pid, start in processes if (start_of(pid) or (0,))[0] == start]
+        if not left or time.monotonic() > end:
+            return left
         time.sleep(0.05)
-    return [pid for pid in pids if is_alive(pid)]
