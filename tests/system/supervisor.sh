@@ -212,6 +212,29 @@ verdict down_leaves_nothing $? "processes, cgroups, mounts or port: $(groups | h
 down
 holds down_of_what_does_not_run 'no\|not running'
 
+# ---- in the foreground: Ctrl-C ends it in order, and so does the end of crenel itself ----
+for signal in INT KILL; do
+    (cd "$work" && exec "$build/bin/crenel" up examples/machine-watch --state "$state") >"$work/out" 2>"$work/err" &
+    foreground=$!
+    for _ in $(seq 300); do grep -q 'stop  *Ctrl-C' "$work/out" && break; sleep 0.05; done
+    everyone=$(all_pids)
+    kill -$signal $foreground
+    wait $foreground 2>/dev/null
+    code=$?
+    # shellcheck disable=SC2086
+    [ -n "$everyone" ] && wait_gone $everyone && { [ $code = 0 ] || [ $signal = KILL ]; } && tail -n 1 "$folder/logs/host.log" | grep -q ': ended'
+    verdict "foreground_ends_in_order_on_sig${signal,,}" $? "exit code $code"
+done
+
+# ---- on_audit_failure: stop ----
+sed -i 's/^on_audit_failure: .*/on_audit_failure: stop/' "$file"
+up --detach
+epoch=$(field system epoch)
+kill -9 "$(field audit pid)"
+wait_for system epoch $((epoch + 1)) && wait_for system phase running
+verdict audit_failure_stops_a_system_that_says_so $? "epoch $(field system epoch)"
+down
+
 # ---- what is refused ----
 cp "$folder/system.bin" "$work/good.bin"
 for case in 'edited 1000 was.changed.after' 'edited_signature 70 signature' 'truncated -1 length'; do
