@@ -2,6 +2,8 @@
 // Stepping into the sandbox for good, and looking from outside whether a process did.
 #include "host/sandbox.h"
 
+#include "proto/control.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -17,8 +19,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#define SANDBOX_CONTROL_FD 3 // proto/control.h; a test checks that they agree
 
 __attribute__((noreturn)) static void stop(const char *what)
 {
@@ -69,7 +69,7 @@ void sandbox_enter(enum filter_role role)
         // Changing the user cleared it. The supervisor may have died in between: then its link has hung up.
         if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
             stop("tie itself to the supervisor");
-        struct pollfd control = {.fd = SANDBOX_CONTROL_FD, .events = POLLIN};
+        struct pollfd control = {.fd = CONTROL_FD, .events = POLLIN};
         if (poll(&control, 1, 0) > 0 && (control.revents & POLLHUP) != 0)
             exit(0);
     }

@@ -95,6 +95,8 @@ TEST(order_holds_over_a_wrapping_buffer)
             expect(got_size == size && memcmp(got, record, size) == 0);
             received++;
         }
+        if (fulls % 2 == 0)
+            continue; // the next record is sent while older ones wait and the socket has room
         enum status flushed = channel_flush(&left);
         expect(flushed == STATUS_OK || flushed == STATUS_AGAIN);
     }
