@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 // crenel policy check SYSTEM: does it compile, does every `never` hold, what is allowed.
+//   --output FILE writes the compiled system, not signed, for those who want to look at it or sign elsewhere.
 // crenel policy explain SYSTEM FROM TO: is that allowed, by which line, with which checks; else why not.
 #include "cli/command.h"
 #include "cli/compile.h"
@@ -8,6 +9,7 @@
 #include "cli/report.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,7 +222,7 @@ static void explain_print(const cJSON *root, const char *from, const char *to)
 struct options {
     const char *words[4];
     int word_count, is_json;
-    const char *build_folder;
+    const char *build_folder, *output;
 };
 
 static int options_read(struct options *options, int argc, char **argv)
@@ -230,11 +232,15 @@ static int options_read(struct options *options, int argc, char **argv)
             options->is_json = 1;
         else if (strcmp(argv[i], "--build") == 0 && i + 1 < argc)
             options->build_folder = argv[++i];
+        else if (strcmp(argv[i], "--output") == 0 && i + 1 < argc)
+            options->output = argv[++i];
         else if (argv[i][0] == '-' || options->word_count == 4)
             return 0;
         else
             options->words[options->word_count++] = argv[i];
     }
+    if (options->output != NULL && options->word_count != 2)
+        return 0;
     int is_check = options->word_count == 2 && strcmp(options->words[0], "check") == 0;
     return is_check || (options->word_count == 4 && strcmp(options->words[0], "explain") == 0);
 }
@@ -263,6 +269,17 @@ static int explain_run(const struct compile *compile, const struct options *opti
     return code;
 }
 
+static int output_write(const struct compile *compile, const char *path)
+{
+    FILE *out = fopen(path, "we");
+    int is_written = out != NULL && fwrite(compile->bytes, 1, compile->size, out) == compile->size;
+    if (out != NULL && fclose(out) != 0)
+        is_written = 0;
+    if (!is_written)
+        report_error(path, 0, "name a file that you may write", "cannot write: %s", strerror(errno));
+    return is_written ? EXIT_OK : EXIT_FAILED;
+}
+
 int cmd_policy(int argc, char **argv)
 {
     struct options options = {.is_json = 0};
@@ -279,7 +296,7 @@ int cmd_policy(int argc, char **argv)
         return EXIT_FAILED;
     int code = EXIT_FAILED;
     if (compile_open(compile, options.words[1], options.build_folder) == STATUS_OK) {
-        code = EXIT_OK;
+        code = options.output == NULL ? EXIT_OK : output_write(compile, options.output);
         if (options.word_count == 4)
             code = explain_run(compile, &options);
         else if (options.is_json)

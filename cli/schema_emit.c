@@ -71,7 +71,7 @@ static size_t emit_member(struct emit *emit, const struct schema_field *field)
     }
     fprintf(out, "    %s %s;", c_type(field->type), field->name);
     if (field->decimals != 0)
-        fprintf(out, " // in 10^-%u %s", field->decimals, field->unit);
+        fprintf(out, " // in 10^-%u%s%s", field->decimals, field->unit[0] ? " " : "", field->unit);
     else if (field->unit[0] != 0)
         fprintf(out, " // %s", field->unit);
     fprintf(out, "\n");
