@@ -119,7 +119,8 @@ static enum status tender_path(char path[PATH_MAX])
     if (length <= 0)
         return STATUS_SYSTEM;
     path[length] = 0;
-    strcpy(strrchr(path, '/') + 1, "crenel-tender");
+    char *name = strrchr(path, '/') + 1;
+    snprintf(name, 32, "crenel-tender");
     return access(path, X_OK) == 0 ? STATUS_OK : STATUS_SYSTEM;
 }
 

@@ -16,6 +16,7 @@
 
 #include "core/check.h"
 #include "tender/crash.h"
+#include "tender/pool_state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,74 +24,8 @@
 
 #define RETRY_MS 1000
 
-enum state { FREE, STARTING, READY, BUSY, READING, DYING };
-
-struct slot {
-    enum state state;
-    uint64_t connection;   // lifetime connection
-    uint64_t handle;       // of its event
-    uint32_t taken_bytes;  // of the output region
-    uint32_t record_bytes; // kept in records: SEND, WRITE, LOG, END
-    uint32_t rounds;
-    int64_t left_ms; // of the guest's time for this event
-    int64_t due_ms;  // 0: it is not the guest's turn
-    uint8_t *records; // ABI_OUTPUT_BYTES
-};
-
-struct delivery {
-    struct link_deliver header;
-    uint8_t bytes[ABI_CONTEXT_BYTES_MAX + ABI_PAYLOAD_BYTES_MAX]; // context padded, payload padded
-};
-
-struct pool {
-    struct pool_config config;
-    struct wall *wall;
-    struct loop_timer timer;
-    enum manifest_lifetime lifetime;
-    unsigned slot_count;
-    int has_failed;
-    int64_t create_after_ms;
-    struct slot slots[WALL_SLOTS_MAX];
-    struct delivery deliveries[WALL_SLOTS_MAX];
-    uint16_t free_deliveries[WALL_SLOTS_MAX]; // stack
-    unsigned free_count;
-    uint16_t waiting[WALL_SLOTS_MAX]; // oldest first
-    unsigned waiting_count;
-    uint8_t buffer[ABI_OUTPUT_BYTES], reads[ABI_OUTPUT_BYTES];
-};
-
-static void count(uint64_t *counter, int by)
-{
-    __atomic_store_n(counter, *counter + (uint64_t)by, __ATOMIC_RELAXED);
-}
-
-static void send(struct pool *pool, const struct channel_part *parts, size_t part_count)
-{
-    // A router that is gone ends the tender: main sees the closed link too.
-    if (channel_send_parts(pool->config.router, parts, part_count) != STATUS_OK)
-        pool->has_failed = 1;
-}
-
-static void send_header(struct pool *pool, enum link_kind kind, uint64_t handle)
-{
-    struct link_header header = {sizeof header, (uint16_t)kind, 0, handle};
-    send(pool, &(struct channel_part){&header, sizeof header}, 1);
-}
-
-static void send_effects(struct pool *pool, uint64_t handle, struct link_effects effects,
-                         const struct link_crash *crash, const uint8_t *records)
-{
-    size_t crash_bytes = crash != NULL ? sizeof *crash : 0;
-    effects.header = (struct link_header){
-        (uint32_t)(sizeof effects + crash_bytes + effects.record_bytes), LINK_EFFECTS, 0, handle};
-    struct channel_part parts[] = {
-        {&effects, sizeof effects}, {crash, crash_bytes}, {records, effects.record_bytes}};
-    send(pool, parts, 3);
-    count(&pool->config.page->events, 1);
-}
-
 // The guest has the turn: its time runs.
-static void give_turn(struct pool *pool, unsigned index, enum state state)
+void pool_give_turn(struct pool *pool, unsigned index, enum state state)
 {
     struct slot *slot = &pool->slots[index];
     slot->state = state;
@@ -103,7 +38,7 @@ static void take_turn(struct slot *slot)
     slot->due_ms = 0;
 }
 
-static void kill_slot(struct pool *pool, unsigned index)
+void pool_kill(struct pool *pool, unsigned index)
 {
     struct slot *slot = &pool->slots[index];
     slot->state = DYING;
@@ -112,14 +47,14 @@ static void kill_slot(struct pool *pool, unsigned index)
 }
 
 // The event of a slot is over, its EFFECTS are sent: on to the next, or to the end.
-static void settle(struct pool *pool, unsigned index, int has_failed)
+void pool_settle(struct pool *pool, unsigned index, int has_failed)
 {
     struct slot *slot = &pool->slots[index];
     slot->handle = 0;
     slot->due_ms = 0;
-    count(&pool->config.page->busy, -1);
+    page_count(&pool->config.page->busy, -1);
     if (has_failed || pool->lifetime == LIFETIME_MESSAGE)
-        kill_slot(pool, index);
+        pool_kill(pool, index);
     else
         slot->state = READY;
 }
@@ -138,15 +73,7 @@ static void retire_idle(struct pool *pool)
     for (unsigned i = 0; i < pool->slot_count; i++)
         if (pool->lifetime != LIFETIME_CONNECTION &&
             (pool->slots[i].state == READY || pool->slots[i].state == STARTING))
-            kill_slot(pool, i);
-}
-
-static void remove_waiting(struct pool *pool, unsigned place)
-{
-    pool->free_deliveries[pool->free_count++] = pool->waiting[place];
-    pool->waiting_count--;
-    memmove(&pool->waiting[place], &pool->waiting[place + 1],
-            (pool->waiting_count - place) * sizeof pool->waiting[0]);
+            pool_kill(pool, i);
 }
 
 // Ends a slot's guest for something that it did. Without an event the next waiting one is blamed.
@@ -155,20 +82,20 @@ static void fail(struct pool *pool, unsigned index, struct link_effects effects,
 {
     struct slot *slot = &pool->slots[index];
     if (slot->state == BUSY || slot->state == READING) {
-        send_effects(pool, slot->handle, effects, crash, pool->buffer);
-        settle(pool, index, 1);
+        pool_send_effects(pool, slot->handle, effects, crash, pool->buffer);
+        pool_settle(pool, index, 1);
         return;
     }
     for (unsigned i = 0; i < pool->waiting_count; i++) {
         struct link_deliver *waiting = &pool->deliveries[pool->waiting[i]].header;
         if (slot->state == STARTING && waiting->connection == slot->connection) {
-            send_effects(pool, waiting->header.handle, effects, crash, pool->buffer);
-            remove_waiting(pool, i);
+            pool_send_effects(pool, waiting->header.handle, effects, crash, pool->buffer);
+            pool_remove_waiting(pool, i);
             break;
         }
     }
     pool->create_after_ms = loop_clock_ms() + RETRY_MS;
-    kill_slot(pool, index);
+    pool_kill(pool, index);
 }
 
 static void fail_contract(struct pool *pool, unsigned index, const char *why)
@@ -189,14 +116,17 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
     struct link_effects effects = {.outcome = (uint16_t)outcome};
     effects.record_bytes = (uint32_t)records_salvage(
         pool->buffer, ABI_OUTPUT_BYTES - sizeof(struct abi_output), crash.last_log);
+    if (crash.what[0] == 0)
+        snprintf(crash.what, sizeof crash.what, "stopped itself: %.47s",
+                 crash.last_log[0] != 0 ? crash.last_log : "no reason in its log");
     note_fault(pool, &crash);
     fail(pool, index, effects, &crash);
     if (outcome == LINK_FAULT) {
-        count(&pool->config.page->faults, 1);
+        page_count(&pool->config.page->faults, 1);
         pool->wall->calls->renew(pool->wall);
         retire_idle(pool);
     } else {
-        count(&pool->config.page->deadlines, 1);
+        page_count(&pool->config.page->deadlines, 1);
     }
 }
 
@@ -223,8 +153,8 @@ static void show(struct pool *pool, unsigned index, const struct delivery *deliv
     slot->handle = from->header.handle;
     slot->taken_bytes = slot->record_bytes = slot->rounds = 0;
     slot->left_ms = pool->config.deadline_ms;
-    count(&pool->config.page->busy, 1);
-    give_turn(pool, index, BUSY);
+    page_count(&pool->config.page->busy, 1);
+    pool_give_turn(pool, index, BUSY);
     pool->wall->calls->wake(pool->wall, index);
 }
 
@@ -247,9 +177,9 @@ static void create(struct pool *pool, uint64_t connection)
     struct slot *slot = &pool->slots[index];
     *slot = (struct slot){.connection = connection, .records = slot->records,
                           .left_ms = pool->config.deadline_ms};
-    count(&pool->config.page->created, 1);
-    count(&pool->config.page->live, 1);
-    give_turn(pool, (unsigned)index, STARTING);
+    page_count(&pool->config.page->created, 1);
+    page_count(&pool->config.page->live, 1);
+    pool_give_turn(pool, (unsigned)index, STARTING);
     pool->wall->calls->create(pool->wall, (unsigned)index);
 }
 
@@ -305,14 +235,14 @@ static void set_timer(struct pool *pool)
 }
 
 // After whatever happened: shows waiting events to ready instances, creates, sets the timer.
-static void run(struct pool *pool)
+void pool_run(struct pool *pool)
 {
     for (unsigned i = 0; i < pool->waiting_count;) {
         const struct delivery *delivery = &pool->deliveries[pool->waiting[i]];
         int index = find_slot(pool, READY, delivery->header.connection);
         if (index >= 0) {
             show(pool, (unsigned)index, delivery);
-            remove_waiting(pool, i);
+            pool_remove_waiting(pool, i);
         } else {
             i++;
         }
@@ -334,7 +264,7 @@ static void on_timer(void *context)
                  pool->config.deadline_ms, pool->slots[i].state == STARTING ? " in init" : "");
         fail_crash(pool, i, LINK_DEADLINE, &crash);
     }
-    run(pool);
+    pool_run(pool);
 }
 
 // New records of a BUSY slot.
@@ -367,7 +297,7 @@ static void take_records(struct pool *pool, unsigned index)
         struct link_header header = {(uint32_t)(sizeof header + read_bytes), LINK_READ, 0,
                                      slot->handle};
         slot->state = READING;
-        send(pool, (struct channel_part[]){{&header, sizeof header}, {pool->reads, read_bytes}}, 2);
+        pool_send(pool, (struct channel_part[]){{&header, sizeof header}, {pool->reads, read_bytes}}, 2);
         return;
     }
     struct link_effects effects = {
@@ -375,9 +305,9 @@ static void take_records(struct pool *pool, unsigned index)
         .code = verdict.code,
         .record_bytes = slot->record_bytes,
     };
-    send_effects(pool, slot->handle, effects, NULL, slot->records);
+    pool_send_effects(pool, slot->handle, effects, NULL, slot->records);
     // A refused event resets a resident's memory like any failed one; a connection goes on.
-    settle(pool, index, verdict.kind == RECORDS_REFUSED && pool->lifetime == LIFETIME_RESIDENT);
+    pool_settle(pool, index, verdict.kind == RECORDS_REFUSED && pool->lifetime == LIFETIME_RESIDENT);
 }
 
 static void on_published(void *context, unsigned index, uint64_t times)
@@ -400,7 +330,7 @@ static void on_published(void *context, unsigned index, uint64_t times)
     } else {
         take_records(pool, index);
     }
-    run(pool);
+    pool_run(pool);
 }
 
 static void on_crashed(void *context, unsigned index, const struct link_crash *crash)
@@ -409,7 +339,7 @@ static void on_crashed(void *context, unsigned index, const struct link_crash *c
     if (pool->slots[index].state == FREE || pool->slots[index].state == DYING)
         return;
     fail_crash(pool, index, LINK_FAULT, crash);
-    run(pool);
+    pool_run(pool);
 }
 
 static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
@@ -418,20 +348,20 @@ static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
     struct slot *slot = &pool->slots[index];
     check(slot->state != FREE);
     if (slot->state != DYING) {
-        count(&pool->config.page->killed, 1);
+        page_count(&pool->config.page->killed, 1);
         if (slot->handle != 0) {
-            send_effects(pool, slot->handle, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
-            count(&pool->config.page->busy, -1);
+            pool_send_effects(pool, slot->handle, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+            page_count(&pool->config.page->busy, -1);
         }
     }
     if (memory_bytes != 0)
         __atomic_store_n(&pool->config.page->instance_bytes, memory_bytes, __ATOMIC_RELAXED);
-    count(&pool->config.page->destroyed, 1);
-    count(&pool->config.page->live, -1);
+    page_count(&pool->config.page->destroyed, 1);
+    page_count(&pool->config.page->live, -1);
     if (slot->connection != 0)
-        send_header(pool, LINK_GONE, slot->connection);
+        pool_send_header(pool, LINK_GONE, slot->connection);
     *slot = (struct slot){.state = FREE, .records = slot->records};
-    run(pool);
+    pool_run(pool);
 }
 
 static void on_failed(void *context)
@@ -439,100 +369,6 @@ static void on_failed(void *context)
     struct pool *pool = context;
     pool->has_failed = 1;
     loop_stop(pool->config.loop);
-}
-
-static enum status take_delivery(struct pool *pool, const uint8_t *packet, size_t size)
-{
-    struct link_deliver header;
-    if (size < sizeof header || pool->free_count == 0)
-        return STATUS_MALFORMED;
-    memcpy(&header, packet, sizeof header);
-    if (header.context_bytes > ABI_CONTEXT_BYTES_MAX ||
-        header.payload_bytes > ABI_PAYLOAD_BYTES_MAX ||
-        (header.connection != 0) != (pool->lifetime == LIFETIME_CONNECTION))
-        return STATUS_MALFORMED;
-    // The payload may come with or without its padding.
-    size_t context = ABI_ALIGN8(header.context_bytes);
-    size_t behind = size - sizeof header;
-    if (behind < context + header.payload_bytes ||
-        behind > context + ABI_ALIGN8(header.payload_bytes))
-        return STATUS_MALFORMED;
-    uint16_t index = pool->free_deliveries[--pool->free_count];
-    struct delivery *delivery = &pool->deliveries[index];
-    delivery->header = header;
-    memset(delivery->bytes + context, 0, ABI_ALIGN8(header.payload_bytes));
-    memcpy(delivery->bytes, packet + sizeof header, behind);
-    pool->waiting[pool->waiting_count++] = index;
-    return STATUS_OK;
-}
-
-static enum status take_answer(struct pool *pool, uint64_t handle, const uint8_t *record,
-                               size_t size)
-{
-    struct abi_answer answer;
-    unsigned index = 0;
-    while (index < pool->slot_count &&
-           (pool->slots[index].handle != handle || pool->slots[index].handle == 0))
-        index++;
-    if (index == pool->slot_count)
-        return STATUS_OK; // the instance died meanwhile, its EFFECTS are on their way
-    if (pool->slots[index].state != READING || size < sizeof answer || size > ABI_INPUT_BYTES)
-        return STATUS_MALFORMED;
-    memcpy(&answer, record, sizeof answer);
-    if (answer.record.kind != ABI_ANSWER || answer.record.size != size)
-        return STATUS_MALFORMED;
-    guest_memory_show(pool->config.memory, index, record, (uint32_t)size);
-    give_turn(pool, index, BUSY);
-    pool->wall->calls->wake(pool->wall, index);
-    return STATUS_OK;
-}
-
-static void take_close(struct pool *pool, uint64_t connection)
-{
-    for (unsigned i = 0; i < pool->waiting_count;) {
-        const struct link_deliver *waiting = &pool->deliveries[pool->waiting[i]].header;
-        if (waiting->connection == connection) {
-            send_effects(pool, waiting->header.handle, (struct link_effects){.outcome = LINK_LOST},
-                         NULL, NULL);
-            remove_waiting(pool, i);
-        } else {
-            i++;
-        }
-    }
-    for (unsigned i = 0; i < pool->slot_count; i++) {
-        struct slot *slot = &pool->slots[i];
-        if (slot->state == FREE || slot->connection != connection)
-            continue;
-        if (slot->handle != 0) {
-            send_effects(pool, slot->handle, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
-            settle(pool, i, 1);
-        } else if (slot->state != DYING) {
-            kill_slot(pool, i);
-        }
-        return; // GONE follows when it is gone
-    }
-    send_header(pool, LINK_GONE, connection);
-}
-
-enum status pool_packet(struct pool *pool, const uint8_t *packet, size_t size)
-{
-    struct link_header header;
-    enum status status = STATUS_OK;
-    if (size < sizeof header)
-        return STATUS_MALFORMED;
-    memcpy(&header, packet, sizeof header);
-    if (header.size != size || header.zero != 0)
-        return STATUS_MALFORMED;
-    if (header.kind == LINK_DELIVER)
-        status = take_delivery(pool, packet, size);
-    else if (header.kind == LINK_ANSWER)
-        status = take_answer(pool, header.handle, packet + sizeof header, size - sizeof header);
-    else if (header.kind == LINK_CLOSE && header.handle != 0)
-        take_close(pool, header.handle);
-    else
-        status = STATUS_MALFORMED;
-    run(pool);
-    return status;
 }
 
 struct wall_events pool_events(struct pool *pool)
@@ -563,14 +399,3 @@ struct pool *pool_new(const struct pool_config *config)
     return pool;
 }
 
-enum status pool_start(struct pool *pool, struct wall *wall)
-{
-    struct link_hello hello = {.header = {sizeof hello, LINK_HELLO, 0, 0},
-                               .version = LINK_VERSION,
-                               .capacity = pool->slot_count};
-    memcpy(hello.image_digest, pool->config.image_digest, sizeof hello.image_digest);
-    pool->wall = wall;
-    send(pool, &(struct channel_part){&hello, sizeof hello}, 1);
-    run(pool);
-    return pool->has_failed ? STATUS_CLOSED : STATUS_OK;
-}

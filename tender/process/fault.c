@@ -166,10 +166,9 @@ void fault_describe(pid_t pid, const siginfo_t *info, const struct layout *layou
         break;
     case SIGILL:
         peek_code(pid, regs.rip, code);
-        // The library OS ends in ud2 when it finds a mistake; its last log record says which.
-        snprintf(crash->what, sizeof crash->what, "%s",
-                 code[0] == 0x0f && code[1] == 0x0b ? "the unikernel stopped itself"
-                                                    : "unknown instruction");
+        // ud2 is how the library OS stops when it finds a mistake: `what` stays empty.
+        if (code[0] != 0x0f || code[1] != 0x0b)
+            snprintf(crash->what, sizeof crash->what, "unknown instruction");
         break;
     case SIGFPE:
         snprintf(crash->what, sizeof crash->what, "arithmetic error (division)");

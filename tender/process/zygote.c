@@ -51,13 +51,14 @@ static int arrange_descriptors(int command_fd, int reply_fd, unsigned slot_count
            close_range(ZYGOTE_EVENT_FD + 2 * slot_count, ~0u, 0) != 0;
 }
 
-static int give_up_rights(void)
+static int give_up_rights(const char *name)
 {
     const struct rlimit none = {0, 0};
     sigset_t nothing;
     sigemptyset(&nothing);
     if (sigprocmask(SIG_SETMASK, &nothing, NULL) != 0 || setrlimit(RLIMIT_CORE, &none) != 0 ||
         prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0 || // the tender traces instances
+        prctl(PR_SET_NAME, name, 0, 0, 0) != 0 ||  // `ps` shows whose instances these are
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
         prctl(PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0) != 0)
         return 1;
@@ -149,7 +150,7 @@ static _Noreturn void become_zygote(const struct image *image, const struct layo
         fail(STEP_PARENT);
     if (map_image(image, layout) || map_pages(image, layout, tender))
         fail(STEP_MAP);
-    if (give_up_rights())
+    if (give_up_rights(image->manifest.header->name))
         fail(STEP_RIGHTS);
     size_t rule_count = filter_rules(layout, rules);
     struct sock_fprog program = {(unsigned short)filter_compile(rules, rule_count, code), code};

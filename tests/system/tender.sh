@@ -59,7 +59,7 @@ refuse null_effects_are_dropped '"flow"'
 expect log_before_a_crash_is_in_the_report 1 '"last_log":"about to write to page 0"'
 
 run smash '{"number":8}\n{"number":40}\n{"number":9}\n'
-expect stack_smash 1 '"fault".*"signal":"ILL".*the stack is overwritten' '"number":9'
+expect stack_smash 1 '"what":"stopped itself: the stack is overwritten.*"signal":"ILL"' '"number":9'
 refuse stack_smash_does_not_return '"number":40'
 
 run execute '{"number":1}\n'
@@ -90,23 +90,28 @@ expect timer 0
 [ "$(grep -o '"flow":"answer".*"number":[0-9]*' "$work/out" | grep -o '[0-9]*$' | tr '\n' ' ')" = "11 12 " ]
 verdict timers_fire_in_order_of_due_time $? "not 11, 12"
 
+# Starts `loop` in the background and waits until its instance spins: sets running, tender, zygote, instance.
+begin_loop() {
+    image loop
+    printf '{"number":1}\n' | timeout 60 $crenel run "$work/loop.img" >"$work/out" 2>"$work/err" &
+    running=$! instance=
+    for _ in $(seq 200); do
+        sleep 0.05
+        cli=$(pgrep -f -x "$crenel run $work/loop.img") || continue
+        tender=$(cat "/proc/$cli/task/$cli/children" 2>/dev/null) || continue
+        tender=${tender% }
+        # Its children in order of birth: the zygote, then the instance.
+        set -- $(cat "/proc/$tender/task/$tender/children" 2>/dev/null)
+        [ $# = 2 ] && grep -q '^State:.R' "/proc/$2/status" 2>/dev/null && zygote=$1 instance=$2 && return
+    done
+}
+
 # Killed from outside: the host's failure, so the event is delivered again; the second attempt answers.
-image loop
-printf '{"number":1}\n' | timeout 60 $crenel run "$work/loop.img" >"$work/out" 2>"$work/err" &
-running=$!
-instance=
-for _ in $(seq 200); do
-    sleep 0.05
-    cli=$(pgrep -f -x "$crenel run $work/loop.img") || continue
-    tender=$(cat "/proc/$cli/task/$cli/children" 2>/dev/null) || continue
-    # Children of the tender in order of birth: the zygote, then the instance, which spins.
-    set -- $(cat "/proc/${tender% }/task/${tender% }/children" 2>/dev/null)
-    [ $# = 2 ] && grep -q '^State:.R' "/proc/$2/status" 2>/dev/null && instance=$2 && break
-done
+begin_loop
 if [ -n "$instance" ]; then
     cp "/proc/$instance/maps" "$work/maps"
     ls "/proc/$instance/fd" >"$work/fds"
-    cat "/proc/$instance/status" >"$work/status"
+    cp "/proc/$instance/status" "$work/status"
     kill -9 "$instance"
 fi
 wait $running
@@ -114,7 +119,7 @@ code=$?
 expect killed_instance_is_delivered_again 0 '"number":3'
 
 # What that instance had mapped and open: its own region in 2 MiB, two eventfds, a filter.
-grep -v vsyscall "$work/maps" | sed 's/-.*//' | cut -c1-7 | sort -u | wc -l | grep -qx 1
+grep -v vsyscall "$work/maps" | sed "s/[0-9a-f]\{5\}-.*//" | sort -u | wc -l | grep -qx 1
 verdict only_its_own_region_is_mapped $? "$(cat "$work/maps")"
 ! grep -q '..wx' "$work/maps" && [ "$(grep -c 'r-x' "$work/maps")" = 2 ]
 verdict text_and_gate_alone_are_executable $? "$(cat "$work/maps")"
@@ -122,6 +127,21 @@ verdict text_and_gate_alone_are_executable $? "$(cat "$work/maps")"
 verdict two_eventfds_alone_are_open $? "$(cat "$work/fds")"
 grep -q '^Seccomp:.2' "$work/status" && grep -q '^NoNewPrivs:.1' "$work/status"
 verdict filter_is_on $? ""
+
+# The tender dies: so does all that it made, and the CLI says so.
+begin_loop
+[ -n "$instance" ] && kill -9 "$tender"
+wait $running
+code=$?
+lives() { # a zombie that nobody waited for is dead
+    [ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null
+}
+for _ in $(seq 100); do
+    lives "$zygote" || lives "$instance" || break
+    sleep 0.05
+done
+[ -n "$instance" ] && [ $code = 1 ] && ! lives "$zygote" && ! lives "$instance"
+verdict tender_leaves_nothing_behind $? "zygote $zygote or instance $instance lives, or exit code $code"
 
 head -c 3000 "$work/echo.img" >"$work/cut.img"
 $crenel run "$work/cut.img" </dev/null >"$work/out" 2>"$work/err"

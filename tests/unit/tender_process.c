@@ -343,7 +343,7 @@ TEST(zygote_killed_from_outside)
     check(file != NULL);
     expect(fgets(line, sizeof line, file) != NULL);
     fclose(file);
-    kill(atoi(line), SIGKILL);
+    kill((pid_t)strtol(line, NULL, 10), SIGKILL);
     published = 0;
     for (int i = 0; i < 3; i++)
         check(loop_once(&loop, 20) == STATUS_OK);

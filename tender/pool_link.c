@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: ISC
+// The pool's side of the link to the router (proto/link.h): what comes in becomes a waiting delivery, an
+// answer shown, an instance ended; what goes out is sent blocking, because the router always drains.
+#include "tender/pool_state.h"
+
+#include "core/check.h"
+
+#include <string.h>
+
+void pool_send(struct pool *pool, const struct channel_part *parts, size_t part_count)
+{
+    // A router that is gone ends the tender: main sees the closed link too.
+    if (channel_send_parts(pool->config.router, parts, part_count) != STATUS_OK)
+        pool->has_failed = 1;
+}
+
+void pool_send_header(struct pool *pool, enum link_kind kind, uint64_t handle)
+{
+    struct link_header header = {sizeof header, (uint16_t)kind, 0, handle};
+    pool_send(pool, &(struct channel_part){&header, sizeof header}, 1);
+}
+
+void pool_send_effects(struct pool *pool, uint64_t handle, struct link_effects effects,
+                       const struct link_crash *crash, const uint8_t *records)
+{
+    size_t crash_bytes = crash != NULL ? sizeof *crash : 0;
+    effects.header = (struct link_header){
+        (uint32_t)(sizeof effects + crash_bytes + effects.record_bytes), LINK_EFFECTS, 0, handle};
+    struct channel_part parts[] = {
+        {&effects, sizeof effects}, {crash, crash_bytes}, {records, effects.record_bytes}};
+    pool_send(pool, parts, 3);
+    page_count(&pool->config.page->events, 1);
+}
+
+void pool_remove_waiting(struct pool *pool, unsigned place)
+{
+    pool->free_deliveries[pool->free_count++] = pool->waiting[place];
+    pool->waiting_count--;
+    memmove(&pool->waiting[place], &pool->waiting[place + 1],
+            (pool->waiting_count - place) * sizeof pool->waiting[0]);
+}
+
+static enum status take_delivery(struct pool *pool, const uint8_t *packet, size_t size)
+{
+    struct link_deliver header;
+    if (size < sizeof header || pool->free_count == 0)
+        return STATUS_MALFORMED;
+    memcpy(&header, packet, sizeof header);
+    if (header.context_bytes > ABI_CONTEXT_BYTES_MAX ||
+        header.payload_bytes > ABI_PAYLOAD_BYTES_MAX ||
+        (header.connection != 0) != (pool->lifetime == LIFETIME_CONNECTION))
+        return STATUS_MALFORMED;
+    // The payload may come with or without its padding.
+    size_t context = ABI_ALIGN8(header.context_bytes);
+    size_t behind = size - sizeof header;
+    if (behind < context + header.payload_bytes ||
+        behind > context + ABI_ALIGN8(header.payload_bytes))
+        return STATUS_MALFORMED;
+    uint16_t index = pool->free_deliveries[--pool->free_count];
+    struct delivery *delivery = &pool->deliveries[index];
+    delivery->header = header;
+    memset(delivery->bytes + context, 0, ABI_ALIGN8(header.payload_bytes));
+    memcpy(delivery->bytes, packet + sizeof header, behind);
+    pool->waiting[pool->waiting_count++] = index;
+    return STATUS_OK;
+}
+
+static enum status take_answer(struct pool *pool, uint64_t handle, const uint8_t *record,
+                               size_t size)
+{
+    struct abi_answer answer;
+    unsigned index = 0;
+    while (index < pool->slot_count &&
+           (pool->slots[index].handle != handle || pool->slots[index].handle == 0))
+        index++;
+    if (index == pool->slot_count)
+        return STATUS_OK; // the instance died meanwhile, its EFFECTS are on their way
+    if (pool->slots[index].state != READING || size < sizeof answer || size > ABI_INPUT_BYTES)
+        return STATUS_MALFORMED;
+    memcpy(&answer, record, sizeof answer);
+    if (answer.record.kind != ABI_ANSWER || answer.record.size != size)
+        return STATUS_MALFORMED;
+    guest_memory_show(pool->config.memory, index, record, (uint32_t)size);
+    pool_give_turn(pool, index, BUSY);
+    pool->wall->calls->wake(pool->wall, index);
+    return STATUS_OK;
+}
+
+static void take_close(struct pool *pool, uint64_t connection)
+{
+    for (unsigned i = 0; i < pool->waiting_count;) {
+        const struct link_deliver *waiting = &pool->deliveries[pool->waiting[i]].header;
+        if (waiting->connection == connection) {
+            pool_send_effects(pool, waiting->header.handle, (struct link_effects){.outcome = LINK_LOST},
+                         NULL, NULL);
+            pool_remove_waiting(pool, i);
+        } else {
+            i++;
+        }
+    }
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        struct slot *slot = &pool->slots[i];
+        if (slot->state == FREE || slot->connection != connection)
+            continue;
+        if (slot->handle != 0) {
+            pool_send_effects(pool, slot->handle, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+            pool_settle(pool, i, 1);
+        } else if (slot->state != DYING) {
+            pool_kill(pool, i);
+        }
+        return; // GONE follows when it is gone
+    }
+    pool_send_header(pool, LINK_GONE, connection);
+}
+
+enum status pool_packet(struct pool *pool, const uint8_t *packet, size_t size)
+{
+    struct link_header header;
+    enum status status = STATUS_OK;
+    if (size < sizeof header)
+        return STATUS_MALFORMED;
+    memcpy(&header, packet, sizeof header);
+    if (header.size != size || header.zero != 0)
+        return STATUS_MALFORMED;
+    if (header.kind == LINK_DELIVER)
+        status = take_delivery(pool, packet, size);
+    else if (header.kind == LINK_ANSWER)
+        status = take_answer(pool, header.handle, packet + sizeof header, size - sizeof header);
+    else if (header.kind == LINK_CLOSE && header.handle != 0)
+        take_close(pool, header.handle);
+    else
+        status = STATUS_MALFORMED;
+    pool_run(pool);
+    return status;
+}
+
+enum status pool_start(struct pool *pool, struct wall *wall)
+{
+    struct link_hello hello = {.header = {sizeof hello, LINK_HELLO, 0, 0},
+                               .version = LINK_VERSION,
+                               .capacity = pool->slot_count};
+    memcpy(hello.image_digest, pool->config.image_digest, sizeof hello.image_digest);
+    pool->wall = wall;
+    pool_send(pool, &(struct channel_part){&hello, sizeof hello}, 1);
+    pool_run(pool);
+    return pool->has_failed ? STATUS_CLOSED : STATUS_OK;
+}

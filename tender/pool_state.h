@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: ISC
+// What pool.c (states) and pool_link.c (the router's side) share; nobody else includes it.
+#ifndef CRENEL_TENDER_POOL_STATE_H
+#define CRENEL_TENDER_POOL_STATE_H
+
+#include "tender/pool.h"
+
+enum state { FREE, STARTING, READY, BUSY, READING, DYING };
+
+struct slot {
+    enum state state;
+    uint64_t connection;   // lifetime connection
+    uint64_t handle;       // of its event
+    uint32_t taken_bytes;  // of the output region
+    uint32_t record_bytes; // kept in records: SEND, WRITE, LOG, END
+    uint32_t rounds;
+    int64_t left_ms; // of the guest's time for this event
+    int64_t due_ms;  // 0: it is not the guest's turn
+    uint8_t *records; // ABI_OUTPUT_BYTES
+};
+
+struct delivery {
+    struct link_deliver header;
+    uint8_t bytes[ABI_CONTEXT_BYTES_MAX + ABI_PAYLOAD_BYTES_MAX]; // context padded, payload padded
+};
+
+struct pool {
+    struct pool_config config;
+    struct wall *wall;
+    struct loop_timer timer;
+    enum manifest_lifetime lifetime;
+    unsigned slot_count;
+    int has_failed;
+    int64_t create_after_ms;
+    struct slot slots[WALL_SLOTS_MAX];
+    struct delivery deliveries[WALL_SLOTS_MAX];
+    uint16_t free_deliveries[WALL_SLOTS_MAX]; // stack
+    unsigned free_count;
+    uint16_t waiting[WALL_SLOTS_MAX]; // oldest first
+    unsigned waiting_count;
+    uint8_t buffer[ABI_OUTPUT_BYTES], reads[ABI_OUTPUT_BYTES];
+};
+
+static inline void page_count(uint64_t *counter, int by)
+{
+    __atomic_store_n(counter, *counter + (uint64_t)by, __ATOMIC_RELAXED);
+}
+
+// pool.c
+void pool_run(struct pool *pool); // shows waiting events to ready instances, creates, sets the timer
+void pool_give_turn(struct pool *pool, unsigned index, enum state state);
+void pool_kill(struct pool *pool, unsigned index);
+// The event of a slot is over, its EFFECTS are sent: on to the next, or to the end.
+void pool_settle(struct pool *pool, unsigned index, int has_failed);
+
+// pool_link.c
+void pool_send(struct pool *pool, const struct channel_part *parts, size_t part_count);
+void pool_send_header(struct pool *pool, enum link_kind kind, uint64_t handle);
+// Fills in the header. crash and records may be NULL.
+void pool_send_effects(struct pool *pool, uint64_t handle, struct link_effects effects,
+                       const struct link_crash *crash, const uint8_t *records);
+void pool_remove_waiting(struct pool *pool, unsigned place);
+
+#endif
