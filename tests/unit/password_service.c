@@ -83,7 +83,7 @@ static enum status deliver(const void *payload, size_t size, uint32_t context_by
                                   .attempt = 1,
                                   .context_bytes = context_bytes,
                                   .payload_bytes = (uint32_t)size};
-    static const uint8_t context[256];
+    static const uint8_t context[264];
     header.header.size = (uint32_t)(sizeof header + context_bytes + size);
     struct channel_part parts[] = {{&header, sizeof header}, {context, context_bytes}, {payload, size}};
     expect(channel_send_parts(&router, parts, 3) == STATUS_OK);
