@@ -38,7 +38,7 @@ static enum status find_supervisor(char path[PATH_MAX])
         path[length] = 0;
         char *slash = strrchr(path, '/');
         if (slash != NULL) {
-            strcpy(slash, "/crenel-supervisor");
+            snprintf(slash, sizeof "/crenel-supervisor", "/crenel-supervisor");
             if (access(path, X_OK) == 0)
                 return STATUS_OK;
         }

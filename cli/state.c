@@ -223,7 +223,7 @@ enum status state_operator_key(const char *folder, uint8_t secret_key[64], char 
     if (status == STATUS_ABSENT) {
         (void)crypto_sign_keypair(public_key, secret_key);
         sodium_bin2hex(text, sizeof text, secret_key, 64);
-        strcat(text, "\n");
+        text[128] = '\n'; // in place of the zero
         status = state_write(folder, "keys/operator.key", text, 129, 0600);
         sodium_memzero(text, sizeof text);
     } else if (status != STATUS_OK) {
@@ -236,6 +236,6 @@ enum status state_operator_key(const char *folder, uint8_t secret_key[64], char 
         return status;
     (void)crypto_sign_ed25519_sk_to_pk(public_key, secret_key);
     sodium_bin2hex(text, sizeof text, public_key, 32);
-    strcat(text, "\n");
+    text[64] = '\n';
     return state_write(folder, "keys/operator.pub", text, 65, 0644);
 }

@@ -325,9 +325,9 @@ static void kill_all(const char *folder)
         return;
     FILE *file = fopen(path, "re");
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        int pid = atoi(line);
+        long pid = strtol(line, NULL, 10);
         if (pid > 1)
-            (void)kill(pid, SIGKILL);
+            (void)kill((pid_t)pid, SIGKILL);
     }
     if (file != NULL)
         fclose(file);

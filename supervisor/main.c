@@ -199,7 +199,7 @@ int main(int argc, char **argv)
     s->notify_fd = -1;
     for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
         if (strcmp(argv[at], "--notify") == 0 && at + 1 < argc)
-            s->notify_fd = atoi(argv[++at]);
+            s->notify_fd = (int)strtol(argv[++at], NULL, 10);
         else if (strcmp(argv[at], "--tied") == 0)
             is_tied = 1;
     }

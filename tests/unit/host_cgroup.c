@@ -7,6 +7,7 @@
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,15 +61,21 @@ static void probe(struct cgroup_host *host)
 
 static void begin(void)
 {
-    strcpy(base, "/tmp/crenel-cgroup-XXXXXX");
+    snprintf(base, sizeof base, "/tmp/crenel-cgroup-XXXXXX");
     expect(mkdtemp(base) != NULL);
+}
+
+static int remove_one(const char *path, const struct stat *stat, int kind, struct FTW *place)
+{
+    (void)stat;
+    (void)kind;
+    (void)place;
+    return remove(path);
 }
 
 static void end(void)
 {
-    char command[100];
-    snprintf(command, sizeof command, "rm -rf %s", base);
-    expect(system(command) == 0);
+    expect(nftw(base, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0);
 }
 
 TEST(no_mount_means_no_limit)

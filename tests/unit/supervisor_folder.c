@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,7 +18,7 @@ static int begin(const char *system)
 {
     char path[128];
     if (base[0] == 0) {
-        strcpy(base, "/tmp/crenel-folder-XXXXXX");
+        snprintf(base, sizeof base, "/tmp/crenel-folder-XXXXXX");
         expect(mkdtemp(base) != NULL);
     }
     snprintf(path, sizeof path, "%s/%s", base, system);
@@ -25,11 +26,17 @@ static int begin(const char *system)
     return open(path, O_RDONLY | O_DIRECTORY);
 }
 
+static int remove_one(const char *path, const struct stat *stat, int kind, struct FTW *place)
+{
+    (void)stat;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
 static void end(void)
 {
-    char command[100];
-    snprintf(command, sizeof command, "rm -rf %s", base);
-    expect(system(command) == 0);
+    expect(nftw(base, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0);
     base[0] = 0;
 }
 
