@@ -35,8 +35,7 @@ struct file {
     char configuration[12];
     char end[4];
 };
-_Static_assert(sizeof(struct file) % 8 == 0, "file");
-_Static_assert(SCHEMAS % 2 == 1, "zero is the padding behind schemas");
+_Static_assert(sizeof(struct file) % 8 == 0 && SCHEMAS % 2 == 1, "padding is named");
 
 static alignas(8) struct file good, file;
 static struct system_view view;
@@ -132,13 +131,8 @@ static void fill_tables(void)
     struct system_header *header = &good.header;
 #define TABLE(name, number)                                                                        \
     header->name = (struct system_table){offsetof(struct file, name), number}
-    TABLE(unikernels, UNIKERNELS);
-    TABLE(flows, FLOWS);
-    TABLE(namespaces, 1);
-    TABLE(principals, 2);
-    TABLE(gateways, 1);
-    TABLE(services, 1);
-    TABLE(schemas, SCHEMAS);
+    TABLE(unikernels, UNIKERNELS), TABLE(flows, FLOWS), TABLE(namespaces, 1), TABLE(principals, 2);
+    TABLE(gateways, 1), TABLE(services, 1), TABLE(schemas, SCHEMAS);
     TABLE(configuration, sizeof good.configuration);
     for (size_t i = 0; i < SCHEMAS; i++)
         good.schemas[i] = (uint32_t)(offsetof(struct file, blocks) + i * sizeof good.blocks[0]);
@@ -147,9 +141,8 @@ static void fill_tables(void)
 static void fill(void)
 {
     memset(&good, 0, sizeof good);
-    good.signature.magic = SYSTEM_MAGIC;
-    good.signature.version = SYSTEM_VERSION;
-    good.signature.body_bytes = sizeof good - sizeof good.signature;
+    good.signature = (struct system_signature){
+        SYSTEM_MAGIC, SYSTEM_VERSION, sizeof good - sizeof good.signature, {0}, {0}, {0}};
     memcpy(good.header.name, "plant", 5);
     memcpy(good.header.tenant, "works-7", 7);
     good.header.security_version = 1;
@@ -300,8 +293,7 @@ TEST(flow_rules)
 {
     static const char sender[] = "a flow's sender does not agree with it";
     static const char receiver[] = "a flow's receiver does not agree with it";
-    static const char checks[] =
-        "a flow's key, sequence, cap, rate or principals are malformed";
+    static const char checks[] = "a flow's key, sequence, cap, rate or principals are malformed";
     static const char pair[] = "a request and its reply do not agree";
     static const char broadcast[] = "a flow's broadcast flag does not agree with its receivers";
     fill();
@@ -399,7 +391,7 @@ static uint64_t use_all(void)
             sum += view.flows[flow->pair].schema;
         for (size_t j = 0; j < flow->receiver_count; j++)
             if (flow->receivers[j].kind == SYSTEM_UNIKERNEL)
-                sum += view.unikernels[flow->receivers[j].index].inputs[flow->receivers[j].port] == i;
+                sum += view.unikernels[flow->receivers[j].index].inputs[flow->receivers[j].port];
     }
     for (size_t i = 0; i < view.unikernel_count; i++) {
         const struct system_unikernel *unikernel = &view.unikernels[i];
@@ -420,8 +412,7 @@ static uint64_t use_all(void)
 TEST(every_byte_changed)
 {
     static const uint8_t changes[] = {0x01, 0x80, 0xff, 0x07};
-    // In memory of exactly that size, so that a sanitizer sees every byte read behind it.
-    uint8_t *bytes = malloc(sizeof file);
+    uint8_t *bytes = malloc(sizeof file); // of its own, so that a sanitizer sees what is read behind it
     unsigned accepted = 0, refused = 0;
     expect(bytes != NULL);
     fill();
@@ -431,13 +422,11 @@ TEST(every_byte_changed)
             const char *why, *again;
             bytes[at] ^= changes[i];
             enum status status = system_open(&view, bytes, sizeof good, &why);
-            if (status == STATUS_OK) {
-                accepted++;
+            (status == STATUS_OK ? accepted++ : refused++);
+            if (status == STATUS_OK)
                 (void)use_all();
-            } else {
-                refused++;
+            else
                 expect(why != NULL && view.flows == NULL); // nothing to misuse
-            }
             expect(system_open(&view, bytes, sizeof good, &again) == status && why == again);
             bytes[at] ^= changes[i];
         }
