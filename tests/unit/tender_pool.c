@@ -234,9 +234,11 @@ TEST(breaches_of_the_contract)
     expect(next_effects(1, LINK_CONTRACT) && wall_saw.killed[0] == 1);
     publish(1, ABI_OUTPUT_BYTES);
     expect(next_effects(2, LINK_CONTRACT) && wall_saw.killed[1] == 1);
+    struct link_effects effects;
+    memcpy(&effects, packet, sizeof effects);
+    expect(strcmp(effects.text, "published_bytes out of range") == 0);
     events.published(events.context, 2, 2);
     expect(next_effects(3, LINK_CONTRACT) && wall_saw.killed[2] == 1);
-    struct link_effects effects;
     memcpy(&effects, packet, sizeof effects);
     expect(strcmp(effects.text, "wait() out of turn") == 0 && effects.record_bytes == 0);
 }
