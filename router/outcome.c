@@ -83,7 +83,9 @@ static void event_fail(struct engine *engine, struct event *event, enum reason r
     for (char *c = event->text; *c != 0; c++)
         if (*c < 0x20 || *c > 0x7e)
             *c = '?';
-    journal(engine, event->receiver, ABI_LOG_ERROR, (const uint8_t *)event->text, strlen(event->text));
+    int is_error = reason == REASON_FAULT || reason == REASON_DEADLINE || reason == REASON_ATTEMPTS;
+    journal(engine, event->receiver, is_error ? ABI_LOG_ERROR : ABI_LOG_WARNING,
+            (const uint8_t *)event->text, strlen(event->text));
     event_proceed(engine, event);
 }
 

@@ -214,11 +214,67 @@ TEST(random_counts)
     fake_stop();
 }
 
+// Effects with flipped bytes: each is taken, refused, or costs the link; nothing is lost or counted twice.
+static enum status mutated_effects(uint32_t receiver)
+{
+    static _Alignas(8) uint8_t bytes[ABI_OUTPUT_BYTES];
+    struct abi_end end = {.record.kind = ABI_END};
+    records.size = 0;
+    build(receiver);
+    fake_record(&records, &end, sizeof end, NULL, 0, NULL, 0);
+    struct link_effects effects = {
+        .header = {(uint32_t)sizeof effects + records.size, LINK_EFFECTS, 0,
+                   fake.deliveries[receiver][0].deliver.header.handle},
+        .record_bytes = records.size};
+    memcpy(bytes, &effects, sizeof effects);
+    memcpy(bytes + sizeof effects, records.bytes, records.size);
+    for (uint32_t i = below(4); i > 0; i--) {
+        uint32_t at = below(8) == 0 ? below(effects.header.size) : (uint32_t)sizeof effects + below(records.size);
+        if (at >= offsetof(struct link_header, handle) && at < sizeof(struct link_header))
+            continue; // another event's handle only hangs the tender's own event
+        bytes[at] = (uint8_t)(below(2) == 0 ? below(256) : bytes[at] ^ 1u << below(8));
+    }
+    return fake_give(ENGINE_RECEIVER, receiver, bytes, effects.header.size);
+}
+
+TEST(hostile_effects)
+{
+    fake_clear();
+    fake_start();
+    uint32_t links_lost = 0;
+    for (uint32_t i = 0; i < EVENTS && test_why == NULL; i++) {
+        gateway();
+        fake_store();
+        uint32_t receiver = below(4);
+        if (fake.delivery_count[receiver] == 0)
+            continue;
+        if (mutated_effects(receiver) != STATUS_OK) {
+            links_lost++;
+            restart(receiver);
+        } else {
+            fake.delivery_count[receiver]--;
+            memmove(&fake.deliveries[receiver][0], &fake.deliveries[receiver][1],
+                    fake.delivery_count[receiver] * sizeof fake.deliveries[receiver][0]);
+        }
+        gone();
+        fake_tick(5);
+        if (i % 64 == 0)
+            expect(fake_is_exact());
+    }
+    drain();
+    fake_tick(1500);
+    fake_tick(1500);
+    expect(links_lost > 10 && fake.dead_count > 100 && fake_count(READING, REASON_DONE) > 10);
+    expect(memcmp(fake.counters, fake.page->counters, sizeof fake.counters) == 0);
+    fake_stop();
+}
+
 int main(int argc, char **argv)
 {
     state = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
     printf("# seed %llu\n", (unsigned long long)state);
     state = state * 2654435761u + 88172645463325252u;
     RUN(random_counts);
+    RUN(hostile_effects);
     TEST_END();
 }
