@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: ISC
+// What a store finds when it is started: power cuts at any byte of the journal, another system file, an
+// audit log to catch up with.
+#include "store/audit_rows.h"
+#include "store/dead_letters.h"
+#include "store/operator.h"
+#include "tests/unit/store_fixture.h"
+
+#include <cjson/cJSON.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+
+static int execute(const char *sql)
+{
+    return sqlite3_exec(fixture.store.db, sql, NULL, NULL, NULL);
+}
+
+static size_t read_file(const char *path, uint8_t *bytes, size_t capacity)
+{
+    int fd = open(path, O_RDONLY);
+    ssize_t size = fd >= 0 ? read(fd, bytes, capacity) : 0;
+    if (fd >= 0)
+        close(fd);
+    return size > 0 ? (size_t)size : 0;
+}
+
+static void write_file(const char *path, const uint8_t *bytes, size_t size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    expect(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
+    close(fd);
+}
+
+// One commit does everything at once, so after a cut all tables tell the same number of commits.
+TEST(a_cut_anywhere_in_the_journal_leaves_whole_commits)
+{
+    static uint8_t base[1 << 20], journal[1 << 20];
+    static struct store copy;
+    static struct store_page page;
+    char path[160], key[8];
+    fixture_begin();
+    for (uint64_t i = 1; i <= 12; i++) {
+        snprintf(key, sizeof key, "k%02d", (int)i);
+        commit_new(i, 0);
+        commit_put(SPACE_HOURS, key, "value");
+        commit_add_send(FLOW_ALARM, UNIKERNEL_B, "", "m", 1, 0);
+        commit_add_cursor(FLOW_READING, key, i);
+        commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_DONE), 1);
+        expect(commit_result_of() == COMMIT_OK);
+    }
+    snprintf(path, sizeof path, "%s-wal", fixture.path);
+    size_t base_bytes = read_file(fixture.path, base, sizeof base);
+    size_t journal_bytes = read_file(path, journal, sizeof journal);
+    expect(journal_bytes > 20000 && journal_bytes < sizeof journal);
+    int64_t former = -1;
+    for (size_t cut = 0; cut <= journal_bytes; cut += cut + 997 < journal_bytes || cut == journal_bytes
+                                                             ? 997
+                                                             : journal_bytes - cut) {
+        int is_torn = cut % 2 == 1; // the last bytes are garbage instead of missing
+        snprintf(path, sizeof path, "%s/copy.db", fixture.folder);
+        write_file(path, base, base_bytes);
+        snprintf(path, sizeof path, "%s/copy.db-wal", fixture.folder);
+        write_file(path, journal, cut);
+        if (is_torn && cut > 600) {
+            int fd = open(path, O_WRONLY);
+            expect(pwrite(fd, base, 512, (off_t)cut - 512) == 512);
+            close(fd);
+        }
+        snprintf(path, sizeof path, "%s/copy.db", fixture.folder);
+        enum status status = store_open(&copy, path, &fixture.system, &page);
+        expect(status == STATUS_OK);
+        if (status != STATUS_OK)
+            break;
+        sqlite3 *kept = fixture.store.db;
+        fixture.store.db = copy.db;
+        int64_t count = scalar("SELECT count(*) FROM records");
+        expect(count >= 0 && count <= 12);
+        expect(is_torn || count >= former);
+        former = is_torn ? former : count;
+        expect(scalar("SELECT count(*) FROM outbox") == count);
+        expect(scalar("SELECT count(*) FROM cursors") == count);
+        expect(scalar("SELECT coalesce(max(value), 0) FROM counters") == count);
+        expect(scalar("SELECT count(*) FROM audit") == count);
+        expect(count == 0 || scalar("SELECT version FROM names WHERE name = 'hours'") == count);
+        fixture.store.db = kept;
+        store_close(&copy);
+    }
+    expect(former == 12); // the whole journal: everything
+    fixture_end();
+}
+
+TEST(a_namespace_of_another_schema_is_refused_by_name)
+{
+    fixture_begin();
+    commit_new(1, 0);
+    commit_put(SPACE_MODELS, "a", "v");
+    expect(commit_result_of() == COMMIT_OK);
+    store_close(&fixture.store);
+    fixture_schema.header.digest[5] ^= 1;
+    expect(store_open(&fixture.store, fixture.path, &fixture.system, &fixture.page) == STATUS_CONFLICT);
+    expect(strstr(fixture.store.error, "namespace models holds 1 records") != NULL);
+    expect(strstr(fixture.store.error, "mend:") != NULL);
+    fixture_schema.header.digest[5] ^= 1;
+    fixture_namespaces[SPACE_MODELS].key_fields[0] = 1; // another key
+    expect(store_open(&fixture.store, fixture.path, &fixture.system, &fixture.page) == STATUS_CONFLICT);
+    fixture_namespaces[SPACE_MODELS].key_fields[0] = 0;
+    fixture_namespaces[SPACE_HOURS].key_fields[0] = 1; // an empty one may change
+    expect(store_open(&fixture.store, fixture.path, &fixture.system, &fixture.page) == STATUS_OK);
+    fixture_namespaces[SPACE_HOURS].key_fields[0] = 0;
+    fixture_end();
+}
+
+TEST(waiting_messages_keep_their_flow_whatever_its_index)
+{
+    fixture_begin();
+    commit_new(1, 0);
+    commit_put(SPACE_HOURS, "a", "v");
+    commit_add_send(FLOW_ALARM, UNIKERNEL_B, "", "m", 1, 0);
+    expect(commit_result_of() == COMMIT_OK);
+    fixture_close();
+    // The next version of the system names the same things in another order.
+    struct system_flow flow = fixture_flows[0];
+    struct system_unikernel unikernel = fixture_unikernels[0];
+    struct system_namespace space = fixture_namespaces[0];
+    fixture_flows[0] = fixture_flows[1];
+    fixture_flows[1] = flow;
+    fixture_unikernels[0] = fixture_unikernels[1];
+    fixture_unikernels[1] = unikernel;
+    fixture_namespaces[0] = fixture_namespaces[1];
+    fixture_namespaces[1] = space;
+    fixture_flows[0].receivers[0].index = 0;
+    expect(fixture_open() == STATUS_OK);
+    say_hello();
+    while (receive() != NULL)
+        ;
+    give_credit(0, 5); // detect is now the first
+    struct commit_packet *packet = receive();
+    expect(packet != NULL && packet->kind == COMMIT_OUTBOX);
+    struct commit_outbox outbox;
+    memcpy(&outbox, fixture.packet, sizeof outbox);
+    expect(outbox.send.flow == 0 && outbox.send.receiver == 0);
+    expect(version_of(0, "a") == 1 && version_of(1, "a") == 0);
+    fixture_close();
+    // It no longer goes to that unikernel: refused, by name.
+    fixture_flows[0].receivers[0].index = 1;
+    expect(fixture_open() == STATUS_CONFLICT);
+    expect(strstr(fixture.store.error, "messages wait on flow alarm for detect") != NULL);
+    fixture_flows[0].receivers[0].index = 0;
+    strcpy(fixture_flows[0].name, "other");
+    expect(fixture_open() == STATUS_CONFLICT);
+    strcpy(fixture_flows[0].name, "alarm");
+    expect(fixture_open() == STATUS_OK);
+    fixture_flows[1] = fixture_flows[0];
+    fixture_flows[0] = flow;
+    fixture_unikernels[1] = fixture_unikernels[0];
+    fixture_unikernels[0] = unikernel;
+    fixture_namespaces[1] = fixture_namespaces[0];
+    fixture_namespaces[0] = space;
+    fixture_flows[1].receivers[0].index = UNIKERNEL_B;
+    fixture_end();
+}
+
+TEST(a_foreign_or_damaged_file_is_refused)
+{
+    static uint8_t bytes[1 << 20];
+    fixture_begin();
+    store_close(&fixture.store);
+    size_t size = read_file(fixture.path, bytes, sizeof bytes);
+    bytes[63] = 9; // user_version
+    write_file(fixture.path, bytes, size);
+    expect(store_open(&fixture.store, fixture.path, &fixture.system, &fixture.page) == STATUS_VERSION);
+    memset(bytes, 'x', 100);
+    write_file(fixture.path, bytes, size);
+    expect(store_open(&fixture.store, fixture.path, &fixture.system, &fixture.page) == STATUS_SYSTEM);
+    expect(fixture.store.error[0] != '\0');
+    fixture_end();
+}
+
+// ---- The audit process's end of the feed ----
+static struct audit_feed feed;
+static struct channel audit_end;
+static uint8_t feed_buffer[65536];
+
+static void feed_open(void)
+{
+    int ends[2];
+    expect(channel_pair(ends) == STATUS_OK);
+    feed = (struct audit_feed){0};
+    channel_init(&feed.channel, ends[0], feed_buffer, sizeof feed_buffer);
+    channel_init(&audit_end, ends[1], NULL, 0);
+}
+
+static void feed_close(void)
+{
+    channel_close(&feed.channel);
+    channel_close(&audit_end);
+}
+
+static enum status acknowledge(uint64_t sequence)
+{
+    struct audit_packet packet = {sizeof packet, AUDIT_ACK, AUDIT_SOURCE_STORE, sequence};
+    expect(channel_send(&audit_end, &packet, sizeof packet) == STATUS_OK);
+    return audit_feed_take(&feed, &fixture.store);
+}
+
+// How many RECORDs are there, which must follow on `sequence`.
+static uint64_t records_after(uint64_t sequence)
+{
+    static uint8_t bytes[sizeof(struct audit_packet) + AUDIT_RECORD_BYTES_MAX];
+    uint64_t count = 0;
+    size_t size;
+    expect(audit_feed_push(&feed, &fixture.store) == STATUS_OK);
+    while (channel_receive(&audit_end, bytes, sizeof bytes, &size, 0) == STATUS_OK) {
+        struct audit_packet packet;
+        memcpy(&packet, bytes, sizeof packet);
+        expect(packet.sequence == sequence + ++count && packet.size == size);
+        (void)!channel_flush(&feed.channel);
+    }
+    return count;
+}
+
+static void commit_many(uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        commit_new(i, 0);
+        expect(commit_result_of() == COMMIT_OK);
+    }
+}
+
+TEST(audit_rows_stay_until_they_are_acknowledged)
+{
+    fixture_begin();
+    feed_open();
+    commit_many(700);
+    expect(records_after(0) == 0); // nothing before the audit process has said where it stands
+    expect(acknowledge(0) == STATUS_OK);
+    expect(records_after(0) == AUDIT_WINDOW && records_after(0) == 0);
+    expect(acknowledge(500) == STATUS_OK && records_after(AUDIT_WINDOW) == 700 - AUDIT_WINDOW);
+    expect(fixture.page.audit_waiting == 200);
+    commit_many(1); // deletes what was acknowledged, too
+    expect(scalar("SELECT min(sequence) FROM audit") == 501);
+    // Started again, both: it goes on behind what the log has.
+    feed_close();
+    fixture_close();
+    expect(fixture_open() == STATUS_OK);
+    expect(fixture.page.audit_waiting == 201);
+    feed_open();
+    expect(acknowledge(600) == STATUS_OK && records_after(600) == 101);
+    expect(acknowledge(701) == STATUS_OK && fixture.page.audit_waiting == 0);
+    // A sequence is not used again, not even when every row has gone.
+    expect(store_begin(&fixture.store) == STATUS_OK && store_commit(&fixture.store) == STATUS_OK);
+    expect(scalar("SELECT count(*) FROM audit") == 0);
+    fixture_close();
+    expect(fixture_open() == STATUS_OK);
+    say_hello();
+    while (receive() != NULL)
+        ;
+    commit_many(1);
+    expect(scalar("SELECT max(sequence) FROM audit") == 702);
+    // A log that knows more than this store ever wrote belongs to another one.
+    feed.is_greeted = 0;
+    expect(acknowledge(9999) == STATUS_CONFLICT);
+    feed_close();
+    fixture_end();
+}
+
+TEST(without_audit_a_system_that_says_stop_stops)
+{
+    int code;
+    fixture_begin();
+    fixture_header.stop_on_audit_failure = 1;
+    code = execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100001)"
+                        " INSERT INTO audit(text) SELECT '{}' FROM n");
+    expect((code & 0xff) == SQLITE_CONSTRAINT); // STRICT: text is no blob
+    code = execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100001)"
+                        " INSERT INTO audit(text) SELECT x'7b7d' FROM n");
+    expect(code == SQLITE_OK);
+    fixture.store.state.audit_last = 100001;
+    commit_new(1, 0);
+    expect(commit_result_of() == COMMIT_NOT_NOW);
+    expect(version_of(SPACE_HOURS, "a") == 0); // reads go on
+    fixture_header.stop_on_audit_failure = 0;
+    commit_new(1, 0);
+    expect(commit_result_of() == COMMIT_OK);
+    fixture_end();
+}
+
+// ---- Operators ----
+static struct operator_session session;
+static int operator_fd;
+
+static cJSON *ask(const char *request)
+{
+    static char text[600000];
+    size_t used = 0;
+    expect(send(operator_fd, request, strlen(request), 0) == (ssize_t)strlen(request));
+    for (int i = 0; i < 100; i++) {
+        expect(operator_serve(&session, &fixture.store, &fixture.link, fixture.now_ms) == STATUS_AGAIN);
+        ssize_t got = recv(operator_fd, text + used, sizeof text - 1 - used, MSG_DONTWAIT);
+        used += got > 0 ? (size_t)got : 0;
+        if (got <= 0)
+            break;
+    }
+    text[used] = '\0';
+    // All lines as one array.
+    cJSON *lines = cJSON_CreateArray();
+    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
+        cJSON_AddItemToArray(lines, cJSON_Parse(line));
+    return lines;
+}
+
+static const cJSON *last_of(const cJSON *lines)
+{
+    return cJSON_GetArrayItem(lines, cJSON_GetArraySize(lines) - 1);
+}
+
+static double number_in(const cJSON *line, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(line, name);
+    return cJSON_IsNumber(item) ? item->valuedouble : -1;
+}
+
+static void operator_begin(uint64_t rights)
+{
+    int ends[2];
+    expect(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    operator_open(&session, ends[0], rights);
+    operator_fd = ends[1];
+}
+
+static void operator_end(void)
+{
+    operator_close(&session);
+    close(operator_fd);
+}
+
+static int is_ok(const char *request)
+{
+    cJSON *lines = ask(request);
+    int is = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(last_of(lines), "ok"));
+    cJSON_Delete(lines);
+    return is;
+}
+
+TEST(operators_query_all_records_once)
+{
+    static char large[3000];
+    char key[8];
+    fixture_begin();
+    operator_begin(1);
+    for (int i = 0; i < 60; i++) {
+        snprintf(key, sizeof key, "k%02d", i);
+        commit_new((uint64_t)i, 0);
+        commit_add_write(SPACE_HOURS, ABI_WRITE_PUT, key, i % 2 == 0 ? "even" : "odd", large, sizeof large);
+        expect(commit_result_of() == COMMIT_OK);
+    }
+    cJSON *lines = ask("{\"op\":\"query\",\"namespace\":\"hours\"}\n");
+    expect(cJSON_GetArraySize(lines) == 61 && number_in(last_of(lines), "count") == 60);
+    for (int i = 0; i < 60; i++)
+        expect(number_in(cJSON_GetArrayItem(lines, i), "version") == i + 1);
+    cJSON_Delete(lines);
+    lines = ask("{\"op\":\"query\",\"namespace\":\"hours\",\"index\":true,\"from\":\"6f\",\"limit\":7}\n");
+    expect(cJSON_GetArraySize(lines) == 8 && number_in(cJSON_GetArrayItem(lines, 6), "version") == 14);
+    cJSON_Delete(lines);
+    lines = ask("{\"op\":\"query\",\"namespace\":\"hours\",\"from\":\"6b3130\",\"to\":\"6b3132\"}\n");
+    expect(cJSON_GetArraySize(lines) == 3);
+    cJSON_Delete(lines);
+    expect(is_ok("{\"op\":\"describe\",\"namespace\":\"hours\"}\n"));
+    expect(is_ok("{\"op\":\"counters\"}\n"));
+    expect(!is_ok("{\"op\":\"query\",\"namespace\":\"absent\"}\n"));
+    expect(!is_ok("{\"op\":\"query\",\"namespace\":\"hours\",\"from\":\"6\"}\n"));
+    expect(!is_ok("nonsense\n") && !is_ok("{\"op\":7}\n") && !is_ok("\n"));
+    expect(scalar("SELECT count(*) FROM audit WHERE CAST(text AS TEXT) LIKE '%operator%'") == 4);
+    operator_end();
+    fixture_end();
+}
+
+TEST(dead_letters_are_listed_shown_dropped_and_sent_again)
+{
+    static const struct { uint32_t sensor; int32_t value; } reading = {7, 42}, bad = {9999, 0};
+    fixture_begin();
+    operator_begin(3);
+    commit_new(1, 0);
+    commit_add_dead(REASON_FAULT, "fault at \"x\"\n", &reading, sizeof reading);
+    expect(commit_result_of() == COMMIT_OK);
+    commit_new(2, 0);
+    commit_add_dead(REASON_RANGE, "range reading.sensor", &bad, sizeof bad);
+    expect(commit_result_of() == COMMIT_OK);
+    expect(fixture.page.dead_letters == 2);
+    cJSON *lines = ask("{\"op\":\"deadletter\",\"action\":\"list\"}\n");
+    expect(cJSON_GetArraySize(lines) == 3 && number_in(last_of(lines), "count") == 2);
+    cJSON_Delete(lines);
+    lines = ask("{\"op\":\"deadletter\",\"action\":\"show\",\"id\":1}\n");
+    const char *payload = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(last_of(lines), "payload"));
+    expect(payload != NULL && strcmp(payload, "070000002a000000") == 0);
+    cJSON_Delete(lines);
+    // What is no valid message of the flow does not enter it.
+    expect(!is_ok("{\"op\":\"deadletter\",\"action\":\"resubmit\",\"id\":2}\n"));
+    give_credit(UNIKERNEL_A, 1);
+    give_credit(UNIKERNEL_B, 1);
+    expect(is_ok("{\"op\":\"deadletter\",\"action\":\"resubmit\",\"id\":1}\n"));
+    struct commit_packet *packet = receive();
+    expect(packet != NULL && packet->kind == COMMIT_COUNTER);
+    packet = receive();
+    expect(packet != NULL && packet->kind == COMMIT_SPOOL && packet->handle == FLOW_READING);
+    packet = receive();
+    expect(packet != NULL && packet->kind == COMMIT_OUTBOX);
+    struct commit_outbox outbox;
+    memcpy(&outbox, fixture.packet, sizeof outbox);
+    // To the unikernel where it failed, and to nobody else; with its principal and its key.
+    expect(outbox.send.receiver == UNIKERNEL_A && outbox.send.principal == 1 && receive() == NULL);
+    expect(outbox.send.key_bytes == 4 && memcmp(fixture.packet + sizeof outbox, "\0\0\0\7", 4) == 0);
+    expect(!is_ok("{\"op\":\"deadletter\",\"action\":\"resubmit\",\"id\":1}\n"));
+    expect(is_ok("{\"op\":\"deadletter\",\"action\":\"drop\",\"id\":2}\n"));
+    expect(!is_ok("{\"op\":\"deadletter\",\"action\":\"drop\",\"id\":2}\n"));
+    expect(fixture.page.dead_letters == 0 && scalar("SELECT count(*) FROM dead_letters") == 0);
+    expect(scalar("SELECT value FROM counters WHERE code = 0") == 1);
+    expect(scalar("SELECT count(*) FROM audit WHERE CAST(text AS TEXT) LIKE '%\"action\":\"resubmit\"%'") == 1);
+    operator_end();
+    operator_begin(1); // may only read
+    expect(!is_ok("{\"op\":\"deadletter\",\"action\":\"drop\",\"id\":1}\n"));
+    operator_end();
+    fixture_end();
+}
+
+TEST(too_many_dead_letters_drop_the_oldest_and_say_so)
+{
+    int code;
+    fixture_begin();
+    code = execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+                        " INSERT INTO dead_letters(time_ms, reason, unikernel, flow, number, attempt, principal,"
+                        " text, payload) SELECT 1, 5, 1, 1, i, 1, 0, x'', x'' FROM n");
+    expect(code == SQLITE_OK);
+    fixture.store.state.dead_letters = DEAD_LETTERS_MAX;
+    commit_new(1, 0);
+    commit_add_dead(REASON_FAULT, "t", "p", 1);
+    expect(commit_result_of() == COMMIT_OK);
+    expect(scalar("SELECT count(*) FROM dead_letters") == DEAD_LETTERS_MAX);
+    expect(scalar("SELECT min(id) FROM dead_letters") == 2);
+    expect(scalar("SELECT count(*) FROM audit WHERE CAST(text AS TEXT) LIKE '%dead_letter_dropped%'") == 1);
+    fixture_end();
+}
+
+int main(void)
+{
+    fixture_use_all();
+    RUN(a_cut_anywhere_in_the_journal_leaves_whole_commits);
+    RUN(a_namespace_of_another_schema_is_refused_by_name);
+    RUN(waiting_messages_keep_their_flow_whatever_its_index);
+    RUN(a_foreign_or_damaged_file_is_refused);
+    RUN(audit_rows_stay_until_they_are_acknowledged);
+    RUN(without_audit_a_system_that_says_stop_stops);
+    RUN(operators_query_all_records_once);
+    RUN(dead_letters_are_listed_shown_dropped_and_sent_again);
+    RUN(too_many_dead_letters_drop_the_oldest_and_say_so);
+    TEST_END();
+}
