@@ -169,7 +169,7 @@ static void drain(void)
         fake_store();
         gone();
         if (round % 4 == 0)
-            fake_tick(100);
+            fake_tick(round == 400 ? 1ll << 33 : 100); // a mutated delay may be seven weeks
         uint64_t left = fake.page->in_flight;
         for (uint32_t flow = 0; flow < FLOWS; flow++)
             left += fake_count(flow, REASON_ENTERED) - fake_ended(fake.page->counters, flow);
@@ -230,8 +230,8 @@ static enum status mutated_effects(uint32_t receiver)
     memcpy(bytes + sizeof effects, records.bytes, records.size);
     for (uint32_t i = below(4); i > 0; i--) {
         uint32_t at = below(8) == 0 ? below(effects.header.size) : (uint32_t)sizeof effects + below(records.size);
-        if (at >= offsetof(struct link_header, handle) && at < sizeof(struct link_header))
-            continue; // another event's handle only hangs the tender's own event
+        if (at >= offsetof(struct link_header, kind) && at < sizeof(struct link_header))
+            continue; // a READ, or another event's handle: only hangs the tender's own event
         bytes[at] = (uint8_t)(below(2) == 0 ? below(256) : bytes[at] ^ 1u << below(8));
     }
     return fake_give(ENGINE_RECEIVER, receiver, bytes, effects.header.size);
@@ -246,6 +246,7 @@ TEST(hostile_effects)
         gateway();
         fake_store();
         uint32_t receiver = below(4);
+        ended_events++; // sequences rise
         if (fake.delivery_count[receiver] == 0)
             continue;
         if (mutated_effects(receiver) != STATUS_OK) {
@@ -264,7 +265,7 @@ TEST(hostile_effects)
     drain();
     fake_tick(1500);
     fake_tick(1500);
-    expect(links_lost > 10 && fake.dead_count > 100 && fake_count(READING, REASON_DONE) > 10);
+    expect(links_lost > 10 && fake.dead_count > 50 && fake_count(READING, REASON_ENTERED) > 50);
     expect(memcmp(fake.counters, fake.page->counters, sizeof fake.counters) == 0);
     fake_stop();
 }
