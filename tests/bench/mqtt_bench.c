@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // One publisher and one subscriber of MQTT 3.1.1 in one process: how fast, how late, how many lost.
 //
-//   mqtt_bench PORT QOS PUBLISH-TOPIC SUBSCRIBE-TOPIC MESSAGES WINDOW [CREDENTIALS-FILE]
+//   mqtt_bench PORT SUBSCRIBER-PORT QOS PUBLISH-TOPIC SUBSCRIBE-TOPIC MESSAGES WINDOW [CREDENTIALS-FILE]
 //
 // A closed loop: at most WINDOW messages are between publish and subscriber at any time, so the same load
 // meets every broker and nothing is lost for want of a queue. WINDOW 1 gives the latency of an idle system,
@@ -219,30 +219,32 @@ static int compare(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
-    if (argc != 7 && argc != 8) {
-        fprintf(stderr, "mqtt_bench PORT QOS PUBLISH-TOPIC SUBSCRIBE-TOPIC MESSAGES WINDOW [CREDENTIALS-FILE]\n");
+    if (argc != 8 && argc != 9) {
+        fprintf(stderr, "mqtt_bench PORT SUBSCRIBER-PORT QOS PUBLISH-TOPIC SUBSCRIBE-TOPIC MESSAGES WINDOW "
+                        "[CREDENTIALS-FILE]\n");
         return 2;
     }
     static struct connection publisher, subscriber;
     int port = (int)strtol(argv[1], NULL, 10);
-    uint8_t qos = (uint8_t)strtoul(argv[2], NULL, 10);
-    struct run run = {.messages = (uint32_t)strtoul(argv[5], NULL, 10)};
-    uint32_t window = (uint32_t)strtoul(argv[6], NULL, 10);
+    int subscriber_port = (int)strtol(argv[2], NULL, 10);
+    uint8_t qos = (uint8_t)strtoul(argv[3], NULL, 10);
+    struct run run = {.messages = (uint32_t)strtoul(argv[6], NULL, 10)};
+    uint32_t window = (uint32_t)strtoul(argv[7], NULL, 10);
     if (run.messages == 0 || run.messages > MESSAGES_MAX || window == 0)
         return 2;
     run.latency_ns = calloc(run.messages, sizeof run.latency_ns[0]);
-    FILE *credentials = argc == 8 ? fopen(argv[7], "re") : NULL;
-    if (run.latency_ns == NULL || (argc == 8 && credentials == NULL))
+    FILE *credentials = argc == 9 ? fopen(argv[8], "re") : NULL;
+    if (run.latency_ns == NULL || (argc == 9 && credentials == NULL))
         fail("start");
     open_connection(&publisher, port, "bench-publisher", credentials);
-    open_connection(&subscriber, port, "bench-subscriber", credentials);
-    subscribe(&subscriber, argv[4], qos);
+    open_connection(&subscriber, subscriber_port, "bench-subscriber", credentials);
+    subscribe(&subscriber, argv[5], qos);
 
     uint32_t sent = 0, lost = 0;
     int64_t start = now_ns(), last = start;
     while (run.received + lost < run.messages) {
         while (sent < run.messages && sent - run.received - lost < window)
-            publish(&publisher, argv[3], qos, sent++);
+            publish(&publisher, argv[4], qos, sent++);
         struct pollfd fds[2] = {{subscriber.fd, POLLIN, 0}, {publisher.fd, POLLIN, 0}};
         int ready = poll(fds, 2, LOST_MS);
         if (ready < 0)

@@ -46,7 +46,7 @@ class Counts:
 
     def is_drained(self):
         """`alive` holds timers: one waits for each connection that is open."""
-        return self.in_flight == 0 and all(flow["waiting"] == 0 and flow["spooled"] == 0
+        return self.in_flight == 0 and self.audit_waiting == 0 and all(flow["waiting"] == 0 and flow["spooled"] == 0
                                            for name, flow in self.flows.items() if name != "alive")
 
 
@@ -72,7 +72,8 @@ class System:
         self.state = os.path.join(self.folder, "state")
         self.environment = dict(os.environ, CRENEL_STATE=self.state)
         self.work = os.path.dirname(self.build)  # `crenel up` puts images into build/SYSTEM/ under it
-        self.first_port, self.port, self.passwords, self.name = first_port, 0, {}, ""
+        self.first_port, self.port, self.ports = first_port, 0, []
+        self.passwords, self.name = {}, ""
 
     def command(self, *arguments, feed=None, timeout=120, ok=(0,)):
         done = subprocess.run([self.program, *arguments], input=feed, env=self.environment, cwd=self.work,
@@ -92,19 +93,24 @@ class System:
             shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.password_file)
-        self.port = free_port(self.first_port)
+        self.ports = []
         with open(os.path.join(self.source, "system.yaml"), encoding="utf-8") as file:
             text = file.read()
         self.name = re.search(r"^system: (\S+)", text, re.M).group(1)
         text = re.sub(r"source: ([^/,}\s][^,}\s]*)", lambda m: "source: " + os.path.normpath(
             os.path.join(self.source, m.group(1))), text)
-        text = re.sub(r"(listen: 127\.0\.0\.1):\d+", rf"\1:{self.port}", text)
+        text = re.sub(r"(listen: 127\.0\.0\.1):\d+", self.listen, text)
+        self.port = self.ports[0]
         with open(self.file, "w", encoding="utf-8") as file:
             file.write(text)
         users = re.search(r"^principals: \[(.*)\]", text, re.M).group(1).split(",")
         self.passwords = {user.strip(): secrets.token_urlsafe(18) for user in users}
         for user, password in self.passwords.items():
             self.command("passwd", self.file, user, feed=password + "\n")
+
+    def listen(self, match):
+        self.ports.append(free_port(self.first_port + len(self.ports)))
+        return f"{match.group(1)}:{self.ports[-1]}"
 
     def up(self):
         self.command("up", "--detach", self.file, timeout=180)

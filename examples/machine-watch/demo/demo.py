@@ -80,11 +80,12 @@ def report_fault(system, ps):
     return lines, row["faults"] == 1
 
 
-def report_audit(system, counts):
-    verdict = system.command("audit", "verify", *system.named(), ok=(0, 1)).strip()
-    lines = [f"  {'Audit log':<16}{summary.count(counts.audit_size)} entries, root {counts.audit_root}"]
-    lines += [f"  {'':<16}{line}" for line in verdict.splitlines()]
-    return lines
+def report_audit(system):
+    """What `crenel audit verify` says, and whether it is content."""
+    said = system.command("audit", "verify", *system.named(), ok=(0, 1)).strip().splitlines()
+    is_good = system.is_audit_good()
+    lines = [f"  {'Audit log':<16}{'verified' if is_good else 'FAIL: it does not verify'}"]
+    return lines + [f"  {'':<16}{line.strip()}" for line in said], is_good
 
 
 def load_data():
@@ -117,13 +118,14 @@ def report(system, day, counts, watch, windows):
     print()
     lines, is_named = report_fault(system, ps)
     print("\n".join(report_costs(system, ps, watch) + lines))
-    print("\n".join(report_audit(system, counts)))
+    lines, is_audit_good = report_audit(system)
+    print("\n".join(lines))
     hit = len(summary.judge_alarms(alarms, windows)[1])
     picture = plot.draw(system.folder, day.readings, windows, alarms,
                         f"machine-watch: {summary.count(len(day.readings))} readings, {hit} of {len(windows)} "
                         f"labelled failures hit, {len(alarms)} alarms")
     print(f"  {'Plot':<16}{os.path.relpath(picture)}\n")
-    return is_good and is_named
+    return is_good and is_named and is_audit_good
 
 
 def main():
