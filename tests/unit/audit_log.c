@@ -314,6 +314,27 @@ TEST(the_first_bad_entry_is_named)
     end();
 }
 
+// Whoever changes an entry and its hash alike still has no signature for the new root.
+TEST(a_consistent_forgery_is_found)
+{
+    static uint8_t bytes[1 << 20], tile[8192];
+    size_t size = 0, tile_bytes = 0, offset = 0, entry_bytes = 0;
+    const char *why = "";
+    begin();
+    expect(reopen() == STATUS_OK);
+    fill(1, 5);
+    expect(durable_read(directory, "tile/entries/000.p/5", bytes, sizeof bytes, &size) == STATUS_OK);
+    expect(durable_read(directory, "tile/0/000.p/5", tile, sizeof tile, &tile_bytes) == STATUS_OK);
+    const uint8_t *entry = log_bundle_next(bytes, size, &offset, &entry_bytes);
+    bytes[offset - 3] = '9';
+    tlog_leaf(tile, entry, entry_bytes, log_hash);
+    put("tile/entries/000.p/5", bytes, size);
+    put("tile/0/000.p/5", tile, tile_bytes);
+    expect(verify() == STATUS_SIGNATURE && strstr(verdict.why, "another root") != NULL);
+    expect(audit_log_open(&audit, directory, ORIGIN, &why) == STATUS_SIGNATURE);
+    end();
+}
+
 TEST(a_writer_refuses_what_it_cannot_continue)
 {
     static uint8_t bytes[1 << 20];
@@ -354,6 +375,7 @@ int main(void)
     RUN(every_flipped_byte_of_a_small_log_is_found);
     RUN(flipped_bytes_of_a_log_with_full_tiles_are_found);
     RUN(the_first_bad_entry_is_named);
+    RUN(a_consistent_forgery_is_found);
     RUN(a_writer_refuses_what_it_cannot_continue);
     TEST_END();
 }

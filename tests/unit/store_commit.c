@@ -223,6 +223,43 @@ TEST(a_full_disk_is_not_now_and_nothing_half_done)
     fixture_end();
 }
 
+TEST(a_batch_that_does_not_fit_is_not_now_for_all)
+{
+    static char large[4096];
+    char key[8];
+    memset(large, 'x', sizeof large);
+    fixture_begin();
+    expect(scalar("PRAGMA max_page_count = 40") == 40);
+    for (int attempt = 0; attempt < 2; attempt++) {
+        for (uint64_t i = 0; i < 60; i++) {
+            snprintf(key, sizeof key, "k%03d", (int)i);
+            commit_new(i, 0);
+            commit_add_write(SPACE_HOURS, ABI_WRITE_PUT, key, "", large, sizeof large);
+            commit_send_it();
+        }
+        // The disk fills in mid-batch; those before it shared its transaction.
+        expect(take() == STATUS_OK);
+        int ok = 0;
+        for (uint64_t i = 0; i < 60; i++) {
+            int result = done_of(i);
+            expect(result == COMMIT_OK || result == COMMIT_NOT_NOW);
+            ok += result == COMMIT_OK;
+        }
+        expect(scalar("SELECT count(*) FROM records") == (attempt == 0 ? ok : 60));
+        expect(attempt == 0 ? ok < 60 : ok == 60);
+        expect(scalar("PRAGMA max_page_count = 10000") == 10000);
+    }
+    fixture_end();
+}
+
+TEST(every_commit_is_flushed)
+{
+    fixture_begin();
+    expect(scalar("PRAGMA synchronous") == 2); // FULL
+    expect(scalar("PRAGMA wal_autocheckpoint") == 1000 && scalar("PRAGMA trusted_schema") == 0);
+    fixture_end();
+}
+
 TEST(malformed_commits_close_the_link_and_change_nothing)
 {
     fixture_begin();
@@ -274,6 +311,8 @@ int main(void)
     RUN(twice_in_one_batch_is_a_duplicate_too);
     RUN(a_full_namespace_refuses);
     RUN(a_full_disk_is_not_now_and_nothing_half_done);
+    RUN(a_batch_that_does_not_fit_is_not_now_for_all);
+    RUN(every_commit_is_flushed);
     RUN(malformed_commits_close_the_link_and_change_nothing);
     TEST_END();
 }

@@ -184,6 +184,21 @@ TEST(an_answer_never_exceeds_the_input_region)
     // A range ends early, with its END.
     expect(read_items(SPACE_HOURS, ABI_READ_RANGE, "", "", items, 64) == 4);
     expect(items[2].status == ABI_ITEM_FOUND && items[3].status == ABI_ITEM_END && items[3].version == 6);
+    // Six items would fill it to the last byte; the END takes the place of one.
+    for (uint64_t i = 0; i < 6; i++) {
+        commit_new(i, 0);
+        key[0] = (char)('a' + i);
+        commit_add_write(SPACE_HOURS, ABI_WRITE_PUT, key, "", large, 2704);
+        expect(commit_result_of() == COMMIT_OK);
+    }
+    expect(read_items(SPACE_HOURS, ABI_READ_RANGE, "", "", items, 64) == 6);
+    expect(items[5].status == ABI_ITEM_END);
+    for (uint64_t i = 0; i < 6; i++) {
+        commit_new(i, 0);
+        key[0] = (char)('a' + i);
+        commit_add_write(SPACE_HOURS, ABI_WRITE_PUT, key, "", large, sizeof large);
+        expect(commit_result_of() == COMMIT_OK);
+    }
     // GETs that do not fit get no item, nor do those behind them.
     reads.size = 0;
     for (int i = 0; i < 6; i++) {
