@@ -69,7 +69,7 @@ TEST(timers_come_when_due_and_in_order)
     fixture.now_ms = 1000;
     expect(router_link_push(&fixture.link, &fixture.store, fixture.now_ms) == STATUS_OK && receive() == NULL);
     commit_new(9, 0);
-    commit_add_send(FLOW_READING, UNIKERNEL_A, "", "t", 1, 1000200);
+    commit_add_send(FLOW_READING, UNIKERNEL_A, "", "t", 1, 1000150);
     expect(commit_result_of() == COMMIT_OK);
     expect(outbox_id(&outbox, payload) == 5);
     fixture.now_ms = 2000000;
