@@ -79,7 +79,7 @@ def report_fault(system, ps):
     places = [place for place in system.symbolize(row) if "guest/library" not in place and "?" not in place]
     lines += [f"  {'':<16}in {place.replace(os.getcwd() + '/', '')}" for place in places[:1]]
     lines.append(f"  {'':<16}cost: one message, now a dead letter, and one instance; decode went on")
-    return lines, row["faults"] == 1 and len(places) > 0
+    return lines, row["faults"] == 1
 
 
 def report_audit(system):
