@@ -271,6 +271,7 @@ static const char *forbidden_name(const uint8_t *at, size_t left)
     case 0x31: return "holds the instruction rdtsc";
     case 0x34: return "holds the instruction sysenter";
     case 0x35: return "holds the instruction sysexit";
+    case 0xa2: return "holds the instruction cpuid"; // faulting it costs more than a fork
     case 0x01:
         switch (third) {
         case 0xc1: return "holds the instruction vmcall";

@@ -139,7 +139,7 @@ static const struct row tender_calls[] = {
     CALL(fallocate, "memory of instances, given back"),
     CALL(seccomp, "the guest's filter"),
     CALL(prctl, "no_new_privs, PDEATHSIG, TSC of a guest"),
-    CALL(arch_prctl, "CPUID of a guest"),
+    CALL(arch_prctl, "the zygote forgets the tender's thread block"),
     CALL(prlimit64, "limits of a guest"),
     CALL(setrlimit, "limits of a guest"),
     CALL(getrlimit, "limits of a guest"),
