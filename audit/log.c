@@ -45,15 +45,16 @@ static enum status write_checkpoint(struct audit_log *log)
 static enum status create_key(struct audit_log *log, const char *origin)
 {
     uint8_t seed[crypto_sign_SEEDBYTES];
-    char text[NOTE_VKEY_BYTES + 1];
+    char key[NOTE_VKEY_BYTES], text[NOTE_VKEY_BYTES + 1];
     randombytes_buf(seed, sizeof seed);
     snprintf(log->key.name, sizeof log->key.name, "%s", origin);
     crypto_sign_seed_keypair(log->key.public_key, log->secret_key, seed);
     note_key_id(log->key.id, origin, log->key.public_key, log_hash);
-    note_key_encode(text, SECRET_PREFIX, origin, log->key.id, seed);
-    strcat(text, "\n");
+    note_key_encode(key, SECRET_PREFIX, origin, log->key.id, seed);
+    snprintf(text, sizeof text, "%s\n", key);
     enum status status = durable_write(log->directory, LOG_SECRET_KEY, text, strlen(text), 0600);
     sodium_memzero(seed, sizeof seed);
+    sodium_memzero(key, sizeof key);
     sodium_memzero(text, sizeof text);
     return status;
 }
@@ -82,10 +83,10 @@ static enum status load_key(struct audit_log *log, const char *origin, const cha
 // The public key is derived: it is written anew whenever it differs.
 static enum status write_public_key(const struct audit_log *log)
 {
-    char text[NOTE_VKEY_BYTES + 1], old[NOTE_VKEY_BYTES + 1];
+    char key[NOTE_VKEY_BYTES], text[NOTE_VKEY_BYTES + 1], old[NOTE_VKEY_BYTES + 1];
     size_t size;
-    note_key_encode(text, "", log->key.name, log->key.id, log->key.public_key);
-    strcat(text, "\n");
+    note_key_encode(key, "", log->key.name, log->key.id, log->key.public_key);
+    snprintf(text, sizeof text, "%s\n", key);
     if (durable_read(log->directory, LOG_PUBLIC_KEY, old, sizeof old, &size) == STATUS_OK &&
         size == strlen(text) && memcmp(old, text, size) == 0)
         return STATUS_OK;

@@ -4,6 +4,7 @@
 #include "store/operator.h"
 
 #include "core/check.h"
+#include "store/operator_listing.h"
 #include "store/operator_reply.h"
 
 #include <cjson/cJSON.h>

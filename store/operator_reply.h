@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// What operators may ask of the store, and the lines of its replies (store/operator.h).
+// What operators may ask of the store (store/operator.h).
 #ifndef CRENEL_STORE_OPERATOR_REPLY_H
 #define CRENEL_STORE_OPERATOR_REPLY_H
 
@@ -11,8 +11,5 @@
 // A request that fails is answered; STATUS_SYSTEM and STATUS_CLOSED (of the router) are for the caller.
 enum status reply_begin(struct operator_session *session, struct store *store,
                         struct router_link *router, const cJSON *request, int64_t wall_ms) MUST_USE;
-
-// Puts the listing's next line; OPERATOR_LINE_BYTES are free. The last one sets LISTING_NONE.
-enum status reply_next(struct operator_session *session, struct store *store) MUST_USE;
 
 #endif

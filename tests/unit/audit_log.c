@@ -37,7 +37,7 @@ static void remove_tree(int parent, const char *name)
 
 static void begin(void)
 {
-    strcpy(folder, "/tmp/crenel-audit-XXXXXX");
+    snprintf(folder, sizeof folder, "/tmp/crenel-audit-XXXXXX");
     expect(mkdtemp(folder) != NULL);
     directory = open(folder, O_RDONLY | O_DIRECTORY);
     expect(directory >= 0);
@@ -226,10 +226,9 @@ static int each_file(int from, const char *prefix, int (*visit)(const char *path
         struct stat stat;
         if (item->d_name[0] == '.' || fstatat(from, item->d_name, &stat, 0) != 0)
             continue;
-        snprintf(path, sizeof path, "%s%.60s", prefix, item->d_name);
+        snprintf(path, sizeof path, "%s%.60s%s", prefix, item->d_name, S_ISDIR(stat.st_mode) ? "/" : "");
         if (S_ISDIR(stat.st_mode)) {
             int fd = openat(from, item->d_name, O_RDONLY);
-            strcat(path, "/");
             count += each_file(fd, path, visit);
             close(fd);
         } else {

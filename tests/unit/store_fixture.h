@@ -112,7 +112,7 @@ static void fixture_close(void)
 static void fixture_begin(void)
 {
     memset(&fixture, 0, sizeof fixture);
-    strcpy(fixture.folder, "/tmp/crenel-store-XXXXXX");
+    snprintf(fixture.folder, sizeof fixture.folder, "/tmp/crenel-store-XXXXXX");
     expect(mkdtemp(fixture.folder) != NULL);
     snprintf(fixture.path, sizeof fixture.path, "%s/store.db", fixture.folder);
     fixture.now_ms = 1000000;

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: ISC
+// Operators: queries, dead letters, who may do what, and the audit rows of it.
+#include "store/dead_letters.h"
+#include "store/operator.h"
+#include "tests/unit/store_fixture.h"
+
+#include <cjson/cJSON.h>
+#include <sys/socket.h>
+
+static int execute(const char *sql)
+{
+    return sqlite3_exec(fixture.store.db, sql, NULL, NULL, NULL);
+}
+
+static struct operator_session session;
+static int operator_fd;
+
+static cJSON *ask(const char *request)
+{
+    static char text[600000];
+    size_t used = 0;
+    expect(send(operator_fd, request, strlen(request), 0) == (ssize_t)strlen(request));
+    for (int i = 0; i < 100; i++) {
+        expect(operator_serve(&session, &fixture.store, &fixture.link, fixture.now_ms) == STATUS_AGAIN);
+        ssize_t got = recv(operator_fd, text + used, sizeof text - 1 - used, MSG_DONTWAIT);
+        used += got > 0 ? (size_t)got : 0;
+        if (got <= 0)
+            break;
+    }
+    text[used] = '\0';
+    // All lines as one array.
+    cJSON *lines = cJSON_CreateArray();
+    char *rest = text;
+    for (char *line; (line = strtok_r(rest, "\n", &rest)) != NULL;)
+        cJSON_AddItemToArray(lines, cJSON_Parse(line));
+    return lines;
+}
+
+static const cJSON *last_of(const cJSON *lines)
+{
+    return cJSON_GetArrayItem(lines, cJSON_GetArraySize(lines) - 1);
+}
+
+static double number_in(const cJSON *line, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(line, name);
+    return cJSON_IsNumber(item) ? item->valuedouble : -1;
+}
+
+static void operator_begin(uint64_t rights)
+{
+    int ends[2];
+    expect(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    operator_open(&session, ends[0], rights);
+    operator_fd = ends[1];
+}
+
+static void operator_end(void)
+{
+    operator_close(&session);
+    close(operator_fd);
+}
+
+static int is_ok(const char *request)
+{
+    cJSON *lines = ask(request);
+    int is = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(last_of(lines), "ok"));
+    cJSON_Delete(lines);
+    return is;
+}
+
+TEST(operators_query_all_records_once)
+{
+    static char large[3000];
+    char key[8];
+    fixture_begin();
+    operator_begin(1);
+    for (int i = 0; i < 60; i++) {
+        snprintf(key, sizeof key, "k%02d", i);
+        commit_new((uint64_t)i, 0);
+        commit_add_write(SPACE_HOURS, ABI_WRITE_PUT, key, i % 2 == 0 ? "even" : "odd", large, sizeof large);
+        expect(commit_result_of() == COMMIT_OK);
+    }
+    cJSON *lines = ask("{\"op\":\"query\",\"namespace\":\"hours\"}\n");
+    expect(cJSON_GetArraySize(lines) == 61 && number_in(last_of(lines), "count") == 60);
+    for (int i = 0; i < 60; i++)
+        expect(number_in(cJSON_GetArrayItem(lines, i), "version") == i + 1);
+    cJSON_Delete(lines);
+    lines = ask("{\"op\":\"query\",\"namespace\":\"hours\",\"index\":true,\"from\":\"6f\",\"limit\":7}\n");
+    expect(cJSON_GetArraySize(lines) == 8 && number_in(cJSON_GetArrayItem(lines, 6), "version") == 14);
+    cJSON_Delete(lines);
+    lines = ask("{\"op\":\"query\",\"namespace\":\"hours\",\"from\":\"6b3130\",\"to\":\"6b3132\"}\n");
+    expect(cJSON_GetArraySize(lines) == 3);
+    cJSON_Delete(lines);
+    expect(is_ok("{\"op\":\"describe\",\"namespace\":\"hours\"}\n"));
+    expect(is_ok("{\"op\":\"counters\"}\n"));
+    expect(!is_ok("{\"op\":\"query\",\"namespace\":\"absent\"}\n"));
+    expect(!is_ok("{\"op\":\"query\",\"namespace\":\"hours\",\"from\":\"6\"}\n"));
+    expect(!is_ok("nonsense\n") && !is_ok("{\"op\":7}\n") && !is_ok("\n"));
+    expect(scalar("SELECT count(*) FROM audit WHERE CAST(text AS TEXT) LIKE '%operator%'") == 4);
+    operator_end();
+    fixture_end();
+}
+
+TEST(dead_letters_are_listed_shown_dropped_and_sent_again)
+{
+    static const struct { uint32_t sensor; int32_t value; } reading = {7, 42}, bad = {9999, 0};
+    fixture_begin();
+    operator_begin(3);
+    commit_new(1, 0);
+    commit_add_dead(REASON_FAULT, "fault at \"x\"\n", &reading, sizeof reading);
+    expect(commit_result_of() == COMMIT_OK);
+    commit_new(2, 0);
+    commit_add_dead(REASON_RANGE, "range reading.sensor", &bad, sizeof bad);
+    expect(commit_result_of() == COMMIT_OK);
+    expect(fixture.page.dead_letters == 2);
+    cJSON *lines = ask("{\"op\":\"deadletter\",\"action\":\"list\"}\n");
+    expect(cJSON_GetArraySize(lines) == 3 && number_in(last_of(lines), "count") == 2);
+    cJSON_Delete(lines);
+    lines = ask("{\"op\":\"deadletter\",\"action\":\"show\",\"id\":1}\n");
+    const char *payload = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(last_of(lines), "payload"));
+    expect(payload != NULL && strcmp(payload, "070000002a000000") == 0);
+    cJSON_Delete(lines);
+    // What is no valid message of the flow does not enter it.
+    expect(!is_ok("{\"op\":\"deadletter\",\"action\":\"resubmit\",\"id\":2}\n"));
+    give_credit(UNIKERNEL_A, 1);
+    give_credit(UNIKERNEL_B, 1);
+    expect(is_ok("{\"op\":\"deadletter\",\"action\":\"resubmit\",\"id\":1}\n"));
+    struct commit_packet *packet = receive();
+    expect(packet != NULL && packet->kind == COMMIT_COUNTER);
+    packet = receive();
+    expect(packet != NULL && packet->kind == COMMIT_SPOOL && packet->handle == FLOW_READING);
+    packet = receive();
+    expect(packet != NULL && packet->kind == COMMIT_OUTBOX);
+    struct commit_outbox outbox;
+    memcpy(&outbox, fixture.packet, sizeof outbox);
+    // To the unikernel where it failed, and to nobody else; with its principal and its key.
+    expect(outbox.send.receiver == UNIKERNEL_A && outbox.send.principal == 1 && receive() == NULL);
+    expect(outbox.send.key_bytes == 4 && memcmp(fixture.packet + sizeof outbox, "\0\0\0\7", 4) == 0);
+    expect(!is_ok("{\"op\":\"deadletter\",\"action\":\"resubmit\",\"id\":1}\n"));
+    expect(is_ok("{\"op\":\"deadletter\",\"action\":\"drop\",\"id\":2}\n"));
+    expect(!is_ok("{\"op\":\"deadletter\",\"action\":\"drop\",\"id\":2}\n"));
+    expect(fixture.page.dead_letters == 0 && scalar("SELECT count(*) FROM dead_letters") == 0);
+    expect(scalar("SELECT value FROM counters WHERE code = 0") == 1);
+    expect(scalar("SELECT count(*) FROM audit WHERE CAST(text AS TEXT) LIKE '%\"action\":\"resubmit\"%'") == 1);
+    operator_end();
+    operator_begin(1); // may only read
+    expect(!is_ok("{\"op\":\"deadletter\",\"action\":\"drop\",\"id\":1}\n"));
+    operator_end();
+    fixture_end();
+}
+
+TEST(too_many_dead_letters_drop_the_oldest_and_say_so)
+{
+    int code;
+    fixture_begin();
+    code = execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+                        " INSERT INTO dead_letters(time_ms, reason, unikernel, flow, number, attempt, principal,"
+                        " text, payload) SELECT 1, 5, 1, 1, i, 1, 0, x'', x'' FROM n");
+    expect(code == SQLITE_OK);
+    fixture.store.state.dead_letters = DEAD_LETTERS_MAX;
+    commit_new(1, 0);
+    commit_add_dead(REASON_FAULT, "t", "p", 1);
+    expect(commit_result_of() == COMMIT_OK);
+    expect(scalar("SELECT count(*) FROM dead_letters") == DEAD_LETTERS_MAX);
+    expect(scalar("SELECT min(id) FROM dead_letters") == 2);
+    expect(scalar("SELECT count(*) FROM audit WHERE CAST(text AS TEXT) LIKE '%dead_letter_dropped%'") == 1);
+    fixture_end();
+}
+
+int main(void)
+{
+    fixture_use_all();
+    RUN(operators_query_all_records_once);
+    RUN(dead_letters_are_listed_shown_dropped_and_sent_again);
+    RUN(too_many_dead_letters_drop_the_oldest_and_say_so);
+    TEST_END();
+}
