@@ -174,9 +174,17 @@ static void forbidden_explain(const struct tool_build *build, const struct pack 
                  "%s %s", place[0] != 0 ? place : "the code", name);
 }
 
-// Packs the linker's result with its manifest. STATUS_DENIED: a forbidden instruction.
+static int is_retried(const struct tool_build *build, struct layout *layout, const struct pack *pack)
+{
+    char map[PATH_MAX];
+
+    return tool_path(map, "%s/map", build->work) == STATUS_OK && layout_next(layout, pack, map);
+}
+
+// Packs the linker's result with its manifest. STATUS_DENIED: a forbidden instruction, reported; STATUS_AGAIN:
+// the same, and the layout is that of the next attempt.
 static enum status image_pack(struct tool_build *build, struct build_source *source,
-                              int is_last, uint8_t *image, size_t *size)
+                              struct layout *layout, uint8_t *image, size_t *size)
 {
     static struct pack pack; // too large for a stack
     _Alignas(8) static uint8_t manifest[MANIFEST_BYTES_MAX];
@@ -206,9 +214,11 @@ static enum status image_pack(struct tool_build *build, struct build_source *sou
     }
     struct image check;
     status = image_open(&check, image, *size, &why);
-    if (status == STATUS_DENIED && is_last)
+    if (status == STATUS_DENIED && is_retried(build, layout, &pack))
+        status = STATUS_AGAIN;
+    else if (status == STATUS_DENIED)
         forbidden_explain(build, &pack);
-    else if (status != STATUS_OK && status != STATUS_DENIED)
+    else if (status != STATUS_OK)
         report_error(source->path, 0, NULL, "the image breaks its format: %s", why);
 out:
     free(linked);
@@ -224,16 +234,15 @@ static enum status image_make(struct tool_build *build, struct build_source *sou
 
     if (image == NULL)
         return system_error(image_path);
-    for (unsigned attempt = 0; attempt < TOOL_ATTEMPTS; attempt++) {
-        status = tool_compile(build, attempt);
+    struct layout layout;
+    layout_init(&layout);
+    do { // what fails was reported
+        status = tool_compile(build, &layout);
         if (status == STATUS_OK)
-            status = tool_link(build, attempt);
-        if (status != STATUS_OK)
-            break; // reported
-        status = image_pack(build, source, attempt + 1 == TOOL_ATTEMPTS, image, &size);
-        if (status != STATUS_DENIED)
-            break;
-    }
+            status = tool_link(build, &layout);
+        if (status == STATUS_OK)
+            status = image_pack(build, source, &layout, image, &size);
+    } while (status == STATUS_AGAIN);
     if (status == STATUS_OK)
         status = file_write(image_path, image, size);
     free(image);

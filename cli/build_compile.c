@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Compiling an application and linking it with the library OS.
 //
-// Attempts differ in how code is laid out: a slide before the application and before the library,
-// and from the fourth on another alignment of functions. That moves what relative addresses
-// contain, and so can remove a forbidden byte sequence that came out by chance.
+// An attempt to avoid a forbidden byte sequence has its own layout: cli/build_layout.h.
 #include "cli/build_tool.h"
 
 #include "cli/report.h"
@@ -101,11 +99,13 @@ static void prefix_map_add(struct arguments *arguments, const struct tool_build 
                  build->source->header.name);
 }
 
-static enum status file_compile(const struct tool_build *build, unsigned attempt,
+static enum status file_compile(const struct tool_build *build, const struct layout *layout,
                                 const char *headers, const char *path, size_t index)
 {
     const struct build_source *source = build->source;
     struct arguments arguments = {0};
+    size_t option_count;
+    const char *const *options = layout_options(layout, index, &option_count);
 
     argument_add(&arguments, "%s", compiler());
     argument_add(&arguments, "@%s/compile.flags", build->guest);
@@ -115,10 +115,12 @@ static enum status file_compile(const struct tool_build *build, unsigned attempt
     argument_add(&arguments, "-I%s", build->work);
     argument_add(&arguments, "-fmacro-prefix-map=%s=%s", build->work, source->header.name);
     prefix_map_add(&arguments, build, path);
-    if (attempt >= 3)
-        argument_add(&arguments, "-falign-functions=%u", attempt < 6 ? 32 : 64);
     for (size_t i = 0; i < source->define_count; i++)
         argument_add(&arguments, "-D%s", source->defines[i]);
+    for (size_t i = 0; i < option_count; i++)
+        argument_add(&arguments, "%s", options[i]);
+    if (layout->variant[index] != 0)
+        argument_add(&arguments, "-w"); // the plain way has warned
     argument_add(&arguments, "-MMD");
     argument_add(&arguments, "-MF%s/%zu.d", build->work, index);
     argument_add(&arguments, "-c");
@@ -130,19 +132,20 @@ static enum status file_compile(const struct tool_build *build, unsigned attempt
     return status;
 }
 
-enum status tool_compile(const struct tool_build *build, unsigned attempt)
+enum status tool_compile(const struct tool_build *build, const struct layout *layout)
 {
     char headers[PATH_MAX], dispatch[PATH_MAX];
+    size_t count = build->source->source_count;
 
-    if (attempt != 0 && attempt != 3 && attempt != 6)
-        return STATUS_OK; // the objects of the attempt before it
+    if (memchr(layout->is_due, 1, count + 1) == NULL)
+        return STATUS_OK;
     enum status status = compiler_headers(build, headers);
     if (status == STATUS_OK)
         status = tool_path(dispatch, "%s/%s_dispatch.c", build->work, build->source->header.name);
-    for (size_t i = 0; status == STATUS_OK && i < build->source->source_count; i++)
-        status = file_compile(build, attempt, headers, build->source->sources[i], i);
-    if (status == STATUS_OK)
-        status = file_compile(build, attempt, headers, dispatch, build->source->source_count);
+    for (size_t i = 0; status == STATUS_OK && i <= count; i++)
+        if (layout->is_due[i])
+            status = file_compile(build, layout, headers,
+                                  i == count ? dispatch : build->source->sources[i], i);
     return status;
 }
 
@@ -173,7 +176,7 @@ static void link_explain(const struct tool_build *build, const char *output)
     free(text);
 }
 
-enum status tool_link(const struct tool_build *build, unsigned attempt)
+enum status tool_link(const struct tool_build *build, const struct layout *layout)
 {
     struct arguments arguments = {0};
     char output[PATH_MAX];
@@ -184,7 +187,10 @@ enum status tool_link(const struct tool_build *build, unsigned attempt)
     argument_add(&arguments, "-nostdlib");
     argument_add(&arguments, "-static-pie");
     argument_add(&arguments, "-Wl,-T,%s/image.ld", build->guest);
-    argument_add(&arguments, "-Wl,--defsym=image_slide=%u", attempt % 3 * 48);
+    argument_add(&arguments, "-Wl,--defsym=image_slide=%u", layout_slide(layout));
+    if (layout_order(layout) != NULL)
+        argument_add(&arguments, "-Wl,--sort-section=%s", layout_order(layout));
+    argument_add(&arguments, "-Wl,-Map=%s/map", build->work);
     argument_add(&arguments, "-Wl,--gc-sections,--build-id=none,-z,norelro,-z,noexecstack,-z,text");
     argument_add(&arguments, "-o%s", build->debug);
     for (size_t i = 0; i <= build->source->source_count; i++)

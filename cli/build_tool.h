@@ -3,6 +3,7 @@
 #ifndef CRENEL_CLI_BUILD_TOOL_H
 #define CRENEL_CLI_BUILD_TOOL_H
 
+#include "cli/build_layout.h"
 #include "cli/build_source.h"
 
 #include <limits.h>
@@ -33,9 +34,8 @@ struct tool_build {
     char work[PATH_MAX];  // holds generated files and objects
     char debug[PATH_MAX]; // the linker's result
 };
-// attempt: 0 for the plain way; later ones lay code out differently, always the same for the same number.
-enum status tool_compile(const struct tool_build *build, unsigned attempt) MUST_USE;
-enum status tool_link(const struct tool_build *build, unsigned attempt) MUST_USE;
-#define TOOL_ATTEMPTS 9u
+// Compiles what is due, in its variant; links in the layout's way, with a map in WORK/map.
+enum status tool_compile(const struct tool_build *build, const struct layout *layout) MUST_USE;
+enum status tool_link(const struct tool_build *build, const struct layout *layout) MUST_USE;
 
 #endif

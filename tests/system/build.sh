@@ -127,6 +127,59 @@ before=$(distance)
 lead=$(((before - 0x310f) & 15)) # functions are aligned: the odd bytes go before the call
 is layout_avoids_a_chance_clock padded $((12000 + 0x310f - before + lead)) $lead
 is layout_was_changed [ "$(distance)" -eq $((0x310f + 48)) ]
+
+# The same within one function: a branch over so many bytes that its distance holds 0f 31. No place and no
+# alignment of the function moves it; other code for it does.
+broken && cat >bad/skip.c <<'C'
+#include "hot.h"
+int64_t skip(const int64_t *values, int64_t limit, unsigned count);
+__attribute__((noinline)) int64_t skip(const int64_t *values, int64_t limit, unsigned count)
+{
+    int64_t sum = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (values[i] > limit) {
+            __asm__ volatile(".space PAD, 0x90" ::: "memory");
+            sum += values[i] / (limit | 1);
+        }
+        sum ^= values[i] << (i & 7);
+    }
+    return sum;
+}
+C
+cp bad/skip.c skip.c
+sed -i 's/^void on_reading/int64_t skip(const int64_t *values, int64_t limit, unsigned count);\n&/' bad/hot.c
+sed -i 's/^    log_info/    static const int64_t values[2] = {1, 2};\n    log_info("%ld", (long)skip(values, limit, 2));\n&/' bad/hot.c
+plain() { # PAD OPTION...: compiles skip.c as an attempt would
+    sed "s/PAD/$1/" skip.c >bad/skip.c
+    shift
+    gcc @"$build/guest/compile.flags" -isystem "$(gcc -print-file-name=include)" -I"$build/guest/include" \
+        -Ibuild/bad.d -c "$@" -o skip.o bad/skip.c
+}
+branches() { # the distances of branches over the padding in a file
+    objdump -d --no-show-raw-insn "$1" | python3 -c '
+import re, sys
+for line in sys.stdin:
+    m = re.match(r" *([0-9a-f]+):\s+(j\w+) +([0-9a-f]+) <skip", line)
+    d = int(m[3], 16) - int(m[1], 16) - (5 if m[2] == "jmp" else 6) if m else 0
+    if d > 10000: print(d)'
+}
+is_hit() { branches "$1" | grep -qx $((0x310f)); }
+sed -i 's/PAD/12000/' bad/skip.c
+is branch_builds "$crenel" build bad -o build/bad.img
+plain 12000
+pad=$((12000 + 0x310f - $(branches skip.o | head -n 1) - 16))
+while plain $pad && ! is_hit skip.o; do pad=$((pad + 1)); done # what follows the padding is aligned
+for options in -g -falign-functions=32 -falign-functions=64; do
+    plain $pad $options
+    is "branch_is_a_clock_with_$options" is_hit skip.o
+done
+"$crenel" build bad -o build/plain.img >"$work/out" 2>&1
+is other_code_avoids_a_clock_in_a_function "$crenel" inspect build/plain.img
+is code_was_changed sh -c '! objdump -d build/plain.debug --disassemble=skip | grep -qi "0f 31"'
+"$crenel" build bad -o build/again.img >"$work/out" 2>&1
+is other_code_is_the_same_each_time cmp build/plain.img build/again.img
+says build_still_refuses_a_clock_that_is_meant 1 "rdtsc" sh -c '
+    sed -i "s/int64_t sum = 0;/&__asm__ volatile(\"rdtsc\" ::: \"eax\", \"edx\");/" bad/skip.c && exec "$1" build bad -o build/meant.img' sh "$crenel"
 says build_misses_a_folder 1 "nowhere" "$crenel" build nowhere
 says unknown_command_is_guessed 2 "did you mean 'build'" "$crenel" biuld
 
