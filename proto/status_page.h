@@ -23,7 +23,7 @@ struct tender_page {
     uint64_t instance_bytes; // memory of one instance: private pages touched by the last one that ended
     uint64_t fault_count; // rises after last_fault was written
     int64_t fault_time_ms;
-    char last_fault[200]; // "SIGSEGV: write to … at decode+0x1a3 (build 0123456789abcdef)"
+    char last_fault[240]; // core/crash.h: "SIGSEGV: write to … at decode+0x1a3 … (build 0123456789abcdef)"
 };
 
 // Counter index of the router page, also used in COMMIT and in the store's counters table.

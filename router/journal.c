@@ -2,9 +2,9 @@
 // Lines of the host log and texts for people: everything a guest wrote is escaped, and rationed.
 #include "router/state.h"
 
+#include "core/crash.h"
 #include "core/json_line.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,40 +57,6 @@ void journal_tick(struct engine *engine)
     }
 }
 
-static const char *signal_name(uint32_t signal)
-{
-    switch (signal) {
-    case SIGSEGV:
-        return "SIGSEGV";
-    case SIGBUS:
-        return "SIGBUS";
-    case SIGILL:
-        return "SIGILL";
-    case SIGFPE:
-        return "SIGFPE";
-    case SIGSYS:
-        return "SIGSYS";
-    case SIGTRAP:
-        return "SIGTRAP";
-    case SIGKILL:
-        return "SIGKILL";
-    case SIGABRT:
-        return "SIGABRT";
-    default:
-        return signal == 0 ? "" : "signal";
-    }
-}
-
-static void crash_text(char *text, size_t capacity, const char *kind, const char *name, const struct link_crash *crash)
-{
-    const char *signal = signal_name(crash->signal);
-    int length = snprintf(text, capacity, "%s %s%s%.*s", kind, signal, signal[0] != 0 ? " " : "",
-                          (int)strnlen(crash->what, sizeof crash->what), crash->what);
-    if (crash->instruction != UINT64_MAX && length > 0 && (size_t)length < capacity)
-        snprintf(text + length, capacity - (size_t)length, " at %s+0x%llx", name,
-                 (unsigned long long)crash->instruction);
-}
-
 // Without the guest's own words the record always fits.
 static size_t crash_record(const struct engine *engine, struct event *event, const char *kind,
                            const struct link_effects *effects, const struct link_crash *crash, int has_words)
@@ -123,7 +89,7 @@ void text_crash(const struct engine *engine, struct event *event, const struct l
                        : effects->outcome == LINK_DEADLINE ? "deadline"
                                                            : "contract";
     if (crash != NULL)
-        crash_text(event->text, sizeof event->text, kind, engine->receivers[event->receiver].name, crash);
+        crash_text(crash, engine->receivers[event->receiver].name, event->text, sizeof event->text);
     if (crash_record(engine, event, kind, effects, crash, 1) == 0)
         (void)crash_record(engine, event, kind, effects, crash, 0);
 }

@@ -99,7 +99,7 @@ struct event {
     uint16_t counts[MANIFEST_FLOWS_MAX]; // judged sends per output
     int64_t retry_ms;
     uint32_t record_bytes;
-    char text[160]; // of a dead letter
+    char text[240]; // of a dead letter
     char audit[768];
     _Alignas(8) uint8_t records[ABI_OUTPUT_BYTES];
     struct event_read reads[ROUTER_READS_MAX];

@@ -15,7 +15,7 @@
 #include "tender/pool.h"
 
 #include "core/check.h"
-#include "tender/crash.h"
+#include "core/crash.h"
 #include "tender/pool_state.h"
 
 #include <stdio.h>
