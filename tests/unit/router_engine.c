@@ -157,7 +157,7 @@ TEST(guest_failures)
     publish(1, 1);
     expect(fake_fail(DECODE, LINK_FAULT) == STATUS_OK);
     fake_store();
-    expect(strcmp(fake.last_dead_text, "SIGSEGV: write to 0x10 at decode+0x1a3 (build 0102030405060708)") == 0);
+    expect(strstr(fake.last_dead_text, "SIGSEGV: write to 0x10 at decode+0x1a3 (build 0102") == fake.last_dead_text);
     expect(strstr(fake.last_audit, "\"kind\":\"fault\"") != NULL && strstr(fake.last_audit, "\"build\":\"0102") != NULL);
     publish(1, 1);
     expect(fake_fail(DECODE, LINK_DEADLINE) == STATUS_OK);
