@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,10 +27,37 @@ __attribute__((noreturn)) static void stop(const char *what)
     exit(1);
 }
 
+int sandbox_leave_chroot(void)
+{
+    int own = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    if (own < 0)
+        return -1;
+    int result = setns(own, CLONE_NEWNS);
+    int error = errno;
+    close(own);
+    errno = error;
+    return result;
+}
+
+// 0: the working directory is the root, and the old root lies on top of it. In a chroot pivot_root wants the root
+// of the namespace back first.
+static int pivot(void)
+{
+    if (syscall(SYS_pivot_root, ".", ".") == 0)
+        return 0;
+    int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (here < 0)
+        return -1;
+    int left = sandbox_leave_chroot();
+    int result = fchdir(here) == 0 && left == 0 ? (int)syscall(SYS_pivot_root, ".", ".") : -1;
+    close(here);
+    return result;
+}
+
 // The supervisor left an empty root as the working directory.
 static void change_root(void)
 {
-    if (syscall(SYS_pivot_root, ".", ".") == 0) {
+    if (pivot() == 0) {
         // The old root now lies on top of the new one.
         if (umount2(".", MNT_DETACH) != 0)
             stop("let go of the old root");

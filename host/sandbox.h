@@ -27,6 +27,10 @@
 // Ends the process with a message when any part fails.
 void sandbox_enter(enum filter_role role);
 
+// Makes the root of the own mount namespace the root and the working directory; -1 with errno. In a chroot "/" is
+// no mount point, which pivot_root and changes of mounts refuse. Descriptors keep the way back.
+int sandbox_leave_chroot(void);
+
 // Makes the directory handed over on `fd` the working directory, by its name inside the sandbox when there is
 // one, so that relative paths and getcwd() (SQLite asks) work in and out of the sandbox.
 enum status sandbox_change_directory(int fd) MUST_USE;

@@ -63,9 +63,25 @@ static int map_user(uid_t uid, gid_t gid)
     return write_file("/proc/self/gid_map", map);
 }
 
+// No mount made here may reach the host. In a chroot "/" is no mount point: leave it for the moment of the call.
+static int make_private(void)
+{
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+        return 0;
+    int root = errno == EINVAL ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (root < 0)
+        return -1;
+    int done = sandbox_leave_chroot() == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+               fchdir(root) == 0 && chroot(".") == 0;
+    int error = errno;
+    close(root);
+    errno = error;
+    return done ? 0 : -1;
+}
+
 static int prepare_root(const struct spawn *spawn)
 {
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+    if (make_private() != 0)
         return -1;
     // A name for the directory that stays valid when the new root covers its old one.
     int directory = -1;
