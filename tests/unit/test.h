@@ -31,6 +31,12 @@ static char test_why_text[256];
         fflush(stdout);                                                                            \
     } while (0)
 #define SKIP(name, why) printf("skip %s - %s\n", #name, why)
+// A reason to SKIP for what cannot run with address sanitizer's own memory and system calls in the process.
+#ifdef __SANITIZE_ADDRESS__
+#define IS_SANITIZED 1
+#else
+#define IS_SANITIZED 0
+#endif
 #define TEST_END() return test_failures != 0
 
 #endif
