@@ -95,7 +95,7 @@ static _Noreturn void become_tender(const char *path, pid_t parent, int control,
     int high[3] = {fcntl(control, F_DUPFD, 100), fcntl(system, F_DUPFD, 101),
                    fcntl(page, F_DUPFD, 102)};
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    char *const argv[] = {(char[]){"crenel-tender"}, (char[]){"0"}, NULL};
+    char *const argv[] = {(char[]){"crenel-tender"}, (char[]){"tender"}, (char[]){"0"}, NULL};
     char *const environment[] = {NULL};
     if (null >= 0 && dup2(null, 0) == 0 && dup2(2, 1) == 1 &&
         dup2(high[0], CONTROL_FD) == CONTROL_FD &&

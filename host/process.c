@@ -7,13 +7,17 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+static const char *process_role = "crenel";
+
 void process_begin(struct process *process, const char *role)
 {
     struct stat stat;
+    process_role = role;
     if (fstat(CONTROL_SYSTEM_FD, &stat) != 0 || stat.st_size <= 0 ||
         stat.st_size > SYSTEM_BYTES_MAX) {
         fprintf(stderr, "%s: this program is started by crenel-supervisor, not by hand\n", role);
@@ -30,6 +34,62 @@ void process_begin(struct process *process, const char *role)
     }
     close(CONTROL_SYSTEM_FD);
     close(CONTROL_PAGE_FD);
+}
+
+void process_fail(const char *what, const char *why)
+{
+    fprintf(stderr, "%s: %s: %s\n", process_role, what, why);
+    exit(1);
+}
+
+uint32_t process_index(int argc, char **argv, size_t count)
+{
+    char *end = NULL;
+    unsigned long index = argc == 3 ? strtoul(argv[2], &end, 10) : 0;
+    if (argc != 3 || end == argv[2] || *end != 0 || index >= count)
+        process_fail("arguments", "expected the role's name and an index of the compiled system");
+    return (uint32_t)index;
+}
+
+void process_attach(const struct process_attachment *wanted, size_t count)
+{
+    for (;;) {
+        struct control_record record;
+        int fd = -1;
+        enum status status = process_control(&record, &fd, 1);
+        if (status == STATUS_CLOSED)
+            exit(0); // the supervisor is gone
+        if (status != STATUS_OK || record.kind != CONTROL_ATTACH)
+            process_fail("control link", "not a record that a start needs");
+        if (record.what == CONTROL_START)
+            break;
+        size_t i = 0;
+        while (i < count && (uint16_t)wanted[i].what != record.what)
+            i++;
+        if (i == count || *wanted[i].fd >= 0 || fd < 0)
+            process_fail("control link", "an attachment that this process has no use for");
+        *wanted[i].fd = fd;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (*wanted[i].fd < 0)
+            process_fail("control link", "START came before everything was attached");
+}
+
+static void watch_ready(void *context, uint32_t events)
+{
+    struct control_record record;
+    int fd = -1;
+    (void)events;
+    enum status status = process_control(&record, &fd, 0);
+    if (fd >= 0)
+        close(fd); // nothing is taken after START
+    if (status != STATUS_AGAIN && status != STATUS_OK)
+        loop_stop(context);
+}
+
+enum status process_watch(struct loop *loop, struct loop_watch *watch)
+{
+    return loop_add(loop, watch, CONTROL_FD, EPOLLIN, watch_ready, loop);
 }
 
 enum status process_control(struct control_record *record, int *fd, int wait)

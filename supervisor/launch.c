@@ -20,7 +20,7 @@
 #define NAMESPACES (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
 
 struct plan {
-    const char *program, *role; // role NULL: the program has only one, its arguments begin with the index
+    const char *program, *role;
     uint64_t namespaces;
     const char *directory; // below the state folder, or NULL
     uint16_t link_what;    // what the router gets at the other end of its link; 0: no link to the router
@@ -36,7 +36,7 @@ static const struct plan plans[ROLES] = {
     [ROLE_ROUTER] = {"crenel-router", "router", NAMESPACES | CLONE_NEWNET, NULL, 0, 1024, 3000},
     [ROLE_SERVICE] = {"crenel-password", "password", NAMESPACES | CLONE_NEWNET, "password",
                       CONTROL_SERVICE_LINK, 256, 2000},
-    [ROLE_TENDER] = {"crenel-tender", NULL, NAMESPACES | CLONE_NEWNET, NULL,
+    [ROLE_TENDER] = {"crenel-tender", "tender", NAMESPACES | CLONE_NEWNET, NULL,
                      CONTROL_TENDER_LINK, 0, 2000},
     [ROLE_GATEWAY] = {"crenel-gateway", "gateway", NAMESPACES, NULL, CONTROL_GATEWAY_LINK, 0, 2000},
 };
@@ -86,13 +86,13 @@ static enum status start_process(struct member *m, int control_fd)
     const struct plan *plan = &plans[m->role];
     char path[PATH_MAX + 32], directory[PATH_MAX + 80], role[16], number[16];
     snprintf(path, sizeof path, "%s/%s", s->programs_path, plan->program);
-    snprintf(role, sizeof role, "%s", plan->role != NULL ? plan->role : "");
+    snprintf(role, sizeof role, "%s", plan->role);
     snprintf(number, sizeof number, "%u", m->index);
     if (m->role == ROLE_SERVICE)
         snprintf(directory, sizeof directory, "%s/%s/%s", s->state_path, plan->directory, m->name);
     else if (plan->directory != NULL)
         snprintf(directory, sizeof directory, "%s/%s", s->state_path, plan->directory);
-    char *argv[] = {path, plan->role != NULL ? role : number, plan->role != NULL ? number : NULL, NULL};
+    char *argv[] = {path, role, number, NULL};
     struct spawn spawn = {
         .path = path,
         .argv = argv,
