@@ -85,6 +85,22 @@ static int are_dependencies_older(const struct timespec *image, const char *rule
     return result;
 }
 
+// The work folder remembers which unikernel.yaml it was made from: another folder's older files, built into the
+// same image, are a change too.
+static int is_same_origin(const struct tool_build *build)
+{
+    char path[PATH_MAX], origin[PATH_MAX], *text = NULL;
+    size_t size;
+
+    if (realpath(build->source->path, origin) == NULL ||
+        tool_path(path, "%s/origin", build->work) != STATUS_OK ||
+        tool_read(path, PATH_MAX, &text, &size) != STATUS_OK)
+        return 0;
+    int result = size == strlen(origin) && memcmp(text, origin, size) == 0;
+    free(text);
+    return result;
+}
+
 // The image is newer than everything that it is made of.
 static int is_current(const struct tool_build *build, const char *image_path)
 {
@@ -93,7 +109,7 @@ static int is_current(const struct tool_build *build, const char *image_path)
     struct stat info;
     char path[PATH_MAX];
 
-    if (stat(image_path, &info) != 0 || access(build->debug, R_OK) != 0 ||
+    if (stat(image_path, &info) != 0 || access(build->debug, R_OK) != 0 || !is_same_origin(build) ||
         !is_older(&info.st_mtim, source->path) || !is_older(&info.st_mtim, "/proc/self/exe") ||
         (source->is_whole_folder && !is_older(&info.st_mtim, source->folder)))
         return 0;
@@ -146,6 +162,17 @@ static enum status file_write(const char *path, const uint8_t *bytes, size_t siz
         return status;
     }
     return STATUS_OK;
+}
+
+static enum status origin_write(const struct tool_build *build)
+{
+    char path[PATH_MAX], origin[PATH_MAX];
+
+    if (realpath(build->source->path, origin) == NULL)
+        return system_error(build->source->path);
+    if (tool_path(path, "%s/origin", build->work) != STATUS_OK)
+        return STATUS_TOO_LARGE;
+    return file_write(path, (const uint8_t *)origin, strlen(origin));
 }
 
 // Says which instruction is not allowed, and where it came from.
@@ -243,6 +270,8 @@ static enum status image_make(struct tool_build *build, struct build_source *sou
         if (status == STATUS_OK)
             status = image_pack(build, source, &layout, image, &size);
     } while (status == STATUS_AGAIN);
+    if (status == STATUS_OK)
+        status = origin_write(build);
     if (status == STATUS_OK)
         status = file_write(image_path, image, size);
     free(image);

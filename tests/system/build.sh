@@ -50,6 +50,11 @@ touch -d '2030-01-01' build/hot.img
 stamp=$(stat -c %Y build/hot.img)
 "$crenel" build hot >"$work/out" 2>&1
 is unchanged_is_not_built [ "$(stat -c %Y build/hot.img)" = "$stamp" ]
+cp -rp hot older &&
+    sed -i 's/^release: .*/release: 7.7.7/' older/unikernel.yaml && touch -d '2001-01-01' older older/*
+"$crenel" build older -o build/hot.img >"$work/out" 2>&1
+is another_folder_is_a_change grep -q '7.7.7' "$work/out"
+"$crenel" build hot >"$work/out" 2>&1
 for file in hot.c alert.yaml unikernel.yaml; do
     touch -d '2031-01-01' hot/$file
     touch -d '2030-01-01' build/hot.img
