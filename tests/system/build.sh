@@ -52,8 +52,8 @@ stamp=$(stat -c %Y build/hot.img)
 is unchanged_is_not_built [ "$(stat -c %Y build/hot.img)" = "$stamp" ]
 cp -rp hot older &&
     sed -i 's/^release: .*/release: 7.7.7/' older/unikernel.yaml && touch -d '2001-01-01' older older/*
-"$crenel" build older -o build/hot.img >"$work/out" 2>&1
-is another_folder_is_a_change grep -q '7.7.7' "$work/out"
+"$crenel" build older -o build/hot.img >"$work/built" 2>&1
+is another_folder_is_a_change grep -q 7.7.7 "$work/built"
 "$crenel" build hot >"$work/out" 2>&1
 for file in hot.c alert.yaml unikernel.yaml; do
     touch -d '2031-01-01' hot/$file
