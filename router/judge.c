@@ -98,7 +98,7 @@ static enum reason check_value(struct event *event, const struct schema *schema,
                   field < schema->header->field_count ? schema->fields[field].name : "");
 }
 
-static int is_principal_allowed(const struct system_flow *flow, uint32_t principal)
+int is_principal_allowed(const struct system_flow *flow, uint32_t principal)
 {
     if (flow->is_open)
         return 1;

@@ -5,7 +5,8 @@
 // The reservation needs no table. For each flow load = waiting + reserved, where reserved is the sum
 // over the events in flight of what they may send at most. A reply's room comes with its request:
 // the load of a reply flow includes the load of its request flow, and who answers need not ask. An
-// event's own input does not count against what it sends on the same flow: it ends with the event.
+// event's own input does not count against what it sends on the same flow: it ends with the event. A flow that
+// would refuse the event's principal needs no room: so what one device fills holds back no other.
 #include "router/state.h"
 
 #include "core/check.h"
@@ -51,9 +52,16 @@ static uint64_t load_of(const struct engine *engine, uint32_t flow, uint16_t inp
     return flow == input && load > 0 ? load - 1 : load;
 }
 
+// Who stands behind the event that this message becomes. Copies of a broadcast keep their sender's.
+static uint32_t principal_of(const struct message *message, const struct connection *connection)
+{
+    return connection != NULL && message->parent == ROUTER_NONE ? connection->principal : message->principal;
+}
+
 static int has_room(const struct engine *engine, const struct receiver *receiver,
                     const struct message *message, const struct connection *connection)
 {
+    uint32_t principal = principal_of(message, connection);
     for (uint16_t i = 0; i < receiver->output_count; i++) {
         uint16_t flow = receiver->outputs[i];
         if (flow == SYSTEM_NONE)
@@ -61,6 +69,8 @@ static int has_room(const struct engine *engine, const struct receiver *receiver
         const struct system_flow *definition = &engine->system->flows[flow];
         const struct flow_state *state = &engine->flows[flow];
         uint64_t need = (uint64_t)definition->count_max * state->fan_out;
+        if (!is_principal_allowed(definition, principal))
+            continue;
         if (definition->receiver_count != 0 && definition->receivers[0].kind == SYSTEM_GATEWAY) {
             if (connection != NULL && connection->output_bytes != 0 &&
                 connection->output_bytes + need * LINK_INPUT_BYTES_MAX >
@@ -81,11 +91,12 @@ static int has_room(const struct engine *engine, const struct receiver *receiver
     return 1;
 }
 
-static void reserve(struct engine *engine, const struct receiver *receiver, int is_taken)
+static void reserve(struct engine *engine, const struct receiver *receiver, uint32_t principal, int is_taken)
 {
     for (uint16_t i = 0; i < receiver->output_count; i++) {
         uint16_t flow = receiver->outputs[i];
-        if (flow == SYSTEM_NONE || engine->system->flows[flow].kind == SYSTEM_REPLY)
+        if (flow == SYSTEM_NONE || engine->system->flows[flow].kind == SYSTEM_REPLY ||
+            !is_principal_allowed(&engine->system->flows[flow], principal))
             continue;
         uint64_t need = (uint64_t)engine->system->flows[flow].count_max * engine->flows[flow].fan_out;
         check(is_taken || engine->flows[flow].reserved >= need);
@@ -95,7 +106,7 @@ static void reserve(struct engine *engine, const struct receiver *receiver, int 
 
 void event_unreserve(struct engine *engine, const struct event *event)
 {
-    reserve(engine, &engine->receivers[event->receiver], 0);
+    reserve(engine, &engine->receivers[event->receiver], event->principal, 0);
 }
 
 uint32_t event_index(const struct engine *engine, const struct event *event)
@@ -152,15 +163,12 @@ static void start(struct engine *engine, uint32_t index, struct connection *conn
     event->state = EVENT_STARTED;
     event->message = index;
     event->receiver = message->receiver;
-    event->principal = message->principal;
-    if (connection != NULL) {
+    event->principal = principal_of(message, connection);
+    if (connection != NULL)
         connection->is_busy = connection->has_instance = 1;
-        if (message->parent == ROUTER_NONE)
-            event->principal = connection->principal;
-    } else if (message->has_key) {
+    else if (message->has_key)
         receiver->busy[message->key % ROUTER_BUCKETS] = 1;
-    }
-    reserve(engine, receiver, 1);
+    reserve(engine, receiver, event->principal, 1);
     receiver->with_receiver++;
     receiver->in_flight++;
     page_set(&engine->page->in_flight, engine->page->in_flight + 1);
@@ -260,7 +268,7 @@ static void connections_start(struct engine *engine, uint32_t index)
 
 static void queue_start(struct engine *engine, struct receiver *receiver)
 {
-    uint32_t blocked_flow = ROUTER_NONE; // room depends on nothing but the flow, so order within it is kept
+    uint32_t blocked_flow = ROUTER_NONE; // the later ones of a flow wait too, so order within it is kept
     uint32_t next;
     for (uint32_t i = receiver->queue.head; i != ROUTER_NONE && is_free(engine, receiver); i = next) {
         struct message *message = &engine->messages[i];

@@ -261,6 +261,8 @@ enum status effect_next(const uint8_t *records, size_t size, size_t *at, struct 
 // Verdict on all records: REASON_DONE, or the reason with event->text filled. Changes nothing else
 // but event->counts and write_count.
 enum reason judge(struct engine *engine, struct event *event);
+// May an event that principal (0: nobody) stands behind send on that flow?
+int is_principal_allowed(const struct system_flow *flow, uint32_t principal);
 
 // ---- cursor.c ----
 enum status key_table_create(struct key_table *table, uint32_t capacity) MUST_USE;

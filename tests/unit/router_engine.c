@@ -302,6 +302,28 @@ TEST(reservation)
     fake_stop();
 }
 
+TEST(room_for_whom)
+{
+    fake_clear();
+    fake_flows[RAW].cap = 3; // no event of front may send 4
+    fake_start();
+    fake_store();
+    expect(fake_gateway(LINK_OPEN, 7, "peer") == STATUS_OK);
+    expect(fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
+    expect(fake.delivery_count[FRONT] == 0);
+    fake_stop();
+    fake_clear();
+    fake_flows[RAW].cap = 3;
+    fake_flows[RAW].is_open = 0; // nothing of this connection could enter it
+    fake_start();
+    fake_store();
+    expect(fake_gateway(LINK_OPEN, 7, "peer") == STATUS_OK);
+    expect(fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
+    expect(fake.delivery_count[FRONT] == 1);
+    expect(fake_end(FRONT, NULL) == STATUS_OK);
+    fake_stop();
+}
+
 // A connection speaks; `is_asking`: front asks the service who it is, else its event stays in flight.
 static void speak(uint64_t handle, int is_asking)
 {
@@ -750,6 +772,7 @@ int main(void)
     RUN(full_namespace);
     RUN(order_per_key);
     RUN(reservation);
+    RUN(room_for_whom);
     RUN(reply_room);
     RUN(throttle);
     RUN(throttled_input);
