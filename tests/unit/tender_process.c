@@ -1,26 +1,9 @@
 // SPDX-License-Identifier: ISC
 // The process wall with guests made of a few lines of C: birth, turns, faults, death.
-#include "tests/unit/test.h"
-
-#include "core/check.h"
-#include "tender/wall.h"
+#include "tests/unit/wall_fixture.h"
 
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-// Guests. They live in a section of their own, are copied as the image's text, and know nothing but the
-// boot block.
-#define GUEST                                                                                      \
-    __attribute__((section("guest_text"), used, noreturn, no_stack_protector,                      \
-                   no_sanitize("address", "undefined")))
-extern const uint8_t __start_guest_text[], __stop_guest_text[];
-
-#define WAIT(boot) ((void (*)(void))(uintptr_t)(boot)->gate)()
-#define PUBLISHED(boot) ((volatile struct abi_output *)(uintptr_t)(boot)->output)->published_bytes
-#define HANG() for (;;) __asm__ volatile("pause")
 
 GUEST static void guest_echo(const struct abi_boot *boot)
 {
@@ -151,73 +134,6 @@ GUEST static void guest_registers(const struct abi_boot *boot)
                            "memory", "cc");
         PUBLISHED(boot) = 8;
     }
-}
-
-// The other side.
-static struct loop loop;
-static struct image image;
-static struct manifest_header header = {.arena_bytes = 8192, .stack_bytes = 8192};
-static struct guest_memory memory;
-static struct wall *wall;
-static unsigned published, crashed, gone;
-static uint64_t last_bytes;
-static struct link_crash last_crash;
-
-static void on_published(void *context, unsigned slot, uint64_t times)
-{
-    (void)context, (void)slot;
-    published += (unsigned)times;
-}
-static void on_crashed(void *context, unsigned slot, const struct link_crash *crash)
-{
-    (void)context;
-    crashed++;
-    last_crash = *crash;
-    wall->calls->kill(wall, slot);
-}
-static void on_gone(void *context, unsigned slot, uint64_t bytes)
-{
-    (void)context, (void)slot;
-    gone++;
-    last_bytes = bytes;
-}
-static void on_failed(void *context)
-{
-    (void)context;
-    check(0 && "the wall failed");
-}
-
-static void make_image(void (*entry)(const struct abi_boot *))
-{
-    size_t size = (size_t)(__stop_guest_text - __start_guest_text);
-    image = (struct image){
-        .bytes = __start_guest_text,
-        .size = size,
-        .entry = (uint32_t)((uintptr_t)entry - (uintptr_t)__start_guest_text),
-        .span_bytes = (uint32_t)((size + 4095) & ~(size_t)4095),
-        .segment_count = 1,
-        .segments = {{IMAGE_TEXT, 0, (uint32_t)size, 0, (uint32_t)size}},
-        .manifest = {.header = &header},
-    };
-}
-
-// Runs the loop until *counter reaches `wanted`; gives up after 5 seconds.
-static int until(const unsigned *counter, unsigned wanted)
-{
-    int64_t end = loop_clock_ms() + 5000;
-    while (*counter < wanted && loop_clock_ms() < end)
-        check(loop_once(&loop, 100) == STATUS_OK);
-    return *counter >= wanted;
-}
-
-static int begin(void (*entry)(const struct abi_boot *), unsigned slot)
-{
-    make_image(entry);
-    wall->calls->renew(wall);
-    published = crashed = gone = 0;
-    memset(&last_crash, 0, sizeof last_crash);
-    wall->calls->create(wall, slot);
-    return until(&published, 1);
 }
 
 static void show(unsigned slot, uint64_t word)
@@ -359,20 +275,8 @@ int main(void)
         SKIP(tender_process, "the sanitizer's shadow lies where images are mapped");
         return 0;
     }
-    const char *step = NULL;
-    make_image(guest_echo);
-    check(loop_init(&loop) == STATUS_OK && guest_memory_init(&memory, 4) == STATUS_OK);
-    struct wall_config config = {
-        .loop = &loop,
-        .image = &image,
-        .memory = &memory,
-        .events = {NULL, on_published, on_crashed, on_gone, on_failed},
-    };
-    wall = wall_process_open(&config, &step);
-    if (wall == NULL) {
-        fprintf(stderr, "%s\n", step);
+    if (!open_wall(guest_echo))
         return 1;
-    }
     RUN(echo);
     RUN(registers_are_constants);
     RUN(a_new_base_for_each_zygote);

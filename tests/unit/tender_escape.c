@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: ISC
+// An attacker who runs any code in an instance: all system calls from all places of the gate, all of its
+// memory, and the doors that the processor has beside `syscall`.
+#include "tests/unit/wall_fixture.h"
+
+#include "tender/process/gate.h"
+#include "tender/process/layout.h"
+
+#include <signal.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { PROBE_RIP, PROBE_RAX, PROBE_RDI, PROBE_RSI, PROBE_RDX, PROBE_R10, PROBE_WORDS };
+
+// Jumps to an address with registers, all as the input says.
+GUEST static void guest_jump(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    const uint64_t *input = (const uint64_t *)(uintptr_t)boot->input;
+    __asm__ volatile("mov 0(%0), %%rcx\n mov 8(%0), %%rax\n mov 16(%0), %%rdi\n mov 24(%0), %%rsi\n"
+                     "mov 32(%0), %%rdx\n mov 40(%0), %%r10\n xor %%r8d, %%r8d\n xor %%r9d, %%r9d\n"
+                     "jmp *%%rcx"
+                     : : "b"(input) : "memory");
+    HANG();
+}
+
+// Reads, or writes, the address that the input names; publishes if that was possible.
+GUEST static void guest_touch(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    const volatile uint64_t *input = (const volatile uint64_t *)(uintptr_t)boot->input;
+    volatile uint8_t *address = (volatile uint8_t *)(uintptr_t)input[0];
+    uint8_t byte = *address;
+    if (input[1] != 0)
+        *address = byte;
+    WAIT(boot);
+    HANG();
+}
+
+GUEST static void guest_sysenter(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    __asm__ volatile("mov %%rsp, %%rbp\n sysenter" : : "a"(20) : "memory");
+    HANG();
+}
+
+// To the 32-bit code segment, where `syscall` and `int 0x80` mean other calls.
+GUEST static void guest_far_return(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    __asm__ volatile("push $0x23\n lea 1f(%%rip), %%rax\n push %%rax\n lretq\n1: nop" : : : "rax", "memory");
+    HANG();
+}
+
+GUEST static void guest_single_step(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    __asm__ volatile("pushfq\n orl $0x100, (%%rsp)\n popfq\n nop" : : : "memory", "cc");
+    HANG();
+}
+
+GUEST static void guest_port(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    __asm__ volatile("out %%al, $0x80" : : "a"(0));
+    HANG();
+}
+
+// wait() with a stack that is not there: an answer that cannot be delivered must not be one more turn.
+GUEST static void guest_no_stack(const struct abi_boot *boot)
+{
+    WAIT(boot);
+    __asm__ volatile("mov %0, %%rsp\n jmp *%1" : : "r"(0xffffffffff600800ul), "r"(boot->gate + 4) : "memory");
+    HANG();
+}
+
+static void show_words(const uint64_t *words, size_t count)
+{
+    guest_memory_show(&memory, 0, (const uint8_t *)words, (uint32_t)(count * sizeof *words));
+    wall->calls->wake(wall, 0);
+}
+
+static struct abi_boot boot_of(void)
+{
+    struct abi_boot boot;
+    memcpy(&boot, memory.bytes, sizeof boot);
+    return boot;
+}
+
+static int is_made;
+
+// One instance for one probe, all with the same base. True when its init came to its wait().
+static int fresh(void (*entry)(const struct abi_boot *))
+{
+    if (!is_made || image.entry != (uintptr_t)entry - (uintptr_t)__start_guest_text) {
+        is_made = 1;
+        return begin(entry, 0);
+    }
+    published = crashed = gone = 0;
+    memset(&last_crash, 0, sizeof last_crash);
+    wall->calls->create(wall, 0);
+    return until(&published, 1);
+}
+
+// The address of the `syscall` before a label of the gate.
+static uint64_t system_call_before(const struct abi_boot *boot, const uint8_t *after)
+{
+    return boot->gate + (uint64_t)(after - gate_begin) - 2;
+}
+
+enum outcome { BLOCKED, CRASHED, PUBLISHED };
+
+static enum outcome outcome(void)
+{
+    int64_t end = loop_clock_ms() + 30;
+    while (crashed == 0 && published == 1 && loop_clock_ms() < end)
+        check(loop_once(&loop, 30) == STATUS_OK);
+    enum outcome found = crashed != 0 ? CRASHED : published != 1 ? PUBLISHED : BLOCKED;
+    if (found != CRASHED)
+        wall->calls->kill(wall, 0);
+    check(until(&gone, 1));
+    return found;
+}
+
+static enum outcome jump(const uint64_t words[PROBE_WORDS])
+{
+    check(fresh(guest_jump));
+    show_words(words, PROBE_WORDS);
+    return outcome();
+}
+
+// Linux lets these two pass every filter (from 6.14 and 6.18 on); away from a trampoline of the kernel's own,
+// which no instance has, they do nothing.
+#define URETPROBE 335
+#define UPROBE 336
+
+// Each number at each `syscall` of the gate, with the arguments of an honest call: its own works, all others
+// end in SIGSYS, also as x32.
+TEST(every_number_at_every_system_call_of_the_gate)
+{
+    const struct {
+        const uint8_t *after;
+        uint64_t call;
+    } places[] = {{gate_after_write, SYS_write}, {gate_after_read, SYS_read}, {gate_after_munmap, SYS_munmap}};
+    expect(fresh(guest_jump));
+    struct abi_boot boot = boot_of();
+    wall->calls->kill(wall, 0);
+    expect(until(&gone, 1));
+    for (size_t place = 0; place < 3; place++)
+        for (uint64_t number = 0; number <= 1200; number++) {
+            uint64_t call = number > 600 ? 0x40000000u + number - 601 : number;
+            uint64_t words[PROBE_WORDS] = {system_call_before(&boot, places[place].after), call,
+                                           1, boot.output, 8, 0};
+            if (place == 1)
+                words[PROBE_RDI] = 0;
+            if (place == 2)
+                words[PROBE_RDI] = boot.gate - 8192, words[PROBE_RSI] = 4096;
+            enum outcome found = jump(words);
+            if (call == places[place].call)
+                expect(found != CRASHED);
+            else if (call == UPROBE)
+                expect(found == BLOCKED || last_crash.signal != 0); // ENXIO, and on it goes in the gate
+            else if (call == URETPROBE)
+                expect(found == CRASHED && (last_crash.signal == SIGSYS || last_crash.signal == SIGILL));
+            else
+                expect(found == CRASHED && last_crash.signal == SIGSYS && last_crash.syscall == (uint32_t)call);
+        }
+}
+
+// The right call with other arguments.
+TEST(every_argument_is_pinned)
+{
+    struct abi_boot boot = boot_of();
+    uint64_t write = system_call_before(&boot, gate_after_write);
+    uint64_t read = system_call_before(&boot, gate_after_read);
+    uint64_t unmap = system_call_before(&boot, gate_after_munmap);
+    const uint64_t refused[][PROBE_WORDS] = {
+        {write, SYS_write, 0, boot.output, 8, 0},           {write, SYS_write, 2, boot.output, 8, 0},
+        {write, SYS_write, 1, boot.output, 9, 0},           {write, SYS_write, 1, boot.output, 0, 0},
+        {write, SYS_write, 1ull << 32 | 1, boot.output, 8, 0}, {read, SYS_read, 1, boot.output, 8, 0},
+        {read, SYS_read, 64, boot.output, 8, 0},            {read, SYS_read, 0, boot.output, 1ull << 32 | 8, 0},
+        {unmap, SYS_munmap, boot.gate, 4096, 0, 0},         {unmap, SYS_munmap, boot.gate - 8192, 8192, 0, 0},
+        {unmap, SYS_munmap, 0, 4096, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        expect(jump(refused[i]) == CRASHED && last_crash.signal == SIGSYS);
+}
+
+static unsigned count_children(void)
+{
+    char path[64], line[256] = "";
+    unsigned count = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *file = fopen(path, "r");
+    check(file != NULL && fgets(line, sizeof line, file) != NULL);
+    fclose(file);
+    for (const char *at = line; (at = strchr(at, ' ')) != NULL; at++)
+        count++;
+    return count;
+}
+
+// A jump to each byte of the gate, registers holding clone, fork or execve: a crash, a block, or a wait() is all
+// that can come of it. Nothing is born.
+TEST(every_byte_of_the_gate)
+{
+    static const uint64_t calls[] = {SYS_clone, SYS_fork, SYS_execve};
+    struct abi_boot boot = boot_of();
+    unsigned blocked = 0;
+    for (uint64_t at = 0; at < (uint64_t)(gate_end - gate_begin); at++) {
+        const uint64_t words[PROBE_WORDS] = {boot.gate + at, calls[at % 3], 0x8011, 0, 0, 0};
+        enum outcome found = jump(words);
+        blocked += found == BLOCKED;
+    }
+    expect(blocked < 100 && count_children() == 1);
+}
+
+static enum outcome touch(uint64_t address, int is_write)
+{
+    check(fresh(guest_touch));
+    show_words((const uint64_t[]){address, (uint64_t)is_write}, 2);
+    return outcome();
+}
+
+// Each page from the base to the end of the region: readable and writable exactly where docs/tender.md says.
+TEST(every_page_of_the_region)
+{
+    struct layout layout;
+    expect(fresh(guest_touch));
+    struct abi_boot boot = boot_of();
+    wall->calls->kill(wall, 0);
+    expect(until(&gone, 1));
+    expect(layout_make(&layout, &image, 0) == STATUS_OK);
+    uint64_t base = boot.gate - (layout.gate - layout.base), off = base - layout.base;
+    for (uint64_t page = base - 4096; page < layout.end + off + 8192; page += 4096) {
+        uint64_t at = page - off;
+        int can_write = (at >= layout.arena && at < layout.arena + layout.arena_bytes) ||
+                        (at >= layout.stack && at < layout.stack + layout.stack_bytes) ||
+                        (at >= layout.output && at < layout.end);
+        int can_read = can_write || at == layout.gate || (at >= layout.boot && at < layout.input + ABI_INPUT_BYTES) ||
+                       (at >= layout.image && at < layout.image + image.segments[0].memory_bytes);
+        expect(touch(page, 0) == (can_read ? PUBLISHED : CRASHED));
+        expect(touch(page, 1) == (can_write ? PUBLISHED : CRASHED));
+    }
+}
+
+// What the tender has mapped (this program is one), and where kernels put things.
+TEST(nothing_of_the_tender_is_mapped)
+{
+    int local;
+    void *heap = malloc(64);
+    const uint64_t addresses[] = {
+        0,
+        0x10000,
+        0x400000,
+        (uint64_t)(uintptr_t)&local,
+        (uint64_t)(uintptr_t)&memory,
+        (uint64_t)(uintptr_t)memory.bytes,
+        (uint64_t)(uintptr_t)heap,
+        (uint64_t)(uintptr_t)gate_begin,
+        (uint64_t)(uintptr_t)getauxval, // in the C library
+        getauxval(AT_SYSINFO_EHDR),
+        getauxval(AT_SYSINFO_EHDR) - 4096, // vvar
+        LAYOUT_USER_END - 1,
+        0xffffffffff600000u, // [vsyscall] is there to be called, not to be read
+        0xffffffff81000000u,
+        0xffff888000000000u,
+    };
+    for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++)
+        expect(touch(addresses[i], 0) == CRASHED && last_crash.signal == SIGSEGV);
+    free(heap);
+}
+
+static void expect_end(void (*entry)(const struct abi_boot *), unsigned signals)
+{
+    check(fresh(entry));
+    show_words((const uint64_t[]){0}, 1);
+    expect(outcome() == CRASHED && (signals >> last_crash.signal & 1) != 0);
+}
+
+TEST(sysenter) { expect_end(guest_sysenter, 1u << SIGSYS | 1u << SIGSEGV | 1u << SIGILL); }
+TEST(far_return) { expect_end(guest_far_return, 1u << SIGSEGV); }
+TEST(single_step) { expect_end(guest_single_step, 1u << SIGTRAP); }
+TEST(port) { expect_end(guest_port, 1u << SIGSEGV); }
+
+TEST(no_stack)
+{
+    check(fresh(guest_no_stack));
+    show_words((const uint64_t[]){0}, 1);
+    expect(until(&crashed, 1) && published == 2 && last_crash.signal == SIGSEGV);
+    expect(until(&gone, 1));
+}
+
+int main(void)
+{
+    if (IS_SANITIZED) {
+        SKIP(tender_escape, "the sanitizer's shadow lies where images are mapped");
+        return 0;
+    }
+    if (!open_wall(guest_jump))
+        return 1;
+    RUN(every_number_at_every_system_call_of_the_gate);
+    RUN(every_argument_is_pinned);
+    RUN(every_byte_of_the_gate);
+    RUN(every_page_of_the_region);
+    RUN(nothing_of_the_tender_is_mapped);
+    RUN(sysenter);
+    RUN(far_return);
+    RUN(single_step);
+    RUN(port);
+    RUN(no_stack);
+    TEST_END();
+}
