@@ -1,8 +1,14 @@
 # Crenel. `make` builds, `make demo` runs the main job, `make test` tests; `make help` lists the rest.
+# `make V=1` shows every command; demo, test and bench build with as many jobs as there are processors.
 # One room is one folder; every .c in it is found by itself. tools/*.mk hold the parts.
 
 BUILD ?= build
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+# For recipes only: before them make does not say whether it was given -j.
+MAKE_QUIETLY = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+Q = $(if $(V),,@)
 CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wundef -Wcast-qual -Wcast-align -Wwrite-strings -Wvla -Wformat=2 \
@@ -42,17 +48,18 @@ $(BUILD)/bin/crenel-tender: LIBS = -lsodium
 # host/ may use libsodium and libseccomp (only what is referenced is linked in).
 $(PROGRAMS):
 	@mkdir -p $(@D)
-	$(CC) $(HOST_LDFLAGS) -Wl,--gc-sections -Wl,--as-needed -o $@ $(filter %.o,$^) $(LIBS) -lsodium -lseccomp
+	$(if $(V),,@echo "  program $@")
+	$(Q)$(CC) $(HOST_LDFLAGS) -Wl,--gc-sections -Wl,--as-needed -o $@ $(filter %.o,$^) $(LIBS) -lsodium -lseccomp
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(HOST_CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(HOST_CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 
 include $(sort $(wildcard tools/*.mk))
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
 .PHONY: clean help
 clean: ## remove the build folder
-	rm -rf $(BUILD)
+	$(Q)rm -rf $(BUILD)
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'

@@ -12,8 +12,9 @@ $(BUILD)/images/mqtt.img: folder = guests/mqtt
 $(BUILD)/images/%.img: folder = examples/machine-watch/unikernels/$*
 $(EXAMPLE_IMAGES): $(BUILD)/images/%.img: programs guest
 	@mkdir -p $(@D)
-	@$(BUILD)/bin/crenel build $(folder) -o $@
+	@old=$$(stat -c %y $@ 2>/dev/null); said=$$($(BUILD)/bin/crenel build $(folder) -o $@) || exit 1; \
+	[ "$$old" = "$$(stat -c %y $@)" ] || echo "  image   $${said%  sha256*}"
 
 demo: deps ## a plant's recording through unikernels, attacks mixed in; ends in a summary and a plot
-	@$(MAKE) --no-print-directory all
+	@$(MAKE_QUIETLY) all
 	@/usr/bin/python3 examples/machine-watch/demo/demo.py $(BUILD)

@@ -12,20 +12,21 @@ guest: $(GUEST_FILES) ## the library OS and what else `crenel build` needs
 
 $(GUEST)/object/%.o: guest/library/%.c guest/compile.flags
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(GUEST)/libcrenel.a: $(GUEST_LIBRARY)
 	@rm -f $@
-	ar rcsD $@ $^
+	$(if $(V),,@echo "  library $@")
+	$(Q)ar rcsD $@ $^
 
 $(GUEST)/include/%.h: guest/include/%.h
 	@mkdir -p $(@D)
-	cp $< $@
+	$(Q)cp $< $@
 $(GUEST)/%: guest/%
 	@mkdir -p $(@D)
-	cp $< $@
+	$(Q)cp $< $@
 $(GUEST)/schemas/%: schemas/%
 	@mkdir -p $(@D)
-	cp $< $@
+	$(Q)cp $< $@
 
 $(BUILD)/tests/unit/cli_library: | guest

@@ -7,9 +7,10 @@ UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SOURCES))
 
 .PHONY: deps test unit system
 deps: ## install the Debian packages that building and testing need (or print the command)
-	@tools/install-packages
+	@tools/install-packages $(BUILD)
 test: deps ## build and run every test; ends in "N passed, N failed, N skipped"
-	@$(MAKE) --no-print-directory all unit-tests
+	@echo "building the programs, the example and the tests" >&2
+	@$(MAKE_QUIETLY) all unit-tests
 	@tools/run-tests $(BUILD) $(TEST)
 unit: unit-tests ## unit tests only
 	@tools/run-tests $(BUILD) unit
@@ -27,6 +28,6 @@ unit_objects = $(filter-out %/main.o,$(call room,$(filter-out core host,$(call u
 define unit_rule
 $(BUILD)/tests/unit/$(1): $(BUILD)/tests/unit/$(1).o $(call unit_objects,$(1)) $(HOST) $(CORE)
 	@mkdir -p $$(@D)
-	$$(CC) $$(HOST_LDFLAGS) -Wl,--gc-sections -o $$@ $$(filter %.o,$$^) -lsodium -lsqlite3 -lyaml -lcjson -lseccomp
+	$$(Q)$$(CC) $$(HOST_LDFLAGS) -Wl,--gc-sections -o $$@ $$(filter %.o,$$^) -lsodium -lsqlite3 -lyaml -lcjson -lseccomp
 endef
 $(foreach t,$(patsubst tests/unit/%.c,%,$(UNIT_SOURCES)),$(eval $(call unit_rule,$(t))))
