@@ -1,22 +1,31 @@
 // SPDX-License-Identifier: ISC
 // The allow-lists. One table for what every program does, one for each role. A row that needs an argument
-// pinned names which and to what. Memory is never both made executable and ours to choose: PROT_EXEC is
-// refused everywhere but in the tender, which maps verified images.
+// pinned names which and to what. PROT_EXEC is refused everywhere; the tender alone may make memory executable
+// that it wrote before, and never both at once.
 #include "host/filter.h"
 
 #include "core/check.h"
 
+#include <asm/prctl.h>
 #include <errno.h>
+#include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
 
 struct row {
     int call;
     const char *reason;
+    unsigned is_pinned, argument; // if pinned: the only value of which argument
+    uint64_t value;
 };
 
-#define CALL(name, why) {SCMP_SYS(name), why}
+#define CALL(name, why) {SCMP_SYS(name), why, 0, 0, 0}
+#define PINNED(name, argument, value, why) {SCMP_SYS(name), why, 1, argument, value}
 
 static const struct row every_role[] = {
     CALL(read, "pipes, eventfds, its own files"),
@@ -123,47 +132,36 @@ static const struct row gateway_calls[] = {
 };
 
 static const struct row tender_calls[] = {
-    CALL(clone, "zygote and instances"),
-    CALL(clone3, "zygote and instances"),
-    CALL(fork, "zygote and instances"),
-    CALL(vfork, "zygote and instances"),
     CALL(wait4, "their end"),
-    CALL(waitid, "their end"),
-    CALL(kill, "an instance past its deadline; it is alone in its pid namespace"),
-    CALL(pidfd_open, "their end"),
-    CALL(pidfd_send_signal, "an instance past its deadline"),
+    CALL(waitid, "an instance that was told to stop"),
     CALL(memfd_create, "memory of instances"),
     CALL(ftruncate, "memory of instances"),
     CALL(pread64, "the image"),
-    CALL(pwrite64, "memory of instances"),
-    CALL(fallocate, "memory of instances, given back"),
-    CALL(seccomp, "the guest's filter"),
-    CALL(prctl, "no_new_privs, PDEATHSIG, TSC of a guest"),
-    CALL(arch_prctl, "the zygote forgets the tender's thread block"),
-    CALL(prlimit64, "limits of a guest"),
-    CALL(setrlimit, "limits of a guest"),
-    CALL(getrlimit, "limits of a guest"),
-    CALL(unshare, "namespaces of the zygote"),
-    CALL(setsid, "a guest has no session of ours"),
     CALL(getppid, "is the parent still there"),
-    CALL(dup, "descriptors of the zygote"),
     CALL(dup2, "descriptors of the zygote"),
-    CALL(dup3, "descriptors of the zygote"),
-    CALL(pipe2, "a pipe to the zygote"),
+    CALL(pipe2, "pipes to the zygote"),
     CALL(close_range, "a guest has no descriptor that it does not need"),
-    CALL(ptrace, "where a guest stopped"),
-    CALL(process_vm_readv, "what a crashed guest left"),
-    CALL(process_vm_writev, "a guest's input"),
-    CALL(sigaltstack, "a guest's fault handler"),
-    CALL(rt_sigtimedwait, "their end"),
-    CALL(rt_sigpending, "their end"),
-    CALL(rt_sigsuspend, "their end"),
     CALL(signalfd4, "their end"),
     CALL(set_robust_list, "fork in glibc"),
-    CALL(rseq, "fork in glibc"),
-    CALL(set_tid_address, "fork in glibc"),
-    CALL(uname, "which kernel"),
-    CALL(ioctl, "restored VMs and userfaultfd; the tender holds no device that it was not handed"),
+    CALL(rseq, "the zygote takes back what glibc registered"),
+    PINNED(clone, 0, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, "the zygote; no namespace"),
+    PINNED(clone, 0, CLONE_PARENT | SIGCHLD, "instances"),
+    PINNED(kill, 1, SIGKILL, "an instance past its deadline"),
+    PINNED(ptrace, 0, PTRACE_SEIZE, "no instance outlives the tender, none runs on after a fault"),
+    PINNED(ptrace, 0, PTRACE_INTERRUPT, "where it is when its deadline passes"),
+    PINNED(ptrace, 0, PTRACE_GETSIGINFO, "what it did; nothing is ever written to it"),
+    PINNED(ptrace, 0, PTRACE_GETREGS, "where it did it"),
+    PINNED(ptrace, 0, PTRACE_PEEKDATA, "by which instruction, called from where"),
+    PINNED(seccomp, 0, SECCOMP_SET_MODE_FILTER, "the guest's filter"),
+    PINNED(prctl, 0, PR_SET_PDEATHSIG, "a guest dies with the tender"),
+    PINNED(prctl, 0, PR_SET_DUMPABLE, "the tender may trace it"),
+    PINNED(prctl, 0, PR_SET_NAME, "ps shows whose it is"),
+    PINNED(prctl, 0, PR_SET_NO_NEW_PRIVS, "the guest's filter"),
+    PINNED(prctl, 0, PR_SET_TSC, "a guest has no clock"),
+    PINNED(prctl, 0, PR_SET_SPECULATION_CTRL, "a guest does not steer what the processor guesses"),
+    PINNED(arch_prctl, 0, ARCH_SET_FS, "the zygote forgets the tender's thread block"),
+    PINNED(prlimit64, 1, RLIMIT_CORE, "a guest leaves no core"),
+    PINNED(mprotect, 2, PROT_READ | PROT_EXEC, "text of an image, once it was written"),
 };
 
 struct part {
@@ -183,21 +181,21 @@ static const struct part parts[FILTER_ROLES] = {
 static int allow(scmp_filter_ctx filter, const struct part *part)
 {
     for (size_t i = 0; i < part->count; i++) {
-        int code = seccomp_rule_add(filter, SCMP_ACT_ALLOW, part->rows[i].call, 0);
+        const struct row *row = &part->rows[i];
+        int code = seccomp_rule_add(filter, SCMP_ACT_ALLOW, row->call, row->is_pinned,
+                                    SCMP_CMP(row->argument, SCMP_CMP_EQ, row->value));
         if (code != 0 && code != -EEXIST)
             return code;
     }
     return 0;
 }
 
-static int allow_memory(scmp_filter_ctx filter, int is_execution_allowed)
+static int allow_memory(scmp_filter_ctx filter)
 {
     static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
     for (size_t i = 0; i < 2; i++) {
-        int code = is_execution_allowed
-                       ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0)
-                       : seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1,
-                                          SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+        int code = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1,
+                                    SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
         if (code != 0)
             return code;
     }
@@ -224,7 +222,7 @@ enum status filter_install(enum filter_role role)
     if (code == 0)
         code = allow(filter, &parts[role]);
     if (code == 0)
-        code = allow_memory(filter, role == FILTER_TENDER);
+        code = allow_memory(filter);
     if (code == 0)
         code = seccomp_load(filter);
     seccomp_release(filter);

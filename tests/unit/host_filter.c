@@ -5,9 +5,12 @@
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -32,7 +35,23 @@ static void nothing(void) {}
 static void execute(void) { (void)execl("/bin/true", "true", (char *)NULL); }
 static void open_file(void) { (void)!open("/etc/hostname", O_RDONLY); }
 static void open_network(void) { (void)!socket(AF_INET, SOCK_STREAM, 0); }
-static void trace(void) { (void)syscall(SYS_ptrace, 0, 0, 0, 0); }
+static void look(void) { (void)syscall(SYS_ptrace, PTRACE_PEEKDATA, 0, 0, 0); }
+static void change(void) { (void)syscall(SYS_ptrace, PTRACE_POKEDATA, 0, 0, 0); }
+static void change_registers(void) { (void)syscall(SYS_ptrace, PTRACE_SETREGS, 0, 0, 0); }
+static void write_to_another(void) { (void)syscall(SYS_process_vm_writev, getpid(), 0, 0, 0, 0, 0); }
+static void read_from_another(void) { (void)syscall(SYS_process_vm_readv, getpid(), 0, 0, 0, 0, 0); }
+static void send_a_signal(void) { (void)kill(getpid(), 0); }
+static void control_a_device(void) { (void)syscall(SYS_ioctl, 0, 0, 0); }
+static void make_namespaces(void) { (void)unshare(CLONE_NEWUSER); }
+static void fork_into_namespaces(void) { (void)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0); }
+static void fork_unseen(void) { (void)syscall(SYS_clone3, NULL, 0); }
+static void share_memory(void) { (void)syscall(SYS_clone, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND, 0, 0, 0, 0); }
+static void be_traced(void) { (void)syscall(SYS_prctl, PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0); }
+static void writable_code(void)
+{
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
+}
 static void change_user(void) { (void)!setuid(0); }
 static void make_process(void)
 {
@@ -85,10 +104,20 @@ TEST(only_the_tender_makes_processes_and_maps_code)
     for (int role = 0; role < FILTER_ROLES; role++) {
         int wanted = role == FILTER_TENDER ? 0 : SIGSYS;
         expect(signal_after((enum filter_role)role, make_process) == wanted);
-        expect(signal_after((enum filter_role)role, executable_memory) == wanted);
         expect(signal_after((enum filter_role)role, executable_later) == wanted);
-        expect(signal_after((enum filter_role)role, trace) == wanted);
+        expect(signal_after((enum filter_role)role, look) == wanted);
+        expect(signal_after((enum filter_role)role, executable_memory) == SIGSYS);
+        expect(signal_after((enum filter_role)role, writable_code) == SIGSYS);
     }
+}
+
+TEST(a_tender_that_was_taken_over_looks_at_its_children_and_no_more)
+{
+    static void (*const acts[])(void) = {
+        change,          change_registers,     write_to_another, read_from_another, send_a_signal, control_a_device,
+        make_namespaces, fork_into_namespaces, fork_unseen,      share_memory,      be_traced};
+    for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)
+        expect(signal_after(FILTER_TENDER, acts[i]) == SIGSYS);
 }
 
 TEST(a_process_that_did_not_enter_is_found_out)
@@ -109,6 +138,7 @@ int main(void)
     RUN(no_role_executes_a_program_opens_a_network_or_changes_its_user);
     RUN(files_are_for_those_with_a_directory);
     RUN(only_the_tender_makes_processes_and_maps_code);
+    RUN(a_tender_that_was_taken_over_looks_at_its_children_and_no_more);
     RUN(a_process_that_did_not_enter_is_found_out);
     TEST_END();
 }
