@@ -95,6 +95,8 @@ static void fail(struct process_wall *wall, const char *what, const char *detail
 
 static void take_reply(struct process_wall *wall, const struct zygote_reply *reply)
 {
+    if (reply->pid == -EEXIST)
+        return; // the base was taken: it ends, and the next one draws again
     if (reply->pid <= 0) {
         fail(wall, zygote_step(reply->slot), strerror((int)-reply->pid));
         return;
@@ -170,13 +172,6 @@ static void retire_zygote(struct process_wall *wall)
     kill(wall->zygote.pid, SIGKILL);
 }
 
-static void wall_renew(struct wall *base)
-{
-    struct process_wall *wall = self(base);
-    retire_zygote(wall);
-    start_zygote(wall);
-}
-
 static void wall_create(struct wall *base, unsigned slot)
 {
     struct process_wall *wall = self(base);
@@ -211,6 +206,19 @@ static void wall_create(struct wall *base, unsigned slot)
     else if (write(wall->zygote.command_fd, &command, sizeof command) != sizeof command &&
              errno != EPIPE) // a dead zygote shows itself on the reply pipe
         fail(wall, "cannot command the zygote", strerror(errno));
+}
+
+static void wall_renew(struct wall *base)
+{
+    struct process_wall *wall = self(base);
+    retire_zygote(wall);
+    start_zygote(wall);
+    // What the old one owed, because somebody had ended or stopped it, the new one makes.
+    for (unsigned i = 0; i < wall->config.memory->slot_count; i++)
+        if (wall->instances[i].is_asked) {
+            wall->instances[i].is_asked = 0;
+            wall_create(base, i);
+        }
 }
 
 static void wall_wake(struct wall *wall, unsigned slot)

@@ -75,9 +75,19 @@ static int give_up_rights(const char *name)
     return 0;
 }
 
+// The whole region, guards too, must be free: what the tender has in a guard would stay there for guests to
+// read. EEXIST: the draw of the base hit something; the tender draws again.
+static int is_region_free(const struct layout *layout)
+{
+    uint64_t bytes = layout->end + LAYOUT_PAGE - layout->base;
+    void *wanted = (void *)(uintptr_t)layout->base;
+    void *at = mmap(wanted, bytes, PROT_NONE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    return at == wanted && munmap(at, bytes) == 0;
+}
+
 static uint8_t *map(uint64_t address, uint64_t bytes)
 {
-    // NOREPLACE: the draw of the base hit something of the tender's; the tender draws again.
     void *at = mmap((void *)(uintptr_t)address, bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     return at == (void *)(uintptr_t)address ? at : NULL;
@@ -147,7 +157,7 @@ static _Noreturn void become_zygote(const struct image *image, const struct layo
         fail(STEP_DESCRIPTORS);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != tender)
         fail(STEP_PARENT);
-    if (map_image(image, layout) || map_pages(image, layout, tender))
+    if (!is_region_free(layout) || map_image(image, layout) || map_pages(image, layout, tender))
         fail(STEP_MAP);
     if (give_up_rights(image->manifest.header->name))
         fail(STEP_RIGHTS);

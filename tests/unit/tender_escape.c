@@ -4,10 +4,13 @@
 #include "tests/unit/wall_fixture.h"
 
 #include "tender/process/gate.h"
-#include "tender/process/layout.h"
+#include "tender/process/zygote.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -271,6 +274,28 @@ TEST(nothing_of_the_tender_is_mapped)
     free(heap);
 }
 
+// A page of the tender's in a guard between the parts would stay mapped: such a base is refused.
+TEST(a_base_where_the_tender_has_a_page_is_refused)
+{
+    struct layout layout;
+    struct zygote zygote;
+    struct zygote_reply reply = {0};
+    expect(layout_make(&layout, &image, 0x5ec0de) == STATUS_OK);
+    const uint64_t guards[] = {layout.base, layout.gate - 4096, layout.boot - 4096, layout.end};
+    for (size_t i = 0; i < sizeof guards / sizeof guards[0]; i++) {
+        void *page = mmap((void *)(uintptr_t)guards[i], 4096, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        expect(page == (void *)(uintptr_t)guards[i]);
+        expect(zygote_start(&zygote, &image, &layout, 4) == STATUS_OK);
+        struct pollfd poll_fd = {.fd = zygote.reply_fd, .events = POLLIN};
+        expect(poll(&poll_fd, 1, 1000) == 1 && read(zygote.reply_fd, &reply, sizeof reply) == sizeof reply &&
+               reply.pid == -EEXIST);
+        close(zygote.command_fd);
+        close(zygote.reply_fd);
+        munmap(page, 4096);
+    }
+}
+
 static void expect_end(void (*entry)(const struct abi_boot *), unsigned signals)
 {
     check(fresh(entry));
@@ -304,6 +329,7 @@ int main(void)
     RUN(every_byte_of_the_gate);
     RUN(every_page_of_the_region);
     RUN(nothing_of_the_tender_is_mapped);
+    RUN(a_base_where_the_tender_has_a_page_is_refused);
     RUN(sysenter);
     RUN(far_return);
     RUN(single_step);

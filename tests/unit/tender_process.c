@@ -269,6 +269,28 @@ TEST(zygote_killed_from_outside)
     expect(until(&gone, 2));
 }
 
+// A fault comes while the zygote is dead and has not answered: no slot may be lost by that.
+TEST(zygote_killed_before_it_is_retired)
+{
+    expect(begin(guest_echo, 3));
+    wall->calls->kill(wall, 3);
+    expect(until(&gone, 1));
+    char path[64], line[256] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *file = fopen(path, "r");
+    check(file != NULL);
+    expect(fgets(line, sizeof line, file) != NULL);
+    fclose(file);
+    kill((pid_t)strtol(line, NULL, 10), SIGKILL);
+    usleep(2000);
+    published = 0;
+    wall->calls->create(wall, 3);
+    wall->calls->renew(wall);
+    expect(until(&published, 1));
+    wall->calls->kill(wall, 3);
+    expect(until(&gone, 2));
+}
+
 int main(void)
 {
     if (IS_SANITIZED) {
@@ -295,5 +317,6 @@ int main(void)
     RUN(examine_says_where_it_hangs);
     RUN(killed_from_outside);
     RUN(zygote_killed_from_outside);
+    RUN(zygote_killed_before_it_is_retired);
     TEST_END();
 }
