@@ -174,7 +174,7 @@ static enum status copy_password_file(struct supervisor *s, struct member *m)
             status = STATUS_SYSTEM;
     }
     if (status != STATUS_OK)
-        fail(s, "make the file that `file:` of the service names; see docs/operations.md",
+        fail(s, "give each user a password first: crenel passwd SYSTEM USER (asks for it, or reads one line)",
              "service %s: password file %s: %s", service->name, service->path,
              status == STATUS_SYSTEM ? strerror(errno) : status_text(status));
     if (fd >= 0)
