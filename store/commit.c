@@ -14,6 +14,8 @@
 #include <sodium.h>
 #include <string.h>
 
+#define COUNTER_STEP_MAX (1ull << 40) // of one counter in one COMMIT: far from where the sum leaves 63 bits
+
 // Takes parts off the front of bytes; is_bad stays set once something did not fit.
 struct walk {
     const uint8_t *bytes;
@@ -115,7 +117,7 @@ static enum status parse(struct view *view, const struct store *store, const uin
     view->counters = walk.at;
     struct commit_counter counter;
     for (unsigned i = 0; i < header->counter_count && take_struct(&walk, &counter, sizeof counter); i++)
-        walk.is_bad |= !counter_is_valid(store, counter.index);
+        walk.is_bad |= !counter_is_valid(store, counter.index) || counter.value > COUNTER_STEP_MAX;
     view->dead = walk.at;
     struct commit_dead dead;
     if (header->dead_count == 1 && take_struct(&walk, &dead, sizeof dead)) {

@@ -299,6 +299,21 @@ TEST(malformed_commits_close_the_link_and_change_nothing)
     fixture_end();
 }
 
+TEST(a_counter_cannot_leap_out_of_its_range)
+{
+    fixture_begin();
+    for (uint64_t handle = 1; handle <= 2; handle++) {
+        commit_new(handle, 0);
+        commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_DONE), 1ull << 40);
+        expect(commit_result_of() == COMMIT_OK);
+    }
+    commit_new(3, 0);
+    commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_DONE), INT64_MAX);
+    commit_send_it();
+    expect(take() == STATUS_MALFORMED);
+    fixture_end();
+}
+
 int main(void)
 {
     fixture_use_all();
@@ -314,5 +329,6 @@ int main(void)
     RUN(a_batch_that_does_not_fit_is_not_now_for_all);
     RUN(every_commit_is_flushed);
     RUN(malformed_commits_close_the_link_and_change_nothing);
+    RUN(a_counter_cannot_leap_out_of_its_range);
     TEST_END();
 }
