@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: ISC
+// Fuzz target: schema blocks, and messages under those that are accepted.
+//
+// Input: uint16_t size of the block (rounded down to 8), 6 bytes for nothing, block, message.
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/must.h"
+#include "tests/unit/schema_block.h"
+
+static void make_fields(void)
+{
+    start();
+    add("count", SCHEMA_U16, 0, 0, 1000);
+    add("value", SCHEMA_I32, 4, -400, 400)->decimals = 2;
+    add("wide", SCHEMA_U64, 8, 0, -1);
+    add("kind", SCHEMA_ENUM, 16, 0, 1);
+    fields[field_count - 1].label_count = 2;
+    memcpy(labels[0].text, "low", 4);
+    memcpy(labels[1].text, "high", 5);
+    label_count = 2;
+    struct schema_field *list = add("list", SCHEMA_ARRAY, 18, 0, 99);
+    list->element = SCHEMA_U16;
+    list->capacity = 4;
+    relations[relation_count++] = (struct schema_relation){0, 4, SCHEMA_NOT_EQUAL, 0};
+}
+
+size_t fuzz_seed(unsigned index, uint8_t bytes[FUZZ_BYTES_MAX])
+{
+    if (index > 5)
+        return 0;
+    make_fields();
+    add_text("text", SCHEMA_STRING, 28, 32, index % 5);
+    if (index == 5)
+        fields[field_count - 1].type = SCHEMA_BYTES, fields[field_count - 1].class = 0;
+    uint16_t size = (uint16_t)make(&block, 64, 1);
+    memset(bytes, 0, 8);
+    memcpy(bytes, &size, sizeof size);
+    memcpy(bytes + 8, &block, size);
+    uint8_t *message = bytes + 8 + size;
+    memset(message, 0, 64);
+    put(message, 2, 7);
+    put(message + 4, 4, 123);
+    put(message + 16, 1, 1);
+    put(message + 18, 2, 2); // two elements
+    put(message + 20, 2, 5);
+    put(message + 22, 2, 6);
+    put(message + 28, 2, 7); // length
+    memcpy(message + 30, "ab-cd.e", 7);
+    return 8u + size + 40;
+}
+
+static void judge(const struct schema *view, const uint8_t *message, size_t size)
+{
+    uint16_t field = 0x1234;
+    enum reason reason = schema_check(view, message, size, &field);
+    must(reason == REASON_DONE || (reason >= REASON_ENVELOPE && reason <= REASON_RELATION));
+    if (reason != REASON_DONE) {
+        must(field < view->header->field_count || field == UINT16_MAX);
+        return;
+    }
+    must(size <= view->header->struct_bytes && size % 8 == 0);
+    for (uint16_t i = 0; i < view->header->field_count; i++) {
+        (void)schema_value(view, i, message, size);
+        if (view->fields[i].type != SCHEMA_STRING && view->fields[i].type != SCHEMA_BYTES)
+            continue;
+        const uint8_t *bytes;
+        size_t count = schema_bytes(view, i, message, size, &bytes);
+        must(count <= view->fields[i].capacity);
+        must(count == 0 || (bytes >= message && bytes + count <= message + size));
+    }
+    for (uint16_t i = 0; i < view->header->field_count; i++) {
+        uint8_t key[64];
+        if (view->fields[i].type != SCHEMA_ARRAY)
+            must(schema_key(view, &i, 1, message, size, key, sizeof key) <= sizeof key);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct schema view;
+    uint16_t block_bytes;
+
+    if (size < 8)
+        return 0;
+    memcpy(&block_bytes, data, sizeof block_bytes);
+    block_bytes &= 0xfff8;
+    if (block_bytes > size - 8)
+        return 0;
+    if (schema_open(&view, data + 8, block_bytes) != STATUS_OK)
+        return 0;
+    must(view.header->block_bytes == block_bytes);
+    size_t message_bytes = size - 8 - block_bytes;
+    uint8_t *message = malloc(message_bytes + (message_bytes == 0)); // of its own: reads too far are seen
+    must(message != NULL);
+    memcpy(message, data + 8 + block_bytes, message_bytes);
+    judge(&view, message, message_bytes);
+    free(message);
+    return 0;
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: ISC
+// A compiled system made by hand, independent of the compiler of system files; and a reader of all of it.
+#ifndef CRENEL_TESTS_SYSTEM_SAMPLE_H
+#define CRENEL_TESTS_SYSTEM_SAMPLE_H
+
+#include "abi/abi.h"
+#include "core/manifest.h"
+#include "core/system.h"
+
+#include <stdalign.h>
+#include <string.h>
+
+enum { MQTT, DECODE, DETECT, UNIKERNELS };
+enum { WIRE_IN, WIRE_OUT, LOGIN, LOGIN_REPLY, SUBSCRIBE, RAW, READING, ALARMS, ALIVE, FLOWS };
+enum { WIRE, REQUEST, REPLY, SUBSCRIPTION, PUBLISH, SCHEMAS };
+
+struct schema_block {
+    struct schema_header header;
+    struct schema_field fields[2];
+};
+
+// The file as a struct: the parts lie where core/system.c wants them.
+struct file {
+    struct system_signature signature;
+    struct system_header header;
+    struct system_unikernel unikernels[UNIKERNELS];
+    struct system_flow flows[FLOWS];
+    struct system_namespace namespaces[1];
+    struct system_principal principals[2];
+    struct system_gateway gateways[1];
+    struct system_service services[1];
+    uint32_t schemas[SCHEMAS];
+    uint32_t zero;
+    struct schema_block blocks[SCHEMAS];
+    char configuration[12];
+    char end[4];
+};
+_Static_assert(sizeof(struct file) % 8 == 0 && SCHEMAS % 2 == 1, "padding is named");
+
+static alignas(8) struct file good, file;
+static struct system_view view;
+
+static inline void fill_schema(struct schema_block *block, const char *name)
+{
+    block->header = (struct schema_header){
+        .block_bytes = sizeof *block, .field_count = 2, .struct_bytes = 16};
+    memcpy(block->header.name, name, strlen(name));
+    block->fields[0] = (struct schema_field){.name = "key", .type = SCHEMA_U32, .maximum = 9};
+    block->fields[1] =
+        (struct schema_field){.name = "number", .type = SCHEMA_U64, .offset = 8, .maximum = 9};
+}
+
+static inline void fill_unikernel(struct system_unikernel *unikernel, const char *name, unsigned lifetime,
+                           uint16_t inputs, uint16_t outputs)
+{
+    memset(unikernel, 0, sizeof *unikernel);
+    memcpy(unikernel->name, name, strlen(name));
+    memcpy(unikernel->image_path, "/i/x.img", 8);
+    unikernel->configuration_offset = offsetof(struct file, configuration);
+    unikernel->memory_kib = 1024;
+    unikernel->cpu_percent = 50;
+    unikernel->deadline_ms = 100;
+    unikernel->instances_max = 4;
+    unikernel->lifetime = (uint8_t)lifetime;
+    unikernel->input_count = inputs;
+    unikernel->output_count = outputs;
+    memset(unikernel->inputs, 0xff, sizeof unikernel->inputs);
+    memset(unikernel->outputs, 0xff, sizeof unikernel->outputs);
+    memset(unikernel->namespaces, 0xff, sizeof unikernel->namespaces);
+}
+
+static inline struct system_flow *fill_flow(unsigned index, const char *name, unsigned schema,
+                                     unsigned from_kind, unsigned from, unsigned from_port,
+                                     unsigned to_kind, unsigned to, unsigned to_port)
+{
+    struct system_flow *flow = &good.flows[index];
+    memset(flow, 0, sizeof *flow);
+    memcpy(flow->name, name, strlen(name));
+    flow->sender_kind = (uint8_t)from_kind;
+    flow->sender = (uint16_t)from;
+    flow->sender_port = (uint16_t)from_port;
+    flow->pair = SYSTEM_NONE;
+    flow->schema = (uint16_t)schema;
+    flow->receiver_count = 1;
+    flow->receivers[0] = (struct system_receiver){(uint8_t)to_kind, 0, (uint16_t)to,
+                                                  (uint16_t)to_port, 0};
+    flow->count_max = 1;
+    flow->key_field = flow->sequence_field = SYSTEM_NONE;
+    flow->rate_per_second = flow->rate_burst = 10;
+    flow->is_open = 1;
+    if (from_kind == SYSTEM_UNIKERNEL)
+        good.unikernels[from].outputs[from_port] = (uint16_t)index;
+    if (to_kind == SYSTEM_UNIKERNEL)
+        good.unikernels[to].inputs[to_port] = (uint16_t)index;
+    return flow;
+}
+
+static inline void fill_flows(void)
+{
+    fill_flow(WIRE_IN, "wire_in", WIRE, SYSTEM_GATEWAY, 0, 0, SYSTEM_UNIKERNEL, MQTT, 0);
+    fill_flow(WIRE_OUT, "wire_out", WIRE, SYSTEM_UNIKERNEL, MQTT, 0, SYSTEM_GATEWAY, 0, 0);
+    struct system_flow *login = fill_flow(LOGIN, "login", REQUEST, SYSTEM_UNIKERNEL, MQTT, 1,
+                                          SYSTEM_SERVICE, 0, 0);
+    login->kind = SYSTEM_REQUEST;
+    login->pair = LOGIN_REPLY;
+    fill_flow(LOGIN_REPLY, "login_reply", REPLY, SYSTEM_SERVICE, 0, 0, SYSTEM_UNIKERNEL, MQTT, 1)
+        ->kind = SYSTEM_REPLY;
+    fill_flow(SUBSCRIBE, "subscribe", SUBSCRIPTION, SYSTEM_UNIKERNEL, MQTT, 2, SYSTEM_SUBSCRIPTION,
+              0, 0);
+    struct system_flow *raw =
+        fill_flow(RAW, "raw", PUBLISH, SYSTEM_UNIKERNEL, MQTT, 3, SYSTEM_UNIKERNEL, DECODE, 0);
+    raw->is_open = 0;
+    raw->principals = 3;
+    raw->is_durable = 1;
+    raw->cap = 100;
+    raw->key_field = 0;
+    raw->sequence_field = 1;
+    raw->keys_max = 16;
+    struct system_flow *reading = fill_flow(READING, "reading", PUBLISH, SYSTEM_UNIKERNEL, DECODE, 0,
+                                            SYSTEM_UNIKERNEL, DETECT, 0);
+    reading->receiver_count = 2;
+    reading->receivers[1] = (struct system_receiver){SYSTEM_UNIKERNEL, 0, DETECT, 1, 0};
+    good.unikernels[DETECT].inputs[1] = READING;
+    fill_flow(ALARMS, "alarms", PUBLISH, SYSTEM_UNIKERNEL, DETECT, 0, SYSTEM_UNIKERNEL, MQTT, 2)
+        ->is_broadcast = 1;
+    fill_flow(ALIVE, "alive", PUBLISH, SYSTEM_UNIKERNEL, MQTT, 4, SYSTEM_UNIKERNEL, MQTT, 3);
+}
+
+static inline void fill_tables(void)
+{
+    struct system_header *header = &good.header;
+#define TABLE(name, number)                                                                        \
+    header->name = (struct system_table){offsetof(struct file, name), number}
+    TABLE(unikernels, UNIKERNELS), TABLE(flows, FLOWS), TABLE(namespaces, 1), TABLE(principals, 2);
+    TABLE(gateways, 1), TABLE(services, 1), TABLE(schemas, SCHEMAS);
+    TABLE(configuration, sizeof good.configuration);
+    for (size_t i = 0; i < SCHEMAS; i++)
+        good.schemas[i] = (uint32_t)(offsetof(struct file, blocks) + i * sizeof good.blocks[0]);
+}
+
+static inline void fill(void)
+{
+    memset(&good, 0, sizeof good);
+    good.signature = (struct system_signature){
+        SYSTEM_MAGIC, SYSTEM_VERSION, sizeof good - sizeof good.signature, {0}, {0}, {0}};
+    memcpy(good.header.name, "plant", 5);
+    memcpy(good.header.tenant, "works-7", 7);
+    good.header.security_version = 1;
+    fill_tables();
+    fill_schema(&good.blocks[WIRE], "wire/1");
+    fill_schema(&good.blocks[REQUEST], "password-request/1");
+    fill_schema(&good.blocks[REPLY], "password-reply/1");
+    fill_schema(&good.blocks[SUBSCRIPTION], "subscription/1");
+    fill_schema(&good.blocks[PUBLISH], "publish/1");
+    fill_unikernel(&good.unikernels[MQTT], "mqtt", LIFETIME_CONNECTION, 4, 6);
+    fill_unikernel(&good.unikernels[DECODE], "decode", LIFETIME_MESSAGE, 1, 1);
+    fill_unikernel(&good.unikernels[DETECT], "detect", LIFETIME_RESIDENT, 2, 1);
+    good.unikernels[MQTT].configuration_bytes = sizeof good.configuration;
+    memcpy(good.configuration, "publish 4 0\n", 12);
+    good.unikernels[DETECT].namespace_count = 1;
+    good.unikernels[DETECT].namespaces[0] = 0;
+    good.unikernels[DECODE].refusal_count = 1;
+    memcpy(good.unikernels[DECODE].refusals[0], "malformed-json", 14);
+    fill_flows();
+    memcpy(good.namespaces[0].name, "models", 6);
+    good.namespaces[0].schema = PUBLISH;
+    good.namespaces[0].key_count = 1;
+    good.namespaces[0].records_max = 10;
+    good.namespaces[0].readers = 1u << DETECT;
+    memcpy(good.principals[0].name, "press-7", 7);
+    memcpy(good.principals[1].name, "operator", 8);
+    good.gateways[0] = (struct system_gateway){.name = "mqtt", .listen = "127.0.0.1:1883",
+                                               .unikernel = MQTT, .connections_max = 4,
+                                               .input_flow = WIRE_IN, .output_flow = WIRE_OUT,
+                                               .output_bytes_max = 4096, .slow_ms = 1000};
+    good.services[0] = (struct system_service){.name = "login", .kind = SYSTEM_SERVICE_PASSWORD,
+                                               .request_flow = LOGIN, .reply_flow = LOGIN_REPLY,
+                                               .path = "/i/passwords"};
+    file = good;
+}
+
+// Follows every index as the processes do; with a sanitizer a wrong one is caught.
+static inline uint64_t use_all(void)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < view.flow_count; i++) {
+        const struct system_flow *flow = &view.flows[i];
+        sum += view.schemas[flow->schema].header->struct_bytes;
+        if (flow->key_field != SYSTEM_NONE)
+            sum += view.schemas[flow->schema].fields[flow->key_field].offset;
+        if (flow->kind == SYSTEM_REQUEST)
+            sum += view.flows[flow->pair].schema;
+        for (size_t j = 0; j < flow->receiver_count; j++)
+            if (flow->receivers[j].kind == SYSTEM_UNIKERNEL)
+                sum += view.unikernels[flow->receivers[j].index].inputs[flow->receivers[j].port];
+    }
+    for (size_t i = 0; i < view.unikernel_count; i++) {
+        const struct system_unikernel *unikernel = &view.unikernels[i];
+        for (size_t j = 0; j < unikernel->configuration_bytes; j++)
+            sum += view.bytes[unikernel->configuration_offset + j];
+        for (size_t j = 0; j < unikernel->namespace_count; j++)
+            if (unikernel->namespaces[j] != SYSTEM_NONE)
+                sum += view.namespaces[unikernel->namespaces[j]].schema;
+    }
+    for (size_t i = 0; i < view.gateway_count; i++)
+        sum += view.unikernels[view.gateways[i].unikernel].lifetime +
+               view.flows[view.gateways[i].input_flow].schema;
+    for (size_t i = 0; i < view.service_count; i++)
+        sum += view.flows[view.services[i].request_flow].pair;
+    return sum;
+}
+
+#endif
