@@ -74,6 +74,19 @@ expect a_fault_in_init_fails_the_event 1 '"fault":{"what":"write to'
 run loop '{"number":1}\n' --deadline 100
 expect deadline 1 '"deadline":{"what":"deadline of 100 ms passed","at":"0x'
 
+# An attacker's acts, one event each; the honest events before and behind them are served.
+run breach '{"number":0,"key":1}\n{"number":1}\n{"number":2}\n{"number":3}\n{"number":4}\n{"number":5}\n{"number":6}\n{"number":7}\n'
+expect broken_records_are_named 1 '"published_bytes out of range"' '"record with a wrong size"' '"record behind END"' \
+    '"wait without READ or END"' '"wait() out of turn"'
+[ "$(grep -c '"contract"' "$work/out")" = 7 ] && [ "$(grep -c '"flow"' "$work/out")" = 1 ]
+verdict broken_records_have_no_effect $? "not seven breaches and one answer"
+run breach '{"number":8}\n{"number":9}\n{"number":10}\n{"number":0}\n' --deadline 200
+expect a_wait_that_nobody_hears_ends_with_the_deadline 1 '"deadline of 200 ms passed"'
+expect fork_from_the_gate 1 '"what":"system call 57","signal":"SYS"'
+expect a_flood_of_logs_ends_with_the_output_region 1 '"flow":"answer","message":{"key":0,"number":0'
+[ "$(grep -c '"log"' "$work/out")" = 2046 ]
+verdict a_flood_of_logs_is_bounded $? "not 2046 log records"
+
 run store '{"number":5}\n{"number":6}\n{"number":0}\n'
 expect store 0 '"number":0,' '"number":5,' '"number":11,' '"write":{"namespace":"records"'
 
