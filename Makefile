@@ -28,6 +28,7 @@ PROGRAMS = $(addprefix $(BUILD)/bin/,crenel crenel-supervisor crenel-router cren
 .DEFAULT_GOAL := all
 .PHONY: all programs
 all: programs guest ## build everything: programs, library OS, the example's images
+	@:
 programs: $(PROGRAMS)
 
 $(BUILD)/bin/crenel: $(call room,cli) $(HOST) $(CORE)

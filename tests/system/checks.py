@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """Result lines of a system test, and the way to the parts of the example that tests use."""
 import os
+import signal
 import sys
 import traceback
 
@@ -10,6 +11,7 @@ BUILD = os.path.join(TREE, os.environ.get("CRENEL_BUILD", "build"))
 sys.path.insert(0, os.path.join(TREE, "examples", "machine-watch", "demo"))
 
 failures = 0
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends a test: what it started ends with it
 
 
 def expect(name, is_good, why=""):

@@ -7,6 +7,7 @@ is in BUILD/demo.
 """
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -130,7 +131,13 @@ def report(system, day, counts, watch, windows):
     return is_good and is_named and is_audit_good
 
 
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 def main():
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
     build = sys.argv[1] if len(sys.argv) > 1 else "build"
     progress = Progress()
     readings, windows = load_data()
@@ -158,11 +165,16 @@ def main():
     except (crenel.Failed, clients.Refused, OSError, RuntimeError, TimeoutError) as failure:
         print(f"\nFAIL: {failure}", file=sys.stderr)
         is_good = False
+    except KeyboardInterrupt:
+        print("\ninterrupted: ending the system", file=sys.stderr)
+        is_good = False
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # nothing may run on
         if day is not None:
             day.close()
         code = system.down()
-    if code != 0:
+    if code != 0 and day is not None:
         print("FAIL: crenel down did not end the system", file=sys.stderr)
     return 0 if is_good and code == 0 else 1
 
