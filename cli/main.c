@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: ISC
 // crenel: the command table. Help comes from it; so does "did you mean".
 #include "cli/command.h"
+#include "cli/manual.h"
 #include "cli/report.h"
+#include "cli/yaml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +38,7 @@ static const struct command commands[] = {
      "the tamper-evident log: read it, check all of it offline"},
     {"doctor", cmd_doctor, "[--json]", "what this host can and cannot enforce, and the mend"},
     {"passwd", cmd_passwd, "SYSTEM USER | --file FILE USER", "set the password of a user; asks for it, or reads one line"},
-    {"help", cmd_help, "[COMMAND]", "this list"},
+    {"help", cmd_help, "[COMMAND | --man]", "this list; the arguments of a command; the manual page"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
@@ -48,53 +50,26 @@ static const struct command *command_find(const char *name)
     return NULL;
 }
 
-// Edits (insert, delete, replace) that turn one word into the other; words up to 31 characters.
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t row[32];
-    size_t width = strlen(b);
-
-    if (width > 31 || strlen(a) > 31)
-        return 99;
-    for (size_t j = 0; j <= width; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != 0; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= width; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = best;
-        }
-    }
-    return row[width];
-}
-
 static int command_unknown(const char *name)
 {
-    const struct command *nearest = NULL;
-    size_t distance = 3;
+    const char *names[COMMAND_COUNT];
     char mend[96] = "crenel help lists the commands";
 
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        size_t d = edit_distance(name, commands[i].name);
-        if (d < distance) {
-            distance = d;
-            nearest = &commands[i];
-        }
-    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        names[i] = commands[i].name;
+    const char *nearest = yaml_nearest(name, names, COMMAND_COUNT);
     if (nearest != NULL)
-        snprintf(mend, sizeof mend, "did you mean '%s'? crenel help lists the commands", nearest->name);
+        snprintf(mend, sizeof mend, "did you mean '%s'? crenel help lists the commands", nearest);
     report_error(NULL, 0, mend, "there is no command '%s'", name);
     return EXIT_USAGE;
 }
 
 static int cmd_help(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "--man") == 0) {
+        manual_print(commands, COMMAND_COUNT, CRENEL_VERSION);
+        return EXIT_OK;
+    }
     if (argc > 1) {
         const struct command *command = command_find(argv[1]);
         if (command == NULL)
@@ -105,7 +80,7 @@ static int cmd_help(int argc, char **argv)
     puts("crenel: builds, runs and governs unikernels\n\ncommands:");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         printf("  %-12s %s\n", commands[i].name, commands[i].help);
-    puts("\ncrenel help COMMAND names its arguments.\nexit codes: 0 done, 1 failed, 2 wrong usage, 3 no such thing, 4 conflict, 5 denied, 124 timeout");
+    puts("\ncrenel help COMMAND names its arguments.\nexit codes: 0 done, 1 failed, 2 wrong usage, 3 no such thing, 4 conflict, 5 denied");
     return EXIT_OK;
 }
 
