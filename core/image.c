@@ -259,13 +259,14 @@ enum status image_open(struct image *image, const uint8_t *bytes, size_t size, c
     return status;
 }
 
-// What a two-byte opcode 0f xx begins, or NULL. Bytes behind the end of text are zero in memory and
+// What a two-byte opcode 0f xx begins, or NULL; at[0] is 0f or what stands for it. Bytes behind the end of text are zero in memory and
 // complete none of these.
 static const char *forbidden_name(const uint8_t *at, size_t left)
 {
     uint8_t third = left > 2 ? at[2] : 0;
 
     switch (left > 1 ? at[1] : 0) {
+    case 0x03: return "holds the instruction lsl"; // of the segment in which Linux keeps the CPU's number
     case 0x05: return "holds the instruction syscall";
     case 0x07: return "holds the instruction sysret";
     case 0x31: return "holds the instruction rdtsc";
@@ -293,7 +294,11 @@ static const char *forbidden_name(const uint8_t *at, size_t left)
 size_t image_forbidden(const uint8_t *text, size_t size, size_t from, const char **name)
 {
     for (size_t i = from; i + 1 < size; i++) {
-        const char *found = text[i] == 0x0f ? forbidden_name(text + i, size - i) : NULL;
+        const char *found = NULL;
+        if (text[i] == 0x0f)
+            found = forbidden_name(text + i, size - i);
+        else if (text[i] == 0xd5 && (text[i + 1] & 0x80) != 0) // APX: the prefix REX2 in place of 0f
+            found = forbidden_name(text + i + 1, size - i - 1);
         if (found != NULL) {
             *name = found;
             return i;
