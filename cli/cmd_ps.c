@@ -65,6 +65,13 @@ static void print_json(const cJSON *reply)
     cJSON_free(text);
 }
 
+static void print_problems(const cJSON *reply)
+{
+    const cJSON *row;
+    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(reply, "problems"))
+        printf("PROBLEM: %s\n  mend: %s\n", text_of(row, "problem"), text_of(row, "mend"));
+}
+
 static void print_ps(const cJSON *reply)
 {
     const cJSON *row;
@@ -96,6 +103,7 @@ static void print_ps(const cJSON *reply)
                text_of(row, "state"), number_of(row, "pid"), number_of(row, "restarts"),
                bytes_text(memory > 0 ? memory : number_of(row, "rss_bytes")));
     }
+    print_problems(reply);
 }
 
 struct listing {
@@ -192,6 +200,7 @@ static void print_status(const cJSON *reply)
            number_of(store, "commits"), number_of(store, "transactions"), number_of(store, "conflicts"),
            number_of(store, "dead_letters"));
     printf("audit: %.0f entries, root %s\n", number_of(audit, "size"), text_of(audit, "root"));
+    print_problems(reply);
 }
 
 int cmd_status(int argc, char **argv)

@@ -48,6 +48,7 @@ struct store_page {
     uint64_t audit_waiting; // rows not yet acknowledged by the audit log
     uint64_t dead_letters;
     uint64_t not_now;
+    uint64_t is_full; // the last transaction found no room on the disk
 };
 
 struct audit_page {

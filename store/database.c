@@ -128,12 +128,17 @@ static const char *register_vfs(void)
 static enum status classify(struct store *store, int code)
 {
     int primary = code & 0xff, cause = sqlite3_system_errno(store->db);
-    if (primary == SQLITE_FULL || primary == SQLITE_BUSY || primary == SQLITE_LOCKED ||
-        primary == SQLITE_NOMEM)
+    if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED || primary == SQLITE_NOMEM)
         return STATUS_FULL;
-    if (primary == SQLITE_IOERR && code != SQLITE_IOERR_FSYNC && code != SQLITE_IOERR_DIR_FSYNC &&
-        (cause == ENOSPC || cause == EDQUOT))
+    if (primary == SQLITE_FULL ||
+        (primary == SQLITE_IOERR && code != SQLITE_IOERR_FSYNC && code != SQLITE_IOERR_DIR_FSYNC &&
+         (cause == ENOSPC || cause == EDQUOT))) {
+        if (store->page->is_full == 0)
+            fprintf(stderr, "crenel-store: no room on the disk: nothing is committed or acknowledged until there is; "
+                            "what was is kept\n");
+        store->page->is_full = 1;
         return STATUS_FULL;
+    }
     snprintf(store->error, sizeof store->error, "SQLite: %s (%d)", sqlite3_errmsg(store->db), code);
     return STATUS_SYSTEM;
 }
@@ -239,6 +244,9 @@ enum status store_commit(struct store *store)
     store->is_in_transaction = 0;
     audit_rows_settled(store);
     store->page->transactions++;
+    if (store->page->is_full != 0)
+        fprintf(stderr, "crenel-store: there is room again\n");
+    store->page->is_full = 0;
     store->page->dead_letters = store->state.dead_letters;
     store->page->audit_waiting = store->state.audit_last - store->audit_acknowledged;
     return STATUS_OK;

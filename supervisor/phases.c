@@ -12,9 +12,11 @@
 
 #include "core/check.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#define EPOCH_RETRY_MS 1000
 #define SETTLE_MOST_MS 2000 // audit gets so long to take the last records at the end
 
 static int phase_of(enum role role)
@@ -70,11 +72,15 @@ static void begin_epoch(void *context)
     if (s->phase != PHASE_EPOCH_WAITING)
         return;
     if (resources_next_epoch(s) != STATUS_OK) {
-        fail(s, "make the state folder writable, then run `crenel up` again",
-             "cannot write the epoch to %s", s->state_path);
-        phases_stop(s);
+        // A full disk, most likely. Everything durable is kept; it goes on as soon as there is room.
+        if (!s->is_epoch_unwritten)
+            fprintf(stderr, "crenel-supervisor: cannot write the epoch to %s: %s; tried again\n", s->state_path,
+                    strerror(errno));
+        s->is_epoch_unwritten = 1;
+        loop_timer_set(&s->loop, &s->epoch_timer, EPOCH_RETRY_MS);
         return;
     }
+    s->is_epoch_unwritten = 0;
     records_add(&s->records, "epoch", "\"epoch\":%llu", (unsigned long long)s->epoch);
     for (size_t i = 0; i < s->member_count; i++)
         s->members[i].is_wanted = !s->members[i].is_operator_stopped;

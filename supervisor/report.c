@@ -6,11 +6,14 @@
 #include "core/manifest.h"
 #include "supervisor/memory.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define SHORT_DIGEST_BYTES 8u
+#define DISK_LOW_BYTES (1024u * 1024u) // less is as good as nothing
 
 void report_hex(const uint8_t *bytes, size_t size, char *text)
 {
@@ -111,9 +114,66 @@ static void add_system(struct supervisor *s, cJSON *reply)
     add_number(reply, "since_ms", (uint64_t)s->started_ms);
 }
 
+__attribute__((format(printf, 3, 4))) static void add_problem(cJSON *array, const char *mend, const char *format, ...)
+{
+    char text[256];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddStringToObject(row, "problem", text);
+    cJSON_AddStringToObject(row, "mend", mend);
+    cJSON_AddItemToArray(array, row);
+}
+
+// A durable flow with no room for another event: whoever sends on it is held back.
+static void add_full_flow(struct supervisor *s, cJSON *array, size_t index)
+{
+    const struct router_page *page =
+        (const struct router_page *)(const void *)member_of(s, ROLE_ROUTER, 0)->page;
+    const struct system_flow *flow = &s->system.flows[index];
+    uint64_t need = (uint64_t)flow->count_max * flow->receiver_count;
+    uint64_t waiting = page->spooled[index];
+    if (!flow->is_durable || waiting == 0 || waiting + need <= flow->cap)
+        return;
+    char mend[200] = "look at who receives it: more instances, more cpu, or a larger cap";
+    for (size_t i = 0; i < flow->receiver_count; i++)
+        if (flow->receivers[i].kind == SYSTEM_UNIKERNEL &&
+            member_of(s, ROLE_TENDER, flow->receivers[i].index)->state != MEMBER_UP)
+            snprintf(mend, sizeof mend, "%s takes nothing: `crenel restart %s`",
+                     s->system.unikernels[flow->receivers[i].index].name,
+                     s->system.unikernels[flow->receivers[i].index].name);
+    add_problem(array, mend, "flow %s is full: %llu of %llu messages wait; its senders are held back, nothing is lost",
+                flow->name, (unsigned long long)waiting, (unsigned long long)flow->cap);
+}
+
+// What stands in the way now, and the mend.
+static void add_problems(struct supervisor *s, cJSON *reply)
+{
+    cJSON *array = cJSON_AddArrayToObject(reply, "problems");
+    const struct store_page *store =
+        (const struct store_page *)(const void *)member_of(s, ROLE_STORE, 0)->page;
+    struct statvfs disk;
+    int is_full = fstatvfs(s->state_fd, &disk) == 0 && disk.f_blocks != 0 &&
+                  (uint64_t)disk.f_bavail * disk.f_frsize < DISK_LOW_BYTES;
+    if (store->is_full != 0 || s->is_epoch_unwritten || is_full)
+        add_problem(array, "make room there; everything goes on by itself, nothing acknowledged is lost",
+                    "the disk of %.120s is %s", s->state_path,
+                    store->is_full != 0 || s->is_epoch_unwritten ? "full: nothing is committed or acknowledged"
+                                                                 : "almost full");
+    for (size_t i = 0; i < s->member_count; i++)
+        if (s->members[i].state == MEMBER_WAITING)
+            add_problem(array, "`crenel logs --host` says why", "%s ended (%s) and waits to be started again",
+                        member_title(&s->members[i]), s->members[i].last_end);
+    for (size_t i = 0; i < s->system.flow_count; i++)
+        add_full_flow(s, array, i);
+}
+
 void report_ps(struct supervisor *s, cJSON *reply)
 {
     add_system(s, reply);
+    add_problems(s, reply);
     cJSON *unikernels = cJSON_AddArrayToObject(reply, "unikernels");
     cJSON *processes = cJSON_AddArrayToObject(reply, "processes");
     for (size_t i = 0; i < s->member_count; i++) {
@@ -197,6 +257,7 @@ void report_status(struct supervisor *s, cJSON *reply)
     const struct audit_page *audit =
         (const struct audit_page *)(const void *)member_of(s, ROLE_AUDIT, 0)->page;
     add_system(s, reply);
+    add_problems(s, reply);
     cJSON *flows = cJSON_AddArrayToObject(reply, "flows");
     for (size_t i = 0; i < s->system.flow_count; i++)
         add_flow(s, flows, i, router);

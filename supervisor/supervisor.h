@@ -87,6 +87,7 @@ struct supervisor {
     uint64_t epoch;
     int is_first_start; // until everything served once; a failure then ends it all
     int is_audit_linked;
+    int is_epoch_unwritten; // the next epoch waits for the state folder to take its number
     int64_t epoch_backoff_ms, running_since_ms, started_ms;
     struct loop_timer epoch_timer, log_timer, stop_timer;
     struct loop_watch signal_watch, listen_watch;
