@@ -42,13 +42,18 @@ static void print_json(const cJSON *reply)
     cJSON_free(text);
 }
 
+static void format_time(double time_ms, char *text, size_t capacity)
+{
+    time_t seconds = (time_t)(time_ms / 1000);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    strftime(text, capacity, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
 static void print_row(const cJSON *row)
 {
-    time_t seconds = (time_t)(number_of(row, "time_ms") / 1000);
-    struct tm utc;
     char when[32];
-    gmtime_r(&seconds, &utc);
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    format_time(number_of(row, "time_ms"), when, sizeof when);
     printf("%-8.0f %-20s %-12s %-14s %-14s %s\n", number_of(row, "id"), when, text_of(row, "reason"),
            text_of(row, "unikernel"), text_of(row, "flow"), text_of(row, "text"));
 }
@@ -72,6 +77,16 @@ static void print_one(cJSON *reply, const char *action, int is_json)
         const cJSON *item;
         cJSON_ArrayForEach(item, reply)
         {
+            if (cJSON_IsString(item)) { // the store's own words, made printable where they came from
+                printf("%-12s %s\n", item->string, item->valuestring);
+                continue;
+            }
+            if (strcmp(item->string, "time_ms") == 0) {
+                char when[32];
+                format_time(item->valuedouble, when, sizeof when);
+                printf("%-12s %s\n", "time", when);
+                continue;
+            }
             char *text = cJSON_PrintUnformatted(item);
             printf("%-12s %s\n", item->string, text != NULL ? text : "");
             cJSON_free(text);

@@ -73,7 +73,7 @@ static void print_available(const struct view *view, FILE *file, char **line, si
     fflush(stdout);
 }
 
-// Rotation leaves us with a file that another one took the name of.
+// Rotation leaves us with a file that another one took the name of; the host log is emptied in its place.
 static FILE *reopen_when_rotated(const char *folder, const struct view *view, FILE *file)
 {
     cJSON *reply = NULL;
@@ -85,6 +85,8 @@ static FILE *reopen_when_rotated(const char *folder, const struct view *view, FI
     cJSON_Delete(reply);
     if (fstat(fileno(file), &ours) != 0 || fstat(fd, &theirs) != 0 || ours.st_ino == theirs.st_ino) {
         close(fd);
+        if (ours.st_size < ftell(file))
+            rewind(file);
         return file;
     }
     fclose(file);
