@@ -11,7 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INSTANCES_MAX 1024
+#define INSTANCES_MAX 256 // slots of a tender
+// Besides what its manifest asks for, all of which a hostile guest will touch. Were it not there for all instances at
+// once, the kernel would kill some, perhaps of an innocent event, perhaps the tender.
+#define TENDER_BYTES (2u << 20)
+#define INSTANCE_BYTES (128u << 10) // its slice of the pool, page tables, kernel stack
 #define CPU_PERCENT_MAX 6400
 
 static const char *const isolations[] = {"any", "process", "kvm", "enclave"};
@@ -126,7 +130,9 @@ static void limits_take(struct compile *compile, struct yaml_node *node,
     if (!source->is_loaded || file->error_count != before)
         return;
     const struct manifest_header *manifest = source->image.manifest.header;
-    uint64_t least = (uint64_t)manifest->arena_bytes + manifest->stack_bytes + source->image.span_bytes;
+    uint64_t least = TENDER_BYTES + unikernel->instances_max *
+                                        ((uint64_t)manifest->arena_bytes + manifest->stack_bytes +
+                                         source->image.span_bytes + INSTANCE_BYTES);
     char mend[96];
     if (unikernel->deadline_ms > manifest->deadline_ms) {
         snprintf(mend, sizeof mend, "write at most %ums, or raise it in unikernel.yaml", manifest->deadline_ms);
@@ -134,7 +140,8 @@ static void limits_take(struct compile *compile, struct yaml_node *node,
     }
     if ((uint64_t)unikernel->memory_kib * 1024 < least) {
         snprintf(mend, sizeof mend, "write at least %lluKiB", (unsigned long long)(least + 1023) / 1024);
-        yaml_error(file, node, mend, "the memory of '%s' does not hold one instance", node->key);
+        yaml_error(file, node, mend, "the memory of '%s' does not hold its %u instances", node->key,
+                   (unsigned)unikernel->instances_max);
     }
 }
 
