@@ -281,7 +281,7 @@ int engine_tick(struct engine *engine)
         journal_tick(engine);
     }
     page_waiting(engine);
-    if (engine->is_dirty || engine->is_flushing)
+    if (engine->is_dirty || engine->is_flushing || engine->is_journal_due)
         next = sooner(next, engine->flush_ms - engine->now_ms);
     if (engine->is_token_wanted)
         next = sooner(next, ROUTER_TOKEN_MS);

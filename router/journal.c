@@ -38,6 +38,7 @@ void journal(struct engine *engine, uint32_t index, uint32_t level, const uint8_
     bucket->at_ms = engine->now_ms;
     if (bucket->tokens < 1000) {
         receiver->log_dropped++;
+        engine->is_journal_due = 1;
         return;
     }
     bucket->tokens -= 1000;
@@ -46,6 +47,7 @@ void journal(struct engine *engine, uint32_t index, uint32_t level, const uint8_
 
 void journal_tick(struct engine *engine)
 {
+    engine->is_journal_due = 0;
     for (uint32_t i = 0; i < engine->receiver_count; i++) {
         struct receiver *receiver = &engine->receivers[i];
         if (receiver->log_dropped == 0)

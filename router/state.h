@@ -181,6 +181,7 @@ struct engine {
     uint64_t epoch, number, order;
     int64_t now_ms, wall_ms, flush_ms;
     uint8_t is_ready, is_flushing, is_dirty, is_refused_flush;
+    uint8_t is_journal_due;  // dropped lines are to be counted in the log
     uint8_t is_token_wanted; // a connection's input waits for tokens
     struct message *messages;
     uint8_t *bodies;
