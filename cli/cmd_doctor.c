@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/report.h"
 #include "host/cgroup.h"
+#include "host/users.h"
 
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
@@ -149,8 +150,12 @@ static int try_namespaces(int is_rootless)
 
 static void check_namespaces(struct doctor *doctor)
 {
+    const char *why_not = users_why_not();
     int error = geteuid() == 0 ? try_namespaces(0) : EPERM;
-    if (geteuid() == 0)
+    if (geteuid() == 0 && error == 0 && why_not != NULL) {
+        say(doctor, "system mode", VERDICT_DEGRADED, "start it outside of the container; until then it runs rootless", "%s", why_not);
+        error = EPERM;
+    } else if (geteuid() == 0)
         say(doctor, "system mode", error == 0 ? VERDICT_OK : VERDICT_DEGRADED,
             "give it CAP_SYS_ADMIN (a container: --cap-add SYS_ADMIN), or run rootless",
             error == 0 ? "namespaces, one user id per process%s" : "namespaces are refused: %s",

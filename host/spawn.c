@@ -203,7 +203,7 @@ enum status spawn_start(const struct spawn *spawn, pid_t *pid, int *pidfd, const
     if (child < 0) {
         close(report[0]);
         errno = error;
-        *step = "create its namespaces";
+        *step = "create its namespaces (crenel doctor says why)";
         return STATUS_SYSTEM;
     }
     ssize_t got;

@@ -2,6 +2,8 @@
 // Files of the state folder.
 #include "supervisor/folder.h"
 
+#include "host/users.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

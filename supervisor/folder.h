@@ -13,11 +13,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-// User ids in system mode: 64 per system out of 2000000..3048575.
-#define USERS_FIRST 2000000u
-#define USERS_PER_SYSTEM 64u
-#define USERS_SLOTS 16384u
-
 // Makes `name` (mode 0700, owned by uid unless it is (uid_t)-1) below folder_fd if it is not there.
 enum status folder_make(int folder_fd, const char *name, uid_t uid) MUST_USE;
 

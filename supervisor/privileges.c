@@ -2,6 +2,8 @@
 // The list, each with its reason.
 #include "supervisor/privileges.h"
 
+#include "host/users.h"
+
 #include <linux/capability.h>
 #include <stdint.h>
 #include <stddef.h>
@@ -39,7 +41,7 @@ static int read_capabilities(struct __user_cap_data_struct data[2])
 int privileges_are_enough(void)
 {
     struct __user_cap_data_struct data[2];
-    if (geteuid() != 0 || read_capabilities(data) != 0)
+    if (geteuid() != 0 || users_why_not() != NULL || read_capabilities(data) != 0)
         return 0;
     for (size_t i = 0; i < KEPT_COUNT; i++) {
         unsigned capability = (unsigned)kept[i].capability;

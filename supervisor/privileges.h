@@ -5,7 +5,7 @@
 
 #include "core/status.h"
 
-// Can system mode run: do we have every listed capability that it cannot do without?
+// Can system mode run: do we have every listed capability that it cannot do without, and user ids?
 int privileges_are_enough(void);
 
 // System mode: drops every capability that is not in the list, for good. Rootless: sets no_new_privs.

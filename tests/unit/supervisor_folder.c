@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 // Files of the state folder: durable numbers, user ids that never meet, sealed copies, logs.
+#include "host/users.h"
 #include "supervisor/folder.h"
 #include "tests/unit/test.h"
 
