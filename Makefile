@@ -18,7 +18,8 @@ HARDENING = -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protect
 HOST_CFLAGS = -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer,$(HARDENING)) $(CFLAGS)
 HOST_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
-room = $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard $(addsuffix /*.c,$(1)))))
+# The objects of rooms, and of the folders in them.
+room = $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard $(addsuffix /*.c,$(1)) $(addsuffix /*/*.c,$(1)))))
 
 CORE = $(call room,core)
 HOST = $(call room,host)
@@ -43,7 +44,7 @@ $(BUILD)/bin/crenel-audit: LIBS = -lsodium -lcjson
 $(BUILD)/bin/crenel-gateway: $(call room,gateway) $(HOST) $(CORE)
 $(BUILD)/bin/crenel-password: $(call room,password) $(HOST) $(CORE)
 $(BUILD)/bin/crenel-password: LIBS = -lsodium
-$(BUILD)/bin/crenel-tender: $(call room,tender tender/process) $(HOST) $(CORE)
+$(BUILD)/bin/crenel-tender: $(call room,tender) $(HOST) $(CORE)
 $(BUILD)/bin/crenel-tender: LIBS = -lsodium
 
 # host/ may use libsodium and libseccomp (only what is referenced is linked in).

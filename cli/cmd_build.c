@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // crenel build DIR [-o FILE]
-#include "cli/build.h"
+#include "cli/build/build.h"
 #include "cli/command.h"
 #include "cli/report.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // crenel inspect IMAGE [--json]: everything an image says about itself, checked.
-#include "cli/build.h"
+#include "cli/build/build.h"
 #include "cli/command.h"
 #include "cli/report.h"
 

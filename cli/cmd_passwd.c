@@ -6,7 +6,7 @@
 #include "cli/command.h"
 #include "cli/password_file.h"
 #include "cli/report.h"
-#include "cli/yaml.h"
+#include "cli/source/yaml.h"
 #include "proto/password.h"
 
 #include <limits.h>

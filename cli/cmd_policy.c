@@ -3,9 +3,9 @@
 //   --output FILE writes the compiled system, not signed, for those who want to look at it or sign elsewhere.
 // crenel policy explain SYSTEM FROM TO: is that allowed, by which line, with which checks; else why not.
 #include "cli/command.h"
-#include "cli/compile.h"
-#include "cli/compile_state.h"
-#include "cli/policy_graph.h"
+#include "cli/source/compile.h"
+#include "cli/source/compile_state.h"
+#include "cli/source/policy_graph.h"
 #include "cli/report.h"
 
 #include <cjson/cJSON.h>

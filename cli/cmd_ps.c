@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // crenel ps, crenel status: what runs, and what became of the messages.
 #include "cli/arguments.h"
-#include "cli/build.h"
+#include "cli/build/build.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/report.h"

@@ -13,7 +13,7 @@
 //
 // An instance that something outside kills is the host's failure: its event is delivered again, up to three
 // times, as in a system. The exit code is 1 if any event failed or any line was no good.
-#include "cli/build.h"
+#include "cli/build/build.h"
 #include "cli/command.h"
 #include "cli/message_json.h"
 #include "cli/report.h"

@@ -3,7 +3,7 @@
 // crenel schema check FILE: one message in hex for each line of standard input; one verdict for each line.
 #include "cli/command.h"
 #include "cli/report.h"
-#include "cli/schema_source.h"
+#include "cli/source/schema_source.h"
 #include "abi/abi.h"
 
 #include <inttypes.h>

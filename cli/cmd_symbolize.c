@@ -2,7 +2,7 @@
 // crenel symbolize IMAGE ADDRESS...: function and line of addresses in a crash report.
 //
 // The symbols lie beside the image, in NAME.debug; the linker's addresses in it are the image's.
-#include "cli/build_tool.h"
+#include "cli/build/build_tool.h"
 #include "cli/command.h"
 #include "cli/report.h"
 

@@ -3,7 +3,7 @@
 #include "cli/arguments.h"
 #include "cli/client.h"
 #include "cli/command.h"
-#include "cli/compile.h"
+#include "cli/source/compile.h"
 #include "cli/report.h"
 #include "cli/state.h"
 #include "host/system_file.h"

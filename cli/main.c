@@ -3,7 +3,7 @@
 #include "cli/command.h"
 #include "cli/manual.h"
 #include "cli/report.h"
-#include "cli/yaml.h"
+#include "cli/source/yaml.h"
 
 #include <stdio.h>
 #include <stdlib.h>

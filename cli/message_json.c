@@ -2,7 +2,7 @@
 // Messages to JSON and back. What came from a message goes back into the same bytes.
 #include "cli/message_json.h"
 
-#include "cli/schema_source.h"
+#include "cli/source/schema_source.h"
 #include "core/schema_layout.h"
 
 #include <inttypes.h>

@@ -2,7 +2,7 @@
 // State folders and the operator's key.
 #include "cli/state.h"
 
-#include "cli/compile.h"
+#include "cli/source/compile.h"
 #include "cli/report.h"
 
 #include <dirent.h>

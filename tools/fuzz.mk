@@ -3,10 +3,10 @@
 
 TIME ?= 60
 FUZZ_NAMES = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
-fuzz_room = $(filter-out %/main.c,$(sort $(wildcard $(addsuffix /*.c,$(1)))))
+fuzz_room = $(filter-out %/main.c,$(sort $(wildcard $(addsuffix /*.c,$(1)) $(addsuffix /*/*.c,$(1)))))
 FUZZ_HOST = $(call fuzz_room,core host)
 FUZZ_LIBS = -lsodium -lsqlite3 -lyaml -lcjson -lseccomp
-FUZZ_mqtt = $(call fuzz_room,guests/mqtt)
+FUZZ_mqtt = $(call fuzz_room,guests)
 FUZZ_image = $(call fuzz_room,core) host/check.c
 FUZZ_system = $(call fuzz_room,core) host/check.c
 FUZZ_schema = $(call fuzz_room,core) host/check.c

@@ -22,9 +22,7 @@ unit-tests: $(UNIT_TESTS)
 
 # The rooms whose objects (without main.o) a unit test links: the word before the first '_'.
 unit_room = $(firstword $(subst _, ,$(1)))
-unit_objects = $(filter-out %/main.o,$(call room,$(filter-out core host,$(call unit_room,$(1))) \
-	$(if $(filter tender,$(call unit_room,$(1))),tender/process) \
-	$(if $(filter guests,$(call unit_room,$(1))),guests/mqtt)))
+unit_objects = $(filter-out %/main.o,$(call room,$(filter-out core host,$(call unit_room,$(1)))))
 
 define unit_rule
 $(BUILD)/tests/unit/$(1): $(BUILD)/tests/unit/$(1).o $(call unit_objects,$(1)) $(HOST) $(CORE)

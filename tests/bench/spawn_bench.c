@@ -10,7 +10,7 @@
 //   message     a message until its EFFECTS: met by a pristine instance that was made while nothing was asked
 //   resident    the same with an instance that is kept: the way alone
 // Prints for each: name, p50 and p99 in microseconds.
-#include "cli/build.h"
+#include "cli/build/build.h"
 #include "cli/run_tender.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/must.h"
 
-#include "cli/yaml.h"
+#include "cli/source/yaml.h"
 
 #include <string.h>
 #include <sys/mman.h>

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The schema checker against an independent judge.
 
-This is written from the prose of docs (cli/schema_source.h and the top of core/schema.c), not from the code: it
+This is written from the prose of docs (cli/source/schema_source.h and the top of core/schema.c), not from the code: it
 reads the YAML itself, lays the fields out itself, and gives verdicts on ~20,000 messages, most of them valid ones
 with something changed. `crenel schema check` must give the same verdict on each, field included."""
 import os, random, subprocess, sys, tempfile

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
 // Schemas from YAML, messages to and from JSON, and the plain YAML that is allowed.
-#include "cli/compile_state.h"
+#include "cli/source/compile_state.h"
 #include "cli/message_json.h"
-#include "cli/schema_source.h"
-#include "cli/yaml.h"
+#include "cli/source/schema_source.h"
+#include "cli/source/yaml.h"
 #include "tests/unit/test.h"
 
 #include <stdalign.h>

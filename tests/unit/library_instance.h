@@ -5,8 +5,8 @@
 #define CRENEL_TESTS_LIBRARY_INSTANCE_H
 
 #include "abi/abi.h"
-#include "cli/build.h"
-#include "cli/build_tool.h"
+#include "cli/build/build.h"
+#include "cli/build/build_tool.h"
 #include "tests/unit/test.h"
 
 #include <signal.h>

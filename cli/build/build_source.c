@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: ISC
 // Reads unikernel.yaml (docs/files.md).
-#include "cli/build_source.h"
+#include "cli/build/build_source.h"
 
 #include "abi/abi.h"
-#include "cli/build.h"
+#include "cli/build/build.h"
 #include "cli/report.h"
-#include "cli/schema_source.h"
-#include "cli/yaml.h"
+#include "cli/source/schema_source.h"
+#include "cli/source/yaml.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 // The generated header: what the application calls.
-#include "cli/generate.h"
+#include "cli/build/generate.h"
 
-#include "cli/schema_source.h"
+#include "cli/source/schema_source.h"
 
 #include <ctype.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Runs the tools that a build is made of. What the tools are given never names the folder of the
 // checkout in a way that reaches the image.
-#include "cli/build_tool.h"
+#include "cli/build/build_tool.h"
 
 #include "cli/report.h"
 

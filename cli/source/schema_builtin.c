@@ -2,7 +2,7 @@
 // The schemas that the host's own endpoints speak. A port at such an endpoint must carry exactly this
 // layout, since gateway, router and password service read it without a schema at hand. The same
 // definitions for authors are in schemas/*.yaml; a test keeps both equal.
-#include "cli/compile_state.h"
+#include "cli/source/compile_state.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 //
 // A port takes one flow and gives one flow. Both ends' manifests carry the same schema digest and the same
 // kind (plain, request, reply); a request's reply comes back on the port that its manifest names.
-#include "cli/compile_state.h"
+#include "cli/source/compile_state.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
 // Schema files (YAML) into canonical blocks. The C side is in schema_emit.c.
-#include "cli/schema_source.h"
+#include "cli/source/schema_source.h"
 
 #include "cli/report.h"
-#include "cli/yaml.h"
+#include "cli/source/yaml.h"
 #include "abi/abi.h"
 #include "core/check.h"
 

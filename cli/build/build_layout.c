@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 // The list of layouts and code variants, and finding the objects that hold a forbidden instruction.
-#include "cli/build_layout.h"
+#include "cli/build/build_layout.h"
 
-#include "cli/build_tool.h"
+#include "cli/build/build_tool.h"
 #include "core/image.h"
 
 #include <ctype.h>

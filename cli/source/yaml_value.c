@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // Values out of a YAML tree: by name, with type, unit and bounds; and what nobody asked for.
-#include "cli/yaml.h"
+#include "cli/source/yaml.h"
 
 #include "cli/report.h"
 

@@ -3,7 +3,7 @@
 //
 // The linked file comes from our own linker run over the user's objects; offsets are checked all the
 // same, so that a strange tool gives an error and not a wrong image.
-#include "cli/pack.h"
+#include "cli/build/pack.h"
 
 #include <elf.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // Schemas as C for guests: the struct whose bytes are the message, and its numbers.
-#include "cli/schema_source.h"
+#include "cli/source/schema_source.h"
 
 #include <ctype.h>
 #include <inttypes.h>

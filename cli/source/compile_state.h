@@ -3,7 +3,7 @@
 #ifndef CRENEL_CLI_COMPILE_STATE_H
 #define CRENEL_CLI_COMPILE_STATE_H
 
-#include "cli/yaml.h"
+#include "cli/source/yaml.h"
 #include "core/image.h"
 #include "core/system.h"
 

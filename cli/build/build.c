@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: ISC
 // From a folder to an image: read, generate, compile, link, pack, check. And back from a file.
-#include "cli/build.h"
+#include "cli/build/build.h"
 
-#include "cli/build_tool.h"
-#include "cli/generate.h"
-#include "cli/pack.h"
+#include "cli/build/build_tool.h"
+#include "cli/build/generate.h"
+#include "cli/build/pack.h"
 #include "cli/report.h"
-#include "cli/schema_source.h"
+#include "cli/source/schema_source.h"
 
 #include <errno.h>
 #include <sodium.h>

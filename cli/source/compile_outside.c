@@ -6,7 +6,7 @@
 //   publish0 OUTPUT DURABLE MAXIMUM PRINCIPALS FILTER
 //   subscribe INPUT 0 0 PRINCIPALS FILTER
 // OUTPUT and INPUT are the manifest indices of the ports in the named flow, PRINCIPALS a mask in hex.
-#include "cli/compile_state.h"
+#include "cli/source/compile_state.h"
 
 #include <arpa/inet.h>
 #include <inttypes.h>

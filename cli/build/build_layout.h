@@ -8,8 +8,8 @@
 #ifndef CRENEL_CLI_BUILD_LAYOUT_H
 #define CRENEL_CLI_BUILD_LAYOUT_H
 
-#include "cli/build_source.h"
-#include "cli/pack.h"
+#include "cli/build/build_source.h"
+#include "cli/build/pack.h"
 
 #define LAYOUT_ATTEMPTS 24u
 #define LAYOUT_OPTIONS_MAX 4u // compiler options of one variant

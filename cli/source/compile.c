@@ -3,9 +3,9 @@
 //
 // Everything is copied in the order of the source, and the file's layout has no freedom (core/system.c), so
 // the same sources and images give the same bytes.
-#include "cli/compile.h"
+#include "cli/source/compile.h"
 
-#include "cli/compile_state.h"
+#include "cli/source/compile_state.h"
 #include "cli/report.h"
 #include "core/check.h"
 

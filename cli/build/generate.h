@@ -3,7 +3,7 @@
 #ifndef CRENEL_CLI_GENERATE_H
 #define CRENEL_CLI_GENERATE_H
 
-#include "cli/build_source.h"
+#include "cli/build/build_source.h"
 
 #include <stdio.h>
 

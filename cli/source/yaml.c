@@ -3,7 +3,7 @@
 //
 // Refused with their line: anchors, aliases, tags, duplicate keys, keys that are not scalars, more than
 // one document, scalars with zero bytes, nesting deeper than YAML_DEPTH_MAX, files over YAML_BYTES_MAX.
-#include "cli/yaml.h"
+#include "cli/source/yaml.h"
 
 #include "cli/report.h"
 #include "core/check.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // The manifest's bytes from its tables.
-#include "cli/build_source.h"
+#include "cli/build/build_source.h"
 #include "cli/report.h"
 
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 // The generated tables, and the call of each input's handler.
-#include "cli/generate.h"
+#include "cli/build/generate.h"
 
-#include "cli/schema_source.h"
+#include "cli/source/schema_source.h"
 
 static unsigned element_width(unsigned type)
 {

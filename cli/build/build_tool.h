@@ -3,8 +3,8 @@
 #ifndef CRENEL_CLI_BUILD_TOOL_H
 #define CRENEL_CLI_BUILD_TOOL_H
 
-#include "cli/build_layout.h"
-#include "cli/build_source.h"
+#include "cli/build/build_layout.h"
+#include "cli/build/build_source.h"
 
 #include <limits.h>
 

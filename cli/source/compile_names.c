@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 // What the parts of the compiler share: names and their tables, schemas, principals, configuration text.
-#include "cli/compile_state.h"
+#include "cli/source/compile_state.h"
 #include "cli/report.h"
-#include "cli/schema_source.h"
+#include "cli/source/schema_source.h"
 #include "abi/abi.h"
 #include "core/system_check.h"
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
 // The unikernels of a system: their images, limits and configuration; and the namespaces they use.
-#include "cli/compile_state.h"
+#include "cli/source/compile_state.h"
 
-#include "cli/build.h"
-#include "cli/schema_source.h"
+#include "cli/build/build.h"
+#include "cli/source/schema_source.h"
 #include "abi/abi.h"
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 // Compiling an application and linking it with the library OS.
 //
-// An attempt to avoid a forbidden byte sequence has its own layout: cli/build_layout.h.
-#include "cli/build_tool.h"
+// An attempt to avoid a forbidden byte sequence has its own layout: cli/build/build_layout.h.
+#include "cli/build/build_tool.h"
 
 #include "cli/report.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 // What must hold of the system as a whole: no cycle of volatile flows, and every `never`.
-#include "cli/compile_state.h"
+#include "cli/source/compile_state.h"
 
-#include "cli/policy_graph.h"
+#include "cli/source/policy_graph.h"
 
 #include <stdio.h>
 #include <string.h>

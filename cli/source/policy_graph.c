@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // Paths and cycles in a compiled system; breadth first, so what is shown is shortest.
-#include "cli/policy_graph.h"
+#include "cli/source/policy_graph.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // Namespaces of the store: what the system grants and what the images ask for must be the same thing.
-#include "cli/compile_state.h"
+#include "cli/source/compile_state.h"
 
 #include "abi/abi.h"
 
