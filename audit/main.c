@@ -55,6 +55,13 @@ __attribute__((noreturn)) static void fail(const char *what, const char *why)
     exit(1);
 }
 
+// Whatever was not acknowledged comes again from the store.
+__attribute__((noreturn)) static void fail_write(void)
+{
+    int is_full = errno == ENOSPC || errno == EDQUOT;
+    fail("the log cannot be written", is_full ? "make room on its disk, the store keeps the records" : NULL);
+}
+
 static void link_close(struct link *link)
 {
     if (link->channel.fd < 0)
@@ -89,8 +96,7 @@ static void commit(void *context)
     struct audit *audit = context;
     errno = 0;
     if (audit_log_commit(&audit->log) != STATUS_OK)
-        fail("the log cannot be written (disk full? then make room, the store keeps the records)",
-             NULL);
+        fail_write();
     memcpy(audit->durable, audit->log.highest, sizeof audit->durable);
     audit->page->time_ms = loop_wall_clock_ms();
     memcpy(audit->page->root, audit->log.signed_root, sizeof audit->page->root);
@@ -111,7 +117,7 @@ static enum status take_record(struct audit *audit, struct link *link, const uin
     errno = 0;
     if (audit_log_append(&audit->log, link->source, packet.sequence, loop_wall_clock_ms(),
                          (const char *)bytes + sizeof packet, size - sizeof packet) != STATUS_OK)
-        fail("the log cannot be written", NULL);
+        fail_write();
     return STATUS_OK;
 }
 
