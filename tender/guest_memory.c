@@ -32,11 +32,17 @@ enum status guest_memory_init(struct guest_memory *memory, unsigned slot_count)
     memory->fd = memfd_create("crenel-pool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (memory->fd < 0)
         return STATUS_SYSTEM;
-    if (ftruncate(memory->fd, (off_t)bytes) != 0 ||
-        fcntl(memory->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
+    // Not by ftruncate: a tender that was taken over must not be able to empty the host log.
+    static uint8_t slice[GUEST_MEMORY_SLICE]; // zero
+    for (unsigned i = 0; i < slot_count; i++)
+        if (write(memory->fd, slice, sizeof slice) != sizeof slice)
+            return STATUS_SYSTEM;
+    if (fcntl(memory->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
         return STATUS_SYSTEM;
     memory->bytes = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory->fd, 0);
-    return memory->bytes == MAP_FAILED ? STATUS_SYSTEM : STATUS_OK;
+    if (memory->bytes == MAP_FAILED || madvise(memory->bytes, bytes, MADV_REMOVE) != 0)
+        return STATUS_SYSTEM;
+    return STATUS_OK;
 }
 
 enum status guest_memory_boot(struct guest_memory *memory, unsigned slot,

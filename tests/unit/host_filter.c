@@ -53,6 +53,8 @@ static void writable_code(void)
     (void)mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
 }
 static void change_user(void) { (void)!setuid(0); }
+static void empty_a_file(void) { (void)!ftruncate(STDERR_FILENO, 0); }
+static void move_in_a_file(void) { (void)lseek(STDERR_FILENO, 0, SEEK_SET); }
 static void make_process(void)
 {
     if (fork() == 0)
@@ -99,6 +101,16 @@ TEST(files_are_for_those_with_a_directory)
     expect(signal_after(FILTER_TENDER, open_file) == SIGSYS);
 }
 
+// Standard error is the host log of all.
+TEST(others_can_only_append_to_the_host_log)
+{
+    static const enum filter_role roles[] = {FILTER_ROUTER, FILTER_GATEWAY, FILTER_TENDER};
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+        expect(signal_after(roles[i], empty_a_file) == SIGSYS);
+        expect(signal_after(roles[i], move_in_a_file) == SIGSYS);
+    }
+}
+
 TEST(only_the_tender_makes_processes_and_maps_code)
 {
     for (int role = 0; role < FILTER_ROLES; role++) {
@@ -137,6 +149,7 @@ int main(void)
     RUN(every_role_can_end_and_use_memory);
     RUN(no_role_executes_a_program_opens_a_network_or_changes_its_user);
     RUN(files_are_for_those_with_a_directory);
+    RUN(others_can_only_append_to_the_host_log);
     RUN(only_the_tender_makes_processes_and_maps_code);
     RUN(a_tender_that_was_taken_over_looks_at_its_children_and_no_more);
     RUN(a_process_that_did_not_enter_is_found_out);
