@@ -148,6 +148,7 @@ static const struct row tender_calls[] = {
     PINNED(kill, 1, SIGKILL, "an instance past its deadline"),
     PINNED(ptrace, 0, PTRACE_SEIZE, "no instance outlives the tender, none runs on after a fault"),
     PINNED(ptrace, 0, PTRACE_INTERRUPT, "where it is when its deadline passes"),
+    PINNED(ptrace, 0, PTRACE_CONT, "it goes on when the host had not let it run"),
     PINNED(ptrace, 0, PTRACE_GETSIGINFO, "what it did; nothing is ever written to it"),
     PINNED(ptrace, 0, PTRACE_GETREGS, "where it did it"),
     PINNED(ptrace, 0, PTRACE_PEEKDATA, "by which instruction, called from where"),

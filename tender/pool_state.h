@@ -15,6 +15,8 @@ struct slot {
     uint32_t record_bytes; // kept in records: SEND, WRITE, LOG, END
     uint32_t rounds;
     int64_t left_ms; // of the guest's time for this event
+    int64_t spent_ms; // processor time it had used when the event began
+    unsigned graces;  // how often its time was given again
     int64_t due_ms;  // 0: it is not the guest's turn
     uint8_t *records; // ABI_OUTPUT_BYTES
 };

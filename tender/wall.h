@@ -45,8 +45,12 @@ struct wall_calls {
     void (*wake)(struct wall *wall, unsigned slot);
     // Ends the instance; `gone` follows.
     void (*kill)(struct wall *wall, unsigned slot);
-    // Stops it and says where it is (deadline passed); the pool kills it next.
-    void (*examine)(struct wall *wall, unsigned slot, struct link_crash *crash);
+    // Processor time that it has used since it began, in ms.
+    int64_t (*spent_ms)(struct wall *wall, unsigned slot);
+    // Stops it and says where it is (deadline passed); the pool kills it next, or resumes it. True if it is
+    // in its own code, so that it would run if the host let it; false if it sleeps in the gate.
+    int (*examine)(struct wall *wall, unsigned slot, struct link_crash *crash);
+    void (*resume)(struct wall *wall, unsigned slot);
     // New base addresses for all instances created from now on.
     void (*renew)(struct wall *wall);
 };

@@ -52,19 +52,21 @@ static void walk(pid_t pid, const struct user_regs_struct *regs, const struct la
     }
 }
 
-void fault_place(pid_t pid, const struct layout *layout, const struct image *image,
+int fault_place(pid_t pid, const struct layout *layout, const struct image *image,
                  struct link_crash *crash)
 {
     struct user_regs_struct regs;
     crash->instruction = UINT64_MAX;
     if (ptrace(PTRACE_GETREGS, pid, NULL, &regs) != 0)
-        return;
-    if (layout_is_text(layout, image, regs.rip))
+        return 0;
+    int is_in_text = layout_is_text(layout, image, regs.rip);
+    if (is_in_text)
         crash->instruction = regs.rip - layout->image;
     walk(pid, &regs, layout, image, crash);
     if (crash->instruction == UINT64_MAX && crash->frame_count != 0 &&
         regs.rip >= layout->gate && regs.rip < layout->gate + LAYOUT_PAGE)
         crash->instruction = crash->frames[0]; // it waits: name the caller of wait()
+    return is_in_text;
 }
 
 int fault_is_store(const uint8_t code[16])
@@ -147,7 +149,7 @@ void fault_describe(pid_t pid, const siginfo_t *info, const struct layout *layou
     struct user_regs_struct regs = {0};
     uint8_t code[16];
     crash->signal = (uint32_t)info->si_signo;
-    fault_place(pid, layout, image, crash);
+    (void)fault_place(pid, layout, image, crash);
     if (ptrace(PTRACE_GETREGS, pid, NULL, &regs) != 0) {
         snprintf(crash->what, sizeof crash->what, "stopped by signal %d", info->si_signo);
         return;

@@ -9,9 +9,9 @@
 #include <signal.h>
 #include <sys/types.h>
 
-// Where the instance stands: instruction and frames, as offsets into the image.
-void fault_place(pid_t pid, const struct layout *layout, const struct image *image,
-                 struct link_crash *crash);
+// Where the instance stands: instruction and frames, as offsets into the image. True if it is in the image's text.
+int fault_place(pid_t pid, const struct layout *layout, const struct image *image,
+                struct link_crash *crash);
 
 // What it did, from the signal that stopped it; fault_place included.
 void fault_describe(pid_t pid, const siginfo_t *info, const struct layout *layout,

@@ -34,6 +34,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define RETIRE_MS 1000 // a retired zygote answers in microseconds; a stopped one is killed
@@ -235,7 +236,7 @@ static void wall_kill(struct wall *base, unsigned slot)
         kill(instance->pid, SIGKILL);
 }
 
-static void wall_examine(struct wall *base, unsigned slot, struct link_crash *crash)
+static int wall_examine(struct wall *base, unsigned slot, struct link_crash *crash)
 {
     struct process_wall *wall = self(base);
     struct instance *instance = &wall->instances[slot];
@@ -245,8 +246,26 @@ static void wall_examine(struct wall *base, unsigned slot, struct link_crash *cr
     if (instance->pid == 0 || ptrace(PTRACE_INTERRUPT, instance->pid, NULL, NULL) != 0 ||
         waitid(P_PID, (id_t)instance->pid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL) != 0 ||
         info.si_code != CLD_TRAPPED)
-        return;
-    fault_place(instance->pid, &instance->layout, wall->config.image, crash);
+        return 0;
+    return fault_place(instance->pid, &instance->layout, wall->config.image, crash);
+}
+
+static int64_t wall_spent_ms(struct wall *base, unsigned slot)
+{
+    struct process_wall *wall = self(base);
+    struct timespec spent;
+    // The clock of a process by its id, as clock_getcpuclockid(3) makes it: ~pid << 3 | CPUCLOCK_SCHED.
+    clockid_t clock = (clockid_t)(~(unsigned)wall->instances[slot].pid << 3 | 2u);
+    if (wall->instances[slot].pid == 0 || clock_gettime(clock, &spent) != 0)
+        return INT64_MAX / 2; // not there: nobody to excuse
+    return (int64_t)spent.tv_sec * 1000 + spent.tv_nsec / 1000000;
+}
+
+static void wall_resume(struct wall *base, unsigned slot)
+{
+    struct process_wall *wall = self(base);
+    if (wall->instances[slot].pid != 0)
+        (void)ptrace(PTRACE_CONT, wall->instances[slot].pid, NULL, NULL); // gone: the loop sees its end
 }
 
 static void on_publish(void *context, uint32_t events)
@@ -329,8 +348,8 @@ static const char *open_slots(struct process_wall *wall)
 
 struct wall *wall_process_open(const struct wall_config *config, const char **step)
 {
-    static const struct wall_calls calls = {wall_create, wall_wake, wall_kill, wall_examine,
-                                            wall_renew};
+    static const struct wall_calls calls = {wall_create, wall_wake, wall_kill, wall_spent_ms,
+                                            wall_examine, wall_resume, wall_renew};
     unsigned a, b, c, d;
     sigset_t signals;
     struct process_wall *wall = calloc(1, sizeof *wall);

@@ -13,6 +13,9 @@
 
 static struct {
     unsigned created[SLOTS], woken[SLOTS], killed[SLOTS], renewed, alive;
+    unsigned resumed;
+    int is_asleep;
+    int64_t spent_ms, spends_ms; // more each time it is asked
 } wall_saw;
 
 static void wall_create(struct wall *wall, unsigned slot)
@@ -31,17 +34,30 @@ static void wall_kill(struct wall *wall, unsigned slot)
     (void)wall;
     wall_saw.killed[slot]++;
 }
-static void wall_examine(struct wall *wall, unsigned slot, struct link_crash *crash)
+static int wall_examine(struct wall *wall, unsigned slot, struct link_crash *crash)
 {
     (void)wall, (void)slot;
     crash->instruction = 0x123;
+    return !wall_saw.is_asleep;
+}
+static void wall_resume(struct wall *wall, unsigned slot)
+{
+    (void)wall, (void)slot;
+    wall_saw.resumed++;
 }
 static void wall_renew(struct wall *wall)
 {
     (void)wall;
     wall_saw.renewed++;
 }
-static const struct wall_calls calls = {wall_create, wall_wake, wall_kill, wall_examine, wall_renew};
+static int64_t wall_spent_ms(struct wall *wall, unsigned slot)
+{
+    (void)wall;
+    (void)slot;
+    return wall_saw.spent_ms += wall_saw.spends_ms;
+}
+static const struct wall_calls calls = {wall_create, wall_wake,    wall_kill,
+                                        wall_spent_ms, wall_examine, wall_resume, wall_renew};
 static struct wall wall = {&calls};
 
 static struct loop loop;
@@ -63,6 +79,7 @@ static void begin(enum manifest_lifetime lifetime, uint32_t deadline_ms)
                                  .page = &page, .name = "guest", .deadline_ms = deadline_ms};
     header.lifetime = (uint8_t)lifetime;
     memset(&wall_saw, 0, sizeof wall_saw);
+    wall_saw.spends_ms = 1000000;
     memset(&page, 0, sizeof page);
     check(loop_init(&loop) == STATUS_OK && guest_memory_init(&memory, SLOTS) == STATUS_OK);
     check(channel_pair(fds) == STATUS_OK);
@@ -302,6 +319,32 @@ TEST(deadline)
     expect(wall_saw.killed[0] == 1 && wall_saw.renewed == 0);
 }
 
+TEST(starved_is_the_hosts_doing)
+{
+    begin(LIFETIME_MESSAGE, 1);
+    wall_saw.spends_ms = 0;
+    next();
+    publish(0, 0);
+    deliver(1, 0);
+    for (int i = 0; i < 1000 && wall_saw.killed[0] == 0; i++)
+        check(loop_once(&loop, 10) == STATUS_OK);
+    expect(next_effects(1, LINK_LOST) && page.deadlines == 0 && page.fault_count == 0);
+    expect(page.killed >= 1 && wall_saw.resumed >= 9);
+}
+
+TEST(sleeping_in_the_gate_is_the_guests_doing)
+{
+    begin(LIFETIME_MESSAGE, 1);
+    wall_saw.spends_ms = 0;
+    wall_saw.is_asleep = 1;
+    next();
+    publish(0, 0);
+    deliver(1, 0);
+    for (int i = 0; i < 1000 && wall_saw.killed[0] == 0; i++)
+        check(loop_once(&loop, 10) == STATUS_OK);
+    expect(next_effects(1, LINK_DEADLINE));
+}
+
 TEST(killed_from_outside)
 {
     begin(LIFETIME_MESSAGE, 10000);
@@ -424,6 +467,8 @@ int main(void)
     RUN(too_many_rounds);
     RUN(crash_retires_the_base);
     RUN(deadline);
+    RUN(starved_is_the_hosts_doing);
+    RUN(sleeping_in_the_gate_is_the_guests_doing);
     RUN(killed_from_outside);
     RUN(broken_init_fails_what_waits);
     RUN(connection_has_an_instance_of_its_own);
