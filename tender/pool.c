@@ -118,8 +118,8 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
     effects.record_bytes = (uint32_t)records_salvage(
         pool->buffer, ABI_OUTPUT_BYTES - sizeof(struct abi_output), crash.last_log);
     if (crash.what[0] == 0)
-        snprintf(crash.what, sizeof crash.what, "stopped itself: %.47s",
-                 crash.last_log[0] != 0 ? crash.last_log : "no reason in its log");
+        snprintf(crash.what, sizeof crash.what, "stopped itself%s",
+                 crash.last_log[0] != 0 ? "" : ", no reason in its log");
     note_fault(pool, &crash);
     fail(pool, index, effects, &crash);
     if (outcome == LINK_FAULT) {

@@ -59,7 +59,7 @@ refuse null_effects_are_dropped '"flow"'
 expect log_before_a_crash_is_in_the_report 1 '"last_log":"about to write to page 0"'
 
 run smash '{"number":8}\n{"number":40}\n{"number":9}\n'
-expect stack_smash 1 '"what":"stopped itself: the stack is overwritten.*"signal":"ILL"' '"number":9'
+expect stack_smash 1 '"what":"stopped itself","signal":"ILL".*"last_log":"the stack is overwritten' '"number":9'
 refuse stack_smash_does_not_return '"number":40'
 
 run execute '{"number":1}\n'

@@ -9,10 +9,10 @@ TEST(says_what_where_and_why)
 {
     struct link_crash crash = {.signal = 4, .instruction = 0x24df, .frame_count = 2, .frames = {0x1a4, 0x20}};
     char text[CRASH_TEXT_BYTES];
-    snprintf(crash.what, sizeof crash.what, "the unikernel stopped itself");
+    snprintf(crash.what, sizeof crash.what, "stopped itself");
     snprintf(crash.last_log, sizeof crash.last_log, "the stack is overwritten");
     crash_text(&crash, "decode", text, sizeof text);
-    expect(strcmp(text, "SIGILL: the unikernel stopped itself at decode+0x24df, called from +0x1a3 +0x1f "
+    expect(strcmp(text, "SIGILL: stopped itself at decode+0x24df, called from +0x1a3 +0x1f "
                         "(build 0000000000000000): the stack is overwritten") == 0);
     crash.signal = 11; // the guest did not stop itself: its last words explain nothing
     crash_text(&crash, "decode", text, sizeof text);
