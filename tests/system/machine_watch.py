@@ -64,6 +64,30 @@ def test_audit(system):
     checks.expect("audit_log_verifies", system.is_audit_good(), said)
 
 
+def files_that_hold(folder, words):
+    """Names of files below a folder that hold any of these words."""
+    found = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            if os.path.isfile(path):
+                with open(path, "rb") as file:
+                    text = file.read()
+                found += [os.path.relpath(path, folder) for word in words if word.encode() in text]
+    return found
+
+
+def test_secrets(system):
+    """Clients sent passwords in wire messages and payloads in JSON, one of them through a parser that crashed."""
+    secrets = list(system.passwords.values())
+    checks.expect_equal("no_password_in_store_logs_or_audit", files_that_hold(system.state, secrets), [])
+    for folder in ("audit", "logs"):
+        place = os.path.join(system.state, system.name, folder)
+        checks.expect_equal(f"no_payload_in_{folder}", files_that_hold(place, ["celsius", '"sensor"']), [])
+    store = os.path.join(system.state, system.name, "store")
+    checks.expect("the_search_finds_what_is_there", files_that_hold(store, ["celsius"]), "the store holds dead letters")
+
+
 def main():
     system = crenel.System(os.path.join(checks.BUILD, "tests", "machine-watch"), checks.BUILD, first_port=18831)
     day = None
@@ -77,6 +101,7 @@ def main():
         checks.run("alarm", lambda: test_alarm(day))
         checks.run("overflow", lambda: test_overflow(system))
         checks.run("audit", lambda: test_audit(system))
+        checks.run("secrets", lambda: test_secrets(system))
         processes = crenel.identities(crenel.family(system.supervisor_pid()))
         checks.expect_equal("down_ends_well", system.down(), 0)
         checks.expect_equal("down_leaves_no_process", crenel.wait_gone(processes), [])
