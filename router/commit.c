@@ -246,7 +246,7 @@ static void put_dead(struct engine *engine, struct writer *writer, const struct 
                                .flow = input->flow,
                                .text_bytes = (uint16_t)strnlen(event->text, sizeof event->text),
                                .payload_bytes = is_kept ? input->payload_bytes : 0,
-                               .principal = event->principal};
+                               .principal = event_sender(engine, event)};
     put(writer, &dead, sizeof dead);
     put(writer, event->text, dead.text_bytes);
     put(writer, message_body(engine, event->message), dead.payload_bytes);

@@ -126,7 +126,10 @@ static void send_release(struct engine *engine, const struct event *event, const
         message->has_key = flow->key_field != SYSTEM_NONE;
         count(engine, COUNTER_FLOW(index, REASON_ENTERED), 1);
         engine->flows[index].waiting++;
-        if (effect->send.delay_ms != 0) {
+        uint64_t id = message_connection(engine, message);
+        const struct connection *connection = id != 0 ? connection_find(engine, id) : NULL;
+        int is_over = id != 0 && (connection == NULL || connection->state != CONNECTION_OPEN);
+        if (effect->send.delay_ms != 0 && !is_over) { // nobody would clear away what is delayed for none
             message->state = MESSAGE_DELAYED;
             message->due_ms = engine->now_ms + effect->send.delay_ms;
             list_append(engine, &engine->delayed, slot);

@@ -52,10 +52,17 @@ static uint64_t load_of(const struct engine *engine, uint32_t flow, uint16_t inp
     return flow == input && load > 0 ? load - 1 : load;
 }
 
-// Who stands behind the event that this message becomes. Copies of a broadcast keep their sender's.
+// Who stands behind the effects of the event that this message becomes. An instance of a connection speaks
+// for who is at its other end, whatever it is told: a broadcast lends it nobody's name.
 static uint32_t principal_of(const struct message *message, const struct connection *connection)
 {
-    return connection != NULL && message->parent == ROUTER_NONE ? connection->principal : message->principal;
+    return connection != NULL ? connection->principal : message->principal;
+}
+
+uint32_t event_sender(const struct engine *engine, const struct event *event)
+{
+    const struct message *message = &engine->messages[event->message];
+    return message->parent != ROUTER_NONE ? message->principal : event->principal;
 }
 
 static int has_room(const struct engine *engine, const struct receiver *receiver,
@@ -182,15 +189,17 @@ static void start(struct engine *engine, uint32_t index, struct connection *conn
         .connection = connection != NULL ? connection_id(engine, connection) : 0,
         .flow = message->port,
         .attempt = message->attempt,
-        .principal = event->principal,
+        .principal = event_sender(engine, event),
         .context_bytes = context_bytes,
         .payload_bytes = message->payload_bytes};
     uint32_t context_size = ABI_ALIGN8(context_bytes);
     deliver.header.size = (uint32_t)sizeof deliver + context_size + message->payload_bytes;
-    struct engine_part parts[3] = {{&deliver, sizeof deliver},
-                                   {message_context(engine, index), context_size},
+    static const uint8_t zero[8]; // behind a context its slot still holds bytes of earlier messages
+    struct engine_part parts[4] = {{&deliver, sizeof deliver},
+                                   {message_context(engine, index), context_bytes},
+                                   {zero, context_size - context_bytes},
                                    {message_body(engine, index), message->payload_bytes}};
-    (void)engine->io.send(engine->io.context, ENGINE_RECEIVER, event->receiver, parts, 3);
+    (void)engine->io.send(engine->io.context, ENGINE_RECEIVER, event->receiver, parts, 4);
 }
 
 // A broadcast becomes one copy for each connection that joined, when there is room for all of them.
@@ -268,15 +277,15 @@ static void connections_start(struct engine *engine, uint32_t index)
 
 static void queue_start(struct engine *engine, struct receiver *receiver)
 {
-    uint32_t blocked_flow = ROUTER_NONE; // the later ones of a flow wait too, so order within it is kept
+    uint8_t is_blocked[SYSTEM_FLOWS_MAX] = {0}; // the later ones of a flow wait too, so order within it is kept
     uint32_t next;
     for (uint32_t i = receiver->queue.head; i != ROUTER_NONE && is_free(engine, receiver); i = next) {
         struct message *message = &engine->messages[i];
         next = message->next;
-        if ((message->has_key && receiver->busy[message->key % ROUTER_BUCKETS]) || message->flow == blocked_flow)
+        if ((message->has_key && receiver->busy[message->key % ROUTER_BUCKETS]) || is_blocked[message->flow])
             continue;
         if (!has_room(engine, receiver, message, NULL)) {
-            blocked_flow = message->flow;
+            is_blocked[message->flow] = 1;
             continue;
         }
         list_remove(engine, &receiver->queue, i);

@@ -256,6 +256,8 @@ void event_unreserve(struct engine *engine, const struct event *event);
 struct event *event_find(struct engine *engine, uint64_t handle);
 uint64_t event_handle(const struct engine *engine, const struct event *event);
 uint32_t event_index(const struct engine *engine, const struct event *event);
+// Who sent the event's input: of a broadcast's copy not who stands behind its effects (event->principal).
+uint32_t event_sender(const struct engine *engine, const struct event *event);
 
 // ---- judge.c ----
 enum status effect_next(const uint8_t *records, size_t size, size_t *at, struct effect *effect) MUST_USE;

@@ -69,6 +69,7 @@ struct fake {
     uint64_t read_version; // that GETs answer
     struct fake_delivery deliveries[4][FAKE_PENDING];
     uint32_t delivery_count[4];
+    uint8_t last_context_padding[8]; // the last eight bytes of the last context, with what pads it
     uint32_t close_count;
     uint64_t closed[64];
     uint32_t answer_items; // of the last ANSWER to a receiver
@@ -237,6 +238,8 @@ static inline enum status fake_send(void *context, enum engine_peer peer, uint32
         memcpy(&delivery->deliver, bytes, sizeof delivery->deliver);
         size_t at = sizeof delivery->deliver;
         memcpy(delivery->context, bytes + at, delivery->deliver.context_bytes);
+        if (delivery->deliver.context_bytes != 0)
+            memcpy(fake.last_context_padding, bytes + at + ABI_ALIGN8(delivery->deliver.context_bytes) - 8, 8);
         memcpy(delivery->payload, bytes + at + ABI_ALIGN8(delivery->deliver.context_bytes),
                delivery->deliver.payload_bytes);
     } else if (peer == ENGINE_RECEIVER && header.kind == LINK_CLOSE) {

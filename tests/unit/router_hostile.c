@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: ISC
+// The router's engine against endpoints that were taken over: what they can neither take nor hold back.
+#include "tests/unit/router_fake.h"
+
+static struct fake_records records;
+
+static void begin(void)
+{
+    fake_clear();
+    fake_start();
+}
+
+static void speak(uint64_t handle)
+{
+    expect(fake_gateway(LINK_OPEN, handle, "p") == STATUS_OK);
+    expect(fake_gateway(LINK_INPUT, handle, "x") == STATUS_OK);
+}
+
+static void log_in(uint8_t principal)
+{
+    struct item item = {1, 1, 1};
+    fake_send_record(&records, OUT_LOGIN, 0, "me", &item, sizeof item);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    uint8_t reply[8] = {1, 0, principal, 0};
+    fake_send_record(&records, 0, 0, "", reply, sizeof reply);
+    expect(fake_end(LOGIN, &records) == STATUS_OK);
+    expect(fake_end(FRONT, NULL) == STATUS_OK);
+}
+
+// Connection 7 is nobody's and has joined the alarms; connection 8 is principal 2, whose raw message makes
+// decode send one. What 7 says while it holds the copy is said by nobody.
+TEST(broadcast_lends_no_name)
+{
+    fake_clear();
+    fake_flows[RAW].is_open = 0;
+    fake_flows[RAW].principals = 2; // the second one
+    fake_start();
+    speak(7);
+    fake_join(&records, 2, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    speak(8);
+    log_in(2);
+    expect(fake_gateway(LINK_INPUT, 8, "x") == STATUS_OK);
+    fake_item(&records, OUT_RAW, 1, 1, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    fake_store();
+    fake_item(&records, OUT_ALARM, 1, 1, 1);
+    expect(fake_end(DECODE, &records) == STATUS_OK);
+    fake_store();
+    const struct fake_delivery *copy = &fake.deliveries[FRONT][0];
+    expect(fake.delivery_count[FRONT] == 1 && copy->deliver.flow == 2);
+    expect(copy->deliver.principal == 2); // the guest is told who sent it
+    uint32_t rows = fake.row_count;
+    fake_item(&records, OUT_RAW, 1, 1, 2);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    fake_store();
+    expect(fake.row_count == rows && fake.last_dead_reason == REASON_PRINCIPAL);
+    expect(fake_is_exact());
+    fake_stop();
+}
+
+// A message's slot is used again: behind a short context nothing of the one before may leave.
+TEST(context_shows_nothing_older)
+{
+    begin();
+    speak(7);
+    struct item item = {1, 1, 1};
+    fake_send_record(&records, OUT_TICK, 0, "12345678", &item, sizeof item);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    expect(memcmp(fake.deliveries[FRONT][0].context, "12345678", 8) == 0);
+    expect(fake_end(FRONT, NULL) == STATUS_OK);
+    for (int i = 0; i < 3; i++) { // until that slot has its turn
+        expect(fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
+        fake_send_record(&records, OUT_TICK, 0, "a", &item, sizeof item);
+        expect(fake_end(FRONT, &records) == STATUS_OK);
+        expect(fake.last_context_padding[0] == 'a');
+        for (int j = 1; j < 8; j++)
+            expect(fake.last_context_padding[j] == 0);
+        expect(fake_end(FRONT, NULL) == STATUS_OK);
+    }
+    fake_stop();
+}
+
+// An instance ends its connection and then asks for a timer far away: it dies with the connection.
+TEST(timer_behind_the_end)
+{
+    begin();
+    struct item item = {1, 1, 1};
+    for (uint64_t i = 0; i < 2; i++) {
+        speak(7 + i);
+        fake_wire(&records, "bye", 1);
+        fake_send_record(&records, OUT_TICK, UINT32_MAX, "", &item, sizeof item);
+        expect(fake_end(FRONT, &records) == STATUS_OK);
+    }
+    expect(fake_count(TICK, REASON_ENTERED) == 2 && fake_count(TICK, REASON_CONNECTION) == 2);
+    fake_stop();
+}
+
+// Two flows are held back, each by its first message; a later one of the first flow that nothing holds back waits too.
+TEST(order_in_two_blocked_flows)
+{
+    fake_clear();
+    fake_flows[LATER].is_open = 0;
+    fake_flows[LATER].principals = 2;
+    fake_flows[LATER].cap = 0;
+    fake_start();
+    const struct commit_send sends[] = {{.flow = READING, .receiver = SINK, .principal = 2},
+                                        {.flow = LATER, .receiver = SINK, .principal = 2},
+                                        {.flow = READING, .receiver = SINK}};
+    for (int i = 0; i < 3; i++)
+        fake.rows[fake.row_count++] = (struct fake_row){.send = sends[i], .is_alive = 1};
+    fake_outbox();
+    expect(fake.rows[2].is_sent && fake.delivery_count[SINK] == 0);
+    fake_stop();
+}
+
+int main(void)
+{
+    RUN(broadcast_lends_no_name);
+    RUN(context_shows_nothing_older);
+    RUN(timer_behind_the_end);
+    RUN(order_in_two_blocked_flows);
+    TEST_END();
+}
