@@ -3,13 +3,14 @@
 //
 // Each input line is one event, served to its end before the next is read:
 //   {"flow":"NAME","message":{...},"context":"...","principal":1,"connection":1,"time_ms":1}
+// `connection` is for lifetime connection: each number has an instance of its own until the run ends, at most 16.
 // `flow` may be left out, or the whole line be the message, when there is one input. Output lines: see
 // run_event.h. The store is in memory and ends with the run.
 //
 // Time is the host's clock, unless lines carry time_ms. A message to oneself with a delay (a timer) is
-// delivered when the next line's time has reached it. At the end of the input the timers that are still
-// pending are delivered, in order of due time, as if that time had come; timers that these set are only
-// printed, so that a periodic timer ends.
+// delivered when the next line's time has reached it, to the connection that set it. At the end of the
+// input the timers that are still pending are delivered, in order of due time, as if that time had come;
+// timers that these set are only printed, so that a periodic timer ends.
 //
 // An instance that something outside kills is the host's failure: its event is delivered again, up to three
 // times, as in a system. The exit code is 1 if any event failed or any line was no good.
@@ -42,6 +43,8 @@ struct run {
     struct run_store store;
     struct run_timers timers;
     uint64_t number;
+    uint64_t connections[RUN_CONNECTIONS_MAX]; // that lines have named
+    size_t connection_count;
     int has_failed;
     uint8_t packet[LINK_BYTES_MAX];
 };
@@ -82,6 +85,7 @@ static enum status serve(struct run *run, struct event *event, struct run_timers
     header->header = (struct link_header){(uint32_t)(sizeof *header + size), LINK_DELIVER, 0, 1};
     header->number = ++run->number;
     run->timers.now_ms = header->time_ms;
+    run->timers.connection = header->connection;
     for (header->attempt = 1;; header->attempt++) {
         size_t effects_size = 0;
         enum status status = channel_send_parts(
@@ -119,6 +123,7 @@ static enum status serve_timers(struct run *run, int64_t until_ms, struct run_ti
             return STATUS_OK;
         struct event event = {.header = {.time_ms = first->due_ms,
                                          .flow = first->input,
+                                         .connection = first->connection,
                                          .context_bytes = first->context_bytes,
                                          .payload_bytes = first->payload_bytes}};
         memcpy(event.bytes, first->bytes, sizeof first->bytes);
@@ -154,10 +159,31 @@ static int take_context(const cJSON *item, struct event *event)
     return 1;
 }
 
-// One line into an event. 0: reported. *is_refused: the message is well formed but not valid.
-static int parse_event(const struct manifest *manifest, const cJSON *line, int number,
-                       struct event *event, int *is_refused)
+// A connection keeps its instance to the end of the run, so one too many would wait for ever. 0: reported.
+static int take_connection(struct run *run, const cJSON *line, int number, uint64_t *connection)
 {
+    double given = number_of(line, "connection", 1);
+    if (!(given >= 1 && given <= UINT32_MAX)) {
+        report_error("standard input", number, "a number from 1 on", "\"connection\" is not right");
+        return 0;
+    }
+    *connection = (uint64_t)given;
+    for (size_t i = 0; i < run->connection_count; i++)
+        if (run->connections[i] == *connection)
+            return 1;
+    if (run->connection_count == RUN_CONNECTIONS_MAX) {
+        report_error("standard input", number, "start another run for more",
+                     "a run serves at most %u connections", RUN_CONNECTIONS_MAX);
+        return 0;
+    }
+    run->connections[run->connection_count++] = *connection;
+    return 1;
+}
+
+// One line into an event. 0: reported. *is_refused: the message is well formed but not valid.
+static int parse_event(struct run *run, const cJSON *line, int number, struct event *event, int *is_refused)
+{
+    const struct manifest *manifest = &run->image.manifest;
     const cJSON *message = cJSON_GetObjectItemCaseSensitive(line, "message");
     const cJSON *flow = cJSON_GetObjectItemCaseSensitive(line, "flow");
     int input = message != NULL && cJSON_IsString(flow) ? find_input(manifest, flow->valuestring)
@@ -176,8 +202,9 @@ static int parse_event(const struct manifest *manifest, const cJSON *line, int n
         .flow = (uint16_t)input,
         .principal = (uint32_t)number_of(line, "principal", 0),
     }};
-    if (manifest->header->lifetime == LIFETIME_CONNECTION)
-        event->header.connection = (uint64_t)number_of(line, "connection", 1);
+    if (manifest->header->lifetime == LIFETIME_CONNECTION &&
+        !take_connection(run, line, number, &event->header.connection))
+        return 0;
     if (!take_context(cJSON_GetObjectItemCaseSensitive(line, "context"), event)) {
         report_error("standard input", number, "a text of at most 256 bytes", "\"context\" is not right");
         return 0;
@@ -210,7 +237,7 @@ static enum status take_line(struct run *run, const char *text, int number)
     if (!cJSON_IsObject(line))
         report_error("standard input", number, "one JSON object per line", "this is no JSON object");
     int is_good = cJSON_IsObject(line) &&
-                  parse_event(&run->image.manifest, line, number, &event, &is_refused);
+                  parse_event(run, line, number, &event, &is_refused);
     cJSON_Delete(line);
     if (!is_good || is_refused) {
         run->has_failed = 1;

@@ -173,6 +173,7 @@ static void add_timer(const struct manifest *manifest, const struct abi_send *se
     struct run_timer *timer = &timers->timers[timers->count++];
     *timer = (struct run_timer){.due_ms = timers->now_ms + send->delay_ms,
                                 .order = timers->order++,
+                                .connection = timers->connection,
                                 .input = (uint16_t)input,
                                 .context_bytes = send->context_bytes,
                                 .payload_bytes = send->payload_bytes};

@@ -15,6 +15,7 @@
 struct run_timer {
     int64_t due_ms;
     uint64_t order; // of those due at the same time
+    uint64_t connection; // whose instance set it
     uint16_t input;
     uint32_t context_bytes, payload_bytes;
     uint8_t bytes[ABI_CONTEXT_BYTES_MAX + ABI_PAYLOAD_BYTES_MAX]; // context padded, payload
@@ -27,6 +28,7 @@ struct run_timers {
     size_t count;
     uint64_t order;
     int64_t now_ms; // of the event being served
+    uint64_t connection;
 };
 
 // Takes one EFFECTS packet. Returns 1 if the event ended well, 0 if it failed. Timers it sets are

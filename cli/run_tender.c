@@ -43,7 +43,7 @@ uint8_t *run_system(const struct run_config *config, size_t *size)
         .memory_kib = RUN_MEMORY_KIB,
         .cpu_percent = 100,
         .deadline_ms = config->deadline_ms,
-        .instances_max = 1,
+        .instances_max = from->lifetime == LIFETIME_CONNECTION ? RUN_CONNECTIONS_MAX : 1,
         .lifetime = from->lifetime,
         .isolation = ISOLATION_ANY,
         .input_count = from->input_count,

@@ -9,6 +9,8 @@
 
 #include <sys/types.h>
 
+#define RUN_CONNECTIONS_MAX 16u // each has an instance, of lifetime connection, until the run ends
+
 struct run_config {
     const char *image_path;
     const struct image *image;

@@ -103,6 +103,15 @@ expect timer 0
 [ "$(grep -o '"flow":"answer".*"number":[0-9]*' "$work/out" | grep -o '[0-9]*$' | tr '\n' ' ')" = "11 12 " ]
 verdict timers_fire_in_order_of_due_time $? "not 11, 12"
 
+lines=
+for i in $(seq 17); do
+    lines="$lines"'{"flow":"ask","connection":'$i',"message":{"number":'$i'}}\n'
+done
+run connection "$lines"'{"flow":"ask","connection":2,"message":{"number":40}}\n'
+expect connections_keep_their_memory_and_get_their_timers 1 '"key":1,"number":1,' '"key":2,"number":42,' '"key":16,"number":16,'
+grep -q '17: a run serves at most 16 connections' "$work/err"
+verdict a_connection_too_many_is_refused $? "no such message"
+
 # Starts `loop` in the background and waits until its instance spins: sets running, tender, zygote, instance.
 begin_loop() {
     image loop
