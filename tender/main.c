@@ -151,9 +151,13 @@ int main(int argc, char **argv)
     open_pool(&tender);
     if (process_watch(&tender.loop, &tender.control_watch) != STATUS_OK ||
         loop_add(&tender.loop, &tender.router_watch, tender.router.fd, EPOLLIN, on_router,
-                 &tender) != STATUS_OK ||
-        process_ready() != STATUS_OK)
+                 &tender) != STATUS_OK)
         process_fail("starting", strerror(errno));
+    if (process_ready() != STATUS_OK) {
+        if (errno == EPIPE) // `crenel run` had nothing to ask and has ended
+            return 1;
+        process_fail("starting", strerror(errno));
+    }
     while (!tender.loop.is_stopping && !pool_has_failed(tender.pool))
         if (loop_once(&tender.loop, -1) != STATUS_OK)
             process_fail("waiting", strerror(errno));
