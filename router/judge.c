@@ -6,6 +6,8 @@
 // Sequences and rates are flow state and come after the verdict (cursor.c, schedule.c).
 #include "router/state.h"
 
+#include "core/check.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -141,6 +143,16 @@ static enum reason judge_subscription(const struct engine *engine, struct event 
     return REASON_DONE;
 }
 
+// Messages to itself that this event may add. To wait for room would be to wait for what only the
+// instance can end, so more of them is its own failure.
+static uint32_t own_room(struct engine *engine, const struct event *event)
+{
+    const struct message *input = &engine->messages[event->message];
+    const struct connection *connection = connection_find(engine, input->connection);
+    check(connection != NULL); // it stays while it has an event
+    return engine->receivers[event->receiver].own_max + engine->flows[input->flow].is_own - connection->own;
+}
+
 static enum reason judge_send(struct engine *engine, struct event *event, const struct effect *effect)
 {
     const struct receiver *receiver = &engine->receivers[event->receiver];
@@ -164,6 +176,8 @@ static enum reason judge_send(struct engine *engine, struct event *event, const 
     if (event->counts[send->flow] >= most)
         return refuse(event, REASON_BUDGET, flow->name, "");
     event->counts[send->flow]++;
+    if (engine->flows[index].is_own && ++event->own > own_room(engine, event))
+        return refuse(event, REASON_BUDGET, flow->name, "timers of one connection");
     if (!is_principal_allowed(flow, event->principal))
         return refuse(event, REASON_PRINCIPAL, flow->name, "");
     enum reason reason = check_value(event, &engine->system->schemas[flow->schema], flow->name,
@@ -241,7 +255,7 @@ static enum reason judge_log(const struct engine *engine, struct event *event, c
 enum reason judge(struct engine *engine, struct event *event)
 {
     memset(event->counts, 0, sizeof event->counts);
-    event->write_count = 0;
+    event->write_count = event->own = 0;
     size_t at = 0;
     for (;;) {
         struct effect effect;

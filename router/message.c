@@ -210,6 +210,11 @@ void message_settle(struct engine *engine, uint32_t index, enum reason reason)
     struct flow_state *flow = &engine->flows[message->flow];
     check(flow->waiting > 0);
     flow->waiting--;
+    if (flow->is_own) { // a connection stays until all of these have ended
+        struct connection *connection = connection_find(engine, message->connection);
+        check(connection != NULL && connection->own > 0);
+        connection->own--;
+    }
     if (message->is_durable) {
         page_set(&engine->page->spooled[message->flow], flow->waiting);
         engine->receivers[message->receiver].credit_due++;

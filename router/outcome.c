@@ -127,7 +127,9 @@ static void send_release(struct engine *engine, const struct event *event, const
         count(engine, COUNTER_FLOW(index, REASON_ENTERED), 1);
         engine->flows[index].waiting++;
         uint64_t id = message_connection(engine, message);
-        const struct connection *connection = id != 0 ? connection_find(engine, id) : NULL;
+        struct connection *connection = id != 0 ? connection_find(engine, id) : NULL;
+        if (connection != NULL)
+            connection->own += engine->flows[index].is_own;
         int is_over = id != 0 && (connection == NULL || connection->state != CONNECTION_OPEN);
         if (effect->send.delay_ms != 0 && !is_over) { // nobody would clear away what is delayed for none
             message->state = MESSAGE_DELAYED;

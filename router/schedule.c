@@ -5,7 +5,8 @@
 // The reservation needs no table. For each flow load = waiting + reserved, where reserved is the sum
 // over the events in flight of what they may send at most. A reply's room comes with its request:
 // the load of a reply flow includes the load of its request flow, and who answers need not ask. An
-// event's own input does not count against what it sends on the same flow: it ends with the event. A flow that
+// event's own input does not count against what it sends on the same flow: it ends with the event. A
+// connection's messages to itself have room of its own, and judge.c keeps the instance to it. A flow that
 // would refuse the event's principal needs no room: so what one device fills holds back no other.
 #include "router/state.h"
 
@@ -85,7 +86,7 @@ static int has_room(const struct engine *engine, const struct receiver *receiver
                 return 0;
             continue;
         }
-        if (definition->kind == SYSTEM_REPLY || !(state->is_durable || state->is_queued))
+        if (definition->kind == SYSTEM_REPLY || !(state->is_durable || state->is_queued) || state->is_own)
             continue;
         uint64_t load = load_of(engine, flow, message->flow);
         if (load + need > state->limit)

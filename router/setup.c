@@ -32,11 +32,17 @@ static uint64_t flows_init(struct engine *engine)
         int is_local = (to == SYSTEM_UNIKERNEL || to == SYSTEM_SERVICE) && flow->sender_kind != SYSTEM_GATEWAY;
         state->is_durable = is_local && flow->is_durable && to == SYSTEM_UNIKERNEL;
         state->is_queued = is_local && !state->is_durable;
+        state->is_own = state->is_queued && flow->kind == SYSTEM_PLAIN && flow->sender_kind == SYSTEM_UNIKERNEL &&
+                        flow->receiver_count == 1 && to == SYSTEM_UNIKERNEL &&
+                        flow->receivers[0].index == flow->sender &&
+                        engine->system->unikernels[flow->sender].lifetime == LIFETIME_CONNECTION;
+        if (state->is_own)
+            engine->receivers[flow->sender].own_need += flow->count_max;
         state->fan_out = flow->kind == SYSTEM_REPLY ? 1 : flow->receiver_count;
         state->connection_bucket = flow->is_rate_per_connection ? (int32_t)engine->bucket_columns++ : -1;
         uint64_t quota = 8u * (uint64_t)flow->count_max * state->fan_out;
         state->limit = state->is_durable ? flow->cap : quota > ROUTER_QUOTA ? quota : ROUTER_QUOTA;
-        if (state->is_queued) // and what events in flight hold of the same flow
+        if (state->is_queued && !state->is_own) // and what events in flight hold of the same flow
             slots += state->limit + ROUTER_CAPACITY_MAX + ROUTER_PIPELINE;
     }
     return slots;
@@ -76,8 +82,11 @@ static uint64_t receivers_init(struct engine *engine)
         uint32_t most = system->gateways[i].connections_max;
         most = 2 * (most < ROUTER_CONNECTIONS_MAX ? most : ROUTER_CONNECTIONS_MAX); // some are closing
         engine->gateway_first[i + 1] = engine->gateway_first[i] + most;
-        engine->receivers[system->gateways[i].unikernel].copies_max += ROUTER_COPIES * most;
-        slots += (2 + ROUTER_COPIES) * (uint64_t)most;
+        struct receiver *receiver = &engine->receivers[system->gateways[i].unikernel];
+        receiver->copies_max += ROUTER_COPIES * most;
+        receiver->own_max = receiver->own_need != 0 ? 2 * receiver->own_need + ROUTER_OWN : 0;
+        // An event's own input may come on top.
+        slots += (2 + ROUTER_COPIES + receiver->own_max + 1) * (uint64_t)most;
     }
     engine->connection_count = engine->gateway_first[system->gateway_count];
     return slots;

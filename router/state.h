@@ -19,6 +19,7 @@
 #define ROUTER_CREDIT_STEP 16u   // room is told to the store in such steps
 #define ROUTER_QUOTA 256u        // volatile messages of one flow, at least
 #define ROUTER_COPIES 8u         // broadcast copies per connection, on average
+#define ROUTER_OWN 6u            // messages of one connection to itself, beyond those of two events
 #define ROUTER_CAPACITY_MAX 256u // events of one receiver at once
 #define ROUTER_PIPELINE 64u      // events of one receiver that wait for their commit
 #define ROUTER_READS_MAX 64u     // store reads of one event
@@ -95,7 +96,7 @@ struct event {
     uint8_t waits;     // READ rounds
     uint16_t reason, code;
     uint32_t principal;
-    uint16_t read_count, read_done, write_count;
+    uint16_t read_count, read_done, write_count, own;
     uint16_t counts[MANIFEST_FLOWS_MAX]; // judged sends per output
     int64_t retry_ms;
     uint32_t record_bytes;
@@ -113,6 +114,7 @@ struct bucket { // zero: full
 struct flow_state {
     uint8_t is_durable; // waits in the store
     uint8_t is_queued;  // volatile, waits in the router
+    uint8_t is_own;     // queued, from a connection's instance to itself: room is per connection
     uint16_t fan_out;   // messages per send
     int32_t connection_bucket; // column in connection_buckets, or -1
     uint32_t request;   // of a reply flow: its request flow, or ROUTER_NONE
@@ -134,6 +136,7 @@ struct receiver { // a unikernel's tender or a host service
     uint32_t with_receiver, in_flight;
     uint32_t credit_due, durable_held; // held + due + what the store may still send = ROUTER_WINDOW
     uint32_t copies, copies_max;
+    uint32_t own_need, own_max; // messages on own flows: of one event, of one connection at most
     uint32_t turn; // connection that is looked at first
     struct list queue; // without a connection
     struct bucket log_bucket;
@@ -154,6 +157,7 @@ struct connection {
     uint8_t is_shut;
     uint32_t principal;
     uint32_t joined; // bit: manifest input
+    uint32_t own;    // messages on own flows, not ended
     uint64_t output_bytes; // given to the gateway, not drained
     int64_t progress_ms;   // last time something drained, or waiting began
     struct list queue;

@@ -114,11 +114,63 @@ TEST(order_in_two_blocked_flows)
     fake_stop();
 }
 
+// One connection asks for timers far away as long as it is let. It fails before it holds back another, and
+// nothing of it stays.
+TEST(timers_of_one_connection)
+{
+    begin();
+    struct item item = {1, 1, 1};
+    expect(fake_gateway(LINK_OPEN, 7, "p") == STATUS_OK);
+    uint32_t served = 0;
+    for (; served < 300 && !fake.has_ended[7]; served++) {
+        expect(fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
+        fake_send_record(&records, OUT_TICK, UINT32_MAX, "", &item, sizeof item);
+        if (fake_end(FRONT, &records) != STATUS_OK)
+            break;
+        fake_store();
+    }
+    expect(served >= 4 && served < 20 && fake.last_dead_reason == REASON_BUDGET);
+    expect(strcmp(fake.last_dead_text, "budget tick.timers of one connection") == 0);
+    expect(fake_count(TICK, REASON_CONNECTION) == served - 1 && fake_count(TICK, REASON_ENTERED) == served - 1);
+    speak(8);
+    expect(fake.delivery_count[FRONT] == 1);
+    for (int i = 0; i < 300; i++) { // each one takes the place of the one before
+        fake_send_record(&records, OUT_TICK, 10, "", &item, sizeof item);
+        expect(fake_end(FRONT, &records) == STATUS_OK);
+        fake_tick(11);
+    }
+    expect(fake.delivery_count[FRONT] == 1 && !fake.has_ended[8]);
+    fake_stop();
+}
+
+// More connections than one flow has room for: each has its timer, and each is served.
+TEST(timers_of_many_connections)
+{
+    fake_clear();
+    fake_gateways[0].connections_max = 400;
+    fake_flows[TICK].count_max = 2;
+    fake_start();
+    struct item item = {1, 1, 1};
+    for (uint64_t i = 0; i < 400; i++) {
+        speak(100 + i);
+        fake_send_record(&records, OUT_TICK, 60000, "", &item, sizeof item);
+        expect(fake_end(FRONT, &records) == STATUS_OK);
+    }
+    expect(fake_count(TICK, REASON_ENTERED) == 400 && fake.page->connections == 400);
+    fake_tick(60001);
+    for (int i = 0; i < 400; i++)
+        expect(fake_end(FRONT, NULL) == STATUS_OK);
+    expect(fake_count(TICK, REASON_DONE) == 400);
+    fake_stop();
+}
+
 int main(void)
 {
     RUN(broadcast_lends_no_name);
     RUN(context_shows_nothing_older);
     RUN(timer_behind_the_end);
     RUN(order_in_two_blocked_flows);
+    RUN(timers_of_one_connection);
+    RUN(timers_of_many_connections);
     TEST_END();
 }
