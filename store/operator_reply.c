@@ -119,7 +119,7 @@ static enum status do_describe(struct request *request)
     const char *name = member_text(request->json, "namespace");
     int i = find_namespace(store, name);
     if (i < 0)
-        return refuse(request->session, "no such namespace", "crenel inspect SYSTEM lists them");
+        return refuse(request->session, "no such namespace", "`namespaces` in its system.yaml names them");
     const struct system_namespace *space = &store->system->namespaces[i];
     const struct schema_header *schema = store->system->schemas[space->schema].header;
     struct json_line line;
@@ -139,7 +139,7 @@ static enum status do_query(struct request *request)
     const char *name = member_text(request->json, "namespace");
     int i = find_namespace(request->store, name);
     if (i < 0)
-        return refuse(request->session, "no such namespace", "crenel inspect SYSTEM lists them");
+        return refuse(request->session, "no such namespace", "`namespaces` in its system.yaml names them");
     struct operator_listing listing = {
         .kind = LISTING_RECORDS,
         .namespace_index = (unsigned)i,
