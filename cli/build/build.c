@@ -325,8 +325,9 @@ enum status image_read(const char *path, uint8_t **bytes, struct image *image, u
 
     enum status status = tool_read(path, IMAGE_BYTES_MAX, &file, &size);
     if (status == STATUS_SYSTEM) {
-        report_error(path, 0, NULL, "%s", strerror(errno));
-        return errno == ENOENT ? STATUS_ABSENT : STATUS_SYSTEM;
+        int error = errno;
+        report_error(path, 0, "name an image; crenel build DIR makes one", "%s", strerror(error));
+        return error == ENOENT ? STATUS_ABSENT : STATUS_SYSTEM;
     }
     if (status == STATUS_OK)
         status = image_open(image, (uint8_t *)file, size, &why);
