@@ -142,6 +142,9 @@ void tool_symbolize(const char *debug_path, uint64_t address, char *text, size_t
             *line = 0;
             line++;
             line[strcspn(line, "\n")] = 0;
+            char *more = strstr(line, " (discriminator"); // says nothing to a reader
+            if (more != NULL)
+                *more = 0;
             snprintf(text, capacity, "%s\t%s", found, line);
         }
     }
