@@ -5,8 +5,9 @@
 // sequence, one COUNTER per counter, one SPOOL per durable flow (its waiting messages), then READY.
 //
 // Durable messages wait in the store's outbox, each for one receiver. The router gives CREDIT per
-// receiver (unikernel index); the store sends that many OUTBOX records at most, in order of id.
-// Timers are outbox rows with due_ms; the store sends them when they are due.
+// receiver and flow, so that no flow waits behind another's backlog (a full one, or one that a device floods); the
+// store sends that many OUTBOX records of it at most, in order of id. Timers are outbox rows with due_ms; the store
+// sends them when they are due.
 //
 // COMMIT is the whole record of one event (or of one input from outside): the store does all of it
 // in one transaction or nothing. Group commit: the store takes every COMMIT that has arrived, up to
@@ -161,8 +162,9 @@ struct commit_outbox {
 
 struct commit_credit {
     struct commit_packet packet;
-    uint32_t receiver; // unikernel index
-    uint32_t count;    // more messages that the router has room for
+    uint16_t receiver; // unikernel index
+    uint16_t flow;
+    uint32_t count; // more messages of that flow that the router has room for, for that receiver
 };
 
 struct commit_spool {

@@ -28,9 +28,10 @@ static enum status hello_receive(struct engine *engine, uint32_t index, const ui
         return STATUS_SIGNATURE; // not the image that the system names
     receiver->capacity = hello.capacity < receiver->capacity_max ? hello.capacity : receiver->capacity_max;
     receiver->is_attached = 1;
-    if (!receiver->is_credited)
-        receiver->credit_due = ROUTER_WINDOW;
-    receiver->is_credited = 1;
+    for (uint32_t i = 0; i < engine->system->flow_count && !receiver->is_credited; i++)
+        if (is_spooled_for(engine->system, i, index))
+            receiver->credit[i].due = ROUTER_WINDOW;
+    receiver->is_credited = receiver->is_credit_due = 1;
     return STATUS_OK;
 }
 
@@ -78,9 +79,10 @@ static enum status outbox_receive(struct engine *engine, const uint8_t *bytes, s
     uint16_t port = input_port(&engine->system->flows[send->flow], send->receiver);
     struct receiver *receiver = &engine->receivers[send->receiver];
     if (port == SYSTEM_NONE || size != payload_at + ABI_ALIGN8(send->payload_bytes) ||
-        receiver->durable_held + receiver->credit_due >= ROUTER_WINDOW || !receiver->is_credited)
+        receiver->credit[send->flow].held + receiver->credit[send->flow].due >= ROUTER_WINDOW ||
+        !receiver->is_credited)
         return STATUS_MALFORMED;
-    receiver->durable_held++;
+    receiver->credit[send->flow].held++;
     uint32_t slot = message_new(engine);
     struct message *message = &engine->messages[slot];
     message->is_durable = 1;

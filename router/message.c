@@ -217,9 +217,11 @@ void message_settle(struct engine *engine, uint32_t index, enum reason reason)
     }
     if (message->is_durable) {
         page_set(&engine->page->spooled[message->flow], flow->waiting);
-        engine->receivers[message->receiver].credit_due++;
-        check(engine->receivers[message->receiver].durable_held > 0);
-        engine->receivers[message->receiver].durable_held--;
+        struct receiver *receiver = &engine->receivers[message->receiver];
+        check(receiver->credit[message->flow].held > 0);
+        receiver->credit[message->flow].held--;
+        receiver->credit[message->flow].due++;
+        receiver->is_credit_due = 1;
     } else {
         count(engine, COUNTER_FLOW(message->flow, reason), 1);
     }

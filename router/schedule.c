@@ -297,16 +297,23 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
 static void credit(struct engine *engine, uint32_t index)
 {
     struct receiver *receiver = &engine->receivers[index];
-    if (!receiver->is_credited || receiver->credit_due < ROUTER_CREDIT_STEP ||
-        index >= engine->system->unikernel_count)
+    if (!receiver->is_credited || !receiver->is_credit_due)
         return;
-    struct commit_credit record = {
-        .packet = {.size = sizeof record, .kind = COMMIT_CREDIT},
-        .receiver = index,
-        .count = receiver->credit_due};
-    struct engine_part part = {&record, sizeof record};
-    if (engine->io.send(engine->io.context, ENGINE_STORE, 0, &part, 1) == STATUS_OK)
-        receiver->credit_due = 0;
+    receiver->is_credit_due = 0;
+    for (uint32_t i = 0; i < engine->system->flow_count; i++) {
+        if (receiver->credit[i].due < ROUTER_CREDIT_STEP)
+            continue;
+        struct commit_credit record = {
+            .packet = {.size = sizeof record, .kind = COMMIT_CREDIT},
+            .receiver = (uint16_t)index,
+            .flow = (uint16_t)i,
+            .count = receiver->credit[i].due};
+        struct engine_part part = {&record, sizeof record};
+        if (engine->io.send(engine->io.context, ENGINE_STORE, 0, &part, 1) == STATUS_OK)
+            receiver->credit[i].due = 0;
+        else
+            receiver->is_credit_due = 1;
+    }
 }
 
 void schedule(struct engine *engine)

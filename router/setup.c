@@ -65,7 +65,8 @@ static uint64_t receivers_init(struct engine *engine)
             receiver->output_count = unikernel->output_count;
             receiver->is_connection = unikernel->lifetime == LIFETIME_CONNECTION;
             receiver->capacity_max = unikernel->instances_max;
-            slots += ROUTER_WINDOW;
+            for (uint32_t flow = 0; flow < system->flow_count; flow++)
+                slots += is_spooled_for(system, flow, i) ? ROUTER_WINDOW : 0;
         } else {
             const struct system_service *service = &system->services[i - system->unikernel_count];
             receiver->name = service->name;

@@ -15,7 +15,7 @@
 #include "router/engine.h"
 
 #define ROUTER_NONE UINT32_MAX
-#define ROUTER_WINDOW 128u       // durable messages of one receiver in the router
+#define ROUTER_WINDOW 64u        // durable messages of one flow for one receiver in the router
 #define ROUTER_CREDIT_STEP 16u   // room is told to the store in such steps
 #define ROUTER_QUOTA 256u        // volatile messages of one flow, at least
 #define ROUTER_COPIES 8u         // broadcast copies per connection, on average
@@ -131,10 +131,13 @@ struct receiver { // a unikernel's tender or a host service
     uint16_t input_count, output_count;
     uint8_t is_connection; // lifetime
     uint8_t is_attached;   // said HELLO
-    uint8_t is_credited;
+    uint8_t is_credited; // has said HELLO once
+    uint8_t is_credit_due;
     uint32_t capacity, capacity_max;
     uint32_t with_receiver, in_flight;
-    uint32_t credit_due, durable_held; // held + due + what the store may still send = ROUTER_WINDOW
+    struct {
+        uint32_t due, held; // held + due + what the store may still send = ROUTER_WINDOW
+    } credit[SYSTEM_FLOWS_MAX]; // of durable messages; for each flow, so that none waits behind another's backlog
     uint32_t copies, copies_max;
     uint32_t own_need, own_max; // messages on own flows: of one event, of one connection at most
     uint32_t turn; // connection that is looked at first
@@ -286,6 +289,12 @@ void cursors_settle(struct engine *engine, struct event *event, int is_taken);
 #define HANDLE_FLUSH 3u
 #define HANDLE(type, generation, index) ((uint64_t)(type) << 56 | (uint64_t)(generation) << 24 | (index))
 uint16_t input_port(const struct system_flow *flow, uint16_t unikernel); // SYSTEM_NONE: does not receive it
+// Do messages of that flow wait in the store for that receiver?
+static inline int is_spooled_for(const struct system_view *system, uint32_t flow, uint32_t receiver)
+{
+    return receiver < system->unikernel_count && system->flows[flow].is_durable &&
+           input_port(&system->flows[flow], (uint16_t)receiver) != SYSTEM_NONE;
+}
 int event_is_durable(const struct engine *engine, const struct event *event);
 void address_of(struct engine *engine, const struct event *event, uint16_t flow, const struct effect *effect,
                 uint32_t turn, struct address *address);

@@ -21,8 +21,8 @@ static const char schema_sql[] =
     " principal INTEGER NOT NULL, connection INTEGER NOT NULL, asker INTEGER NOT NULL,"
     " asker_flow INTEGER NOT NULL, key BLOB NOT NULL, context BLOB NOT NULL,"
     " payload BLOB NOT NULL) STRICT;"
-    "CREATE INDEX outbox_now ON outbox(receiver, id) WHERE due_ms = 0;"
-    "CREATE INDEX outbox_due ON outbox(receiver, due_ms, id) WHERE due_ms > 0;"
+    "CREATE INDEX outbox_now ON outbox(receiver, flow, id) WHERE due_ms = 0;"
+    "CREATE INDEX outbox_due ON outbox(receiver, flow, due_ms, id) WHERE due_ms > 0;"
     "CREATE TABLE cursors(flow INTEGER NOT NULL, key BLOB NOT NULL, sequence INTEGER NOT NULL,"
     " PRIMARY KEY(flow, key)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE counters(scope INTEGER NOT NULL, id INTEGER NOT NULL, code INTEGER NOT NULL,"
@@ -61,13 +61,13 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_OUTBOX_DELETE] = "DELETE FROM outbox WHERE id = ?",
     [STATEMENT_OUTBOX_NOW] =
         "SELECT id, flow, due_ms, time_ms, principal, connection, asker, asker_flow, key, context,"
-        " payload FROM outbox WHERE receiver = ?1 AND due_ms = 0 AND id > ?2 ORDER BY id LIMIT ?3",
+        " payload FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms = 0 AND id > ?2 ORDER BY id LIMIT ?3",
     [STATEMENT_OUTBOX_DUE] =
         "SELECT id, flow, due_ms, time_ms, principal, connection, asker, asker_flow, key, context,"
-        " payload FROM outbox WHERE receiver = ?1 AND due_ms > 0 AND (due_ms, id) > (?4, ?2)"
+        " payload FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms > 0 AND (due_ms, id) > (?4, ?2)"
         " AND due_ms <= ?5 ORDER BY due_ms, id LIMIT ?3",
     [STATEMENT_OUTBOX_NEXT_DUE] =
-        "SELECT due_ms FROM outbox WHERE receiver = ?1 AND due_ms > 0 AND (due_ms, id) > (?2, ?3)"
+        "SELECT due_ms FROM outbox WHERE receiver = ?1 AND flow = ?4 AND due_ms > 0 AND (due_ms, id) > (?2, ?3)"
         " ORDER BY due_ms, id LIMIT 1",
     [STATEMENT_OUTBOX_SPOOL] = "SELECT flow, count(*) FROM outbox GROUP BY flow",
     [STATEMENT_OUTBOX_FLOWS] =

@@ -87,47 +87,87 @@ static enum status send_row(struct store *store, struct channel *router, unsigne
     return channel_send_parts(router, parts, count);
 }
 
-// Pushes from one of the two queues of a receiver. STATUS_OK: credit used up; STATUS_ABSENT: nothing left.
-static enum status push_queue(struct outbox_push *push, struct store *store, struct channel *router,
-                              unsigned receiver, int is_timers, int64_t now_ms)
+// Pushes what is immediate, or what is due, of one queue. STATUS_OK: credit used up; STATUS_ABSENT: nothing left.
+static enum status push_rows(struct outbox_queue *queue, struct store *store, struct channel *router,
+                             unsigned receiver, unsigned flow, int is_timers, int64_t now_ms)
 {
-    uint32_t *credit = &push->receivers[receiver].credit;
-    int64_t *id = is_timers ? &push->receivers[receiver].due_id : &push->receivers[receiver].id;
+    int64_t *id = is_timers ? &queue->due_id : &queue->id;
     sqlite3_stmt *row = store_statement(store, is_timers ? STATEMENT_OUTBOX_DUE : STATEMENT_OUTBOX_NOW);
     bind_integer(row, 1, store->unikernel_ids[receiver]);
     bind_integer(row, 2, *id);
-    bind_integer(row, 3, *credit);
+    bind_integer(row, 3, queue->credit);
     if (is_timers) {
-        bind_integer(row, 4, push->receivers[receiver].due_ms);
+        bind_integer(row, 4, queue->due_ms);
         bind_integer(row, 5, now_ms);
     }
+    bind_integer(row, 6, store->flow_ids[flow]);
     enum status status;
     while ((status = store_step(store, row)) == STATUS_OK) {
         status = send_row(store, router, receiver, row);
         if (status != STATUS_OK)
             break;
-        check(*credit > 0);
+        check(queue->credit > 0);
         *id = sqlite3_column_int64(row, 0);
         if (is_timers)
-            push->receivers[receiver].due_ms = sqlite3_column_int64(row, 2);
-        --*credit;
+            queue->due_ms = sqlite3_column_int64(row, 2);
+        queue->credit--;
     }
     sqlite3_reset(row);
-    return status == STATUS_ABSENT && *credit == 0 ? STATUS_OK : status;
+    return status == STATUS_ABSENT && queue->credit == 0 ? STATUS_OK : status;
 }
 
-static enum status next_due(const struct outbox_push *push, struct store *store, unsigned receiver,
-                            int64_t *due_ms)
+static enum status next_due(const struct outbox_queue *queue, struct store *store, unsigned receiver,
+                            unsigned flow, int64_t *due_ms)
 {
     sqlite3_stmt *row = store_statement(store, STATEMENT_OUTBOX_NEXT_DUE);
     bind_integer(row, 1, store->unikernel_ids[receiver]);
-    bind_integer(row, 2, push->receivers[receiver].due_ms);
-    bind_integer(row, 3, push->receivers[receiver].due_id);
+    bind_integer(row, 2, queue->due_ms);
+    bind_integer(row, 3, queue->due_id);
+    bind_integer(row, 4, store->flow_ids[flow]);
     enum status status = store_step(store, row);
     if (status == STATUS_OK && sqlite3_column_int64(row, 0) < *due_ms)
         *due_ms = sqlite3_column_int64(row, 0);
     sqlite3_reset(row);
     return status == STATUS_ABSENT ? STATUS_OK : status;
+}
+
+static int is_received(const struct system_flow *flow, unsigned receiver)
+{
+    for (unsigned i = 0; i < flow->receiver_count; i++)
+        if (flow->receivers[i].kind == SYSTEM_UNIKERNEL && flow->receivers[i].index == receiver)
+            return flow->is_durable;
+    return 0;
+}
+
+// All queues of one receiver. *is_waiting: something may be left that only waits for credit or time.
+static enum status push_receiver(struct outbox_push *push, struct store *store, struct channel *router,
+                                 unsigned receiver, int64_t now_ms, int *is_waiting,
+                                 int64_t *next_due_ms)
+{
+    for (unsigned flow = 0; flow < store->system->flow_count; flow++) {
+        struct outbox_queue *queue = &push->queues[receiver][flow];
+        if (!is_received(&store->system->flows[flow], receiver))
+            continue;
+        if (queue->credit == 0) {
+            *is_waiting = 1;
+            continue;
+        }
+        enum status status = push_rows(queue, store, router, receiver, flow, 1, now_ms);
+        if (status == STATUS_ABSENT)
+            status = push_rows(queue, store, router, receiver, flow, 0, now_ms);
+        int64_t due_ms = INT64_MAX;
+        if (status == STATUS_ABSENT)
+            status = next_due(queue, store, receiver, flow, &due_ms);
+        else if (status == STATUS_OK)
+            *is_waiting = 1;
+        if (status != STATUS_OK)
+            return status;
+        if (due_ms != INT64_MAX)
+            *is_waiting = 1;
+        if (due_ms < *next_due_ms)
+            *next_due_ms = due_ms;
+    }
+    return STATUS_OK;
 }
 
 enum status outbox_push(struct outbox_push *push, struct store *store, struct channel *router,
@@ -136,24 +176,14 @@ enum status outbox_push(struct outbox_push *push, struct store *store, struct ch
     check(!store->is_in_transaction); // only committed messages leave
     *next_due_ms = INT64_MAX;
     for (unsigned i = 0; i < store->system->unikernel_count; i++) {
-        // The bit stays set while something may be left that only waits for credit or time.
-        if ((store->receivers_changed >> i & 1) == 0 || push->receivers[i].credit == 0)
+        int is_waiting = 0;
+        if ((store->receivers_changed >> i & 1) == 0)
             continue;
-        enum status status = push_queue(push, store, router, i, 1, now_ms);
-        if (status == STATUS_ABSENT)
-            status = push_queue(push, store, router, i, 0, now_ms);
-        if (status != STATUS_OK && status != STATUS_ABSENT)
-            return status;
-        if (status == STATUS_OK)
-            continue;
-        int64_t due_ms = INT64_MAX;
-        status = next_due(push, store, i, &due_ms);
+        enum status status = push_receiver(push, store, router, i, now_ms, &is_waiting, next_due_ms);
         if (status != STATUS_OK)
             return status;
-        if (due_ms == INT64_MAX)
+        if (!is_waiting)
             store->receivers_changed &= ~(1u << i);
-        else if (due_ms < *next_due_ms)
-            *next_due_ms = due_ms;
     }
     return STATUS_OK;
 }

@@ -14,15 +14,15 @@ enum status outbox_add(struct store *store, const struct commit_send *send, int6
 enum status outbox_exists(struct store *store, uint64_t id) MUST_USE;
 enum status outbox_consume(struct store *store, uint64_t id) MUST_USE;
 
-// What was pushed to the router of this link. Each receiver's immediate messages go in order of id, its
-// timers in order of (due_ms, id). A timer is never stored as due before now_ms, and now_ms never goes
+// What was pushed to the router of this link. For each receiver and flow, so that no flow waits behind another's
+// backlog: immediate messages go in order of id, timers in order of (due_ms, id). A timer is never stored as due before now_ms, and now_ms never goes
 // back, so nothing can appear behind these marks.
 struct outbox_push {
-    struct {
+    struct outbox_queue {
         uint32_t credit;
-        int64_t id;            // last immediate message sent
+        int64_t id;             // last immediate message sent
         int64_t due_ms, due_id; // last timer sent
-    } receivers[SYSTEM_UNIKERNELS_MAX];
+    } queues[SYSTEM_UNIKERNELS_MAX][SYSTEM_FLOWS_MAX];
 };
 
 // Sends what is due and has credit. *next_due_ms: when the next timer is due, INT64_MAX: none that has credit.

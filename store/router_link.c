@@ -238,10 +238,12 @@ static enum status take_credit(struct router_link *link, struct store *store, si
     if (size != sizeof credit)
         return STATUS_MALFORMED;
     memcpy(&credit, link->packet, sizeof credit);
-    if (credit.receiver >= store->system->unikernel_count ||
-        credit.count > UINT32_MAX - link->push.receivers[credit.receiver].credit)
+    if (credit.receiver >= store->system->unikernel_count || credit.flow >= store->system->flow_count)
         return STATUS_MALFORMED;
-    link->push.receivers[credit.receiver].credit += credit.count;
+    struct outbox_queue *queue = &link->push.queues[credit.receiver][credit.flow];
+    if (credit.count > UINT32_MAX - queue->credit)
+        return STATUS_MALFORMED;
+    queue->credit += credit.count;
     return STATUS_OK;
 }
 

@@ -56,7 +56,7 @@ struct fake {
     int64_t now_ms;
     struct fake_row *rows; // index + 1 = outbox id
     uint32_t row_count;
-    uint32_t credit[3];
+    uint32_t credit[3][SYSTEM_FLOWS_MAX];
     uint64_t counters[COUNTERS_MAX];
     struct fake_packet commits[FAKE_PENDING];
     uint32_t commit_count;
@@ -376,7 +376,7 @@ static inline void fake_outbox(void)
 {
     for (uint32_t i = 0; i < fake.row_count && i < FAKE_ROWS; i++) {
         struct fake_row *row = &fake.rows[i];
-        if (!row->is_alive || row->is_sent || fake.credit[row->send.receiver] == 0 ||
+        if (!row->is_alive || row->is_sent || fake.credit[row->send.receiver][row->send.flow] == 0 ||
             row->send.due_ms > 1700000000000 + fake.now_ms)
             continue;
         struct commit_outbox outbox = {{0, COMMIT_OUTBOX, 0, i + 1}, 1, row->send};
@@ -391,7 +391,7 @@ static inline void fake_outbox(void)
         outbox.packet.size = (uint32_t)size;
         memcpy(fake_packet, &outbox, sizeof outbox);
         row->is_sent = 1;
-        fake.credit[row->send.receiver]--;
+        fake.credit[row->send.receiver][row->send.flow]--;
         if (fake_give(ENGINE_STORE, 0, fake_packet, size) != STATUS_OK)
             abort();
     }
@@ -414,7 +414,7 @@ static inline void fake_store(void)
         } else if (head.kind == COMMIT_CREDIT) {
             struct commit_credit credit;
             memcpy(&credit, packet.bytes, sizeof credit);
-            fake.credit[credit.receiver] += credit.count;
+            fake.credit[credit.receiver][credit.flow] += credit.count;
         }
         free(packet.bytes);
         if (fake.commit_count == 0)

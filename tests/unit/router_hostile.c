@@ -114,6 +114,20 @@ TEST(order_in_two_blocked_flows)
     fake_stop();
 }
 
+// Readings that wait for room in the flow of timers fill their own window, not that of the timers which make the room.
+TEST(backlog_holds_back_no_timer)
+{
+    fake_clear();
+    fake_flows[LATER].cap = 0;
+    fake_start();
+    for (int i = 0; i <= 200; i++)
+        fake.rows[fake.row_count++] = (struct fake_row){
+            .send = {.flow = i == 200 ? LATER : READING, .receiver = SINK}, .is_alive = 1};
+    fake_outbox();
+    expect(fake.rows[0].is_sent && !fake.rows[199].is_sent && fake.rows[200].is_sent);
+    fake_stop();
+}
+
 // One connection asks for timers far away as long as it is let. It fails before it holds back another, and
 // nothing of it stays.
 TEST(timers_of_one_connection)
@@ -170,6 +184,7 @@ int main(void)
     RUN(context_shows_nothing_older);
     RUN(timer_behind_the_end);
     RUN(order_in_two_blocked_flows);
+    RUN(backlog_holds_back_no_timer);
     RUN(timers_of_one_connection);
     RUN(timers_of_many_connections);
     TEST_END();

@@ -263,8 +263,10 @@ static int commit_result_of(void)
 
 static void give_credit(uint32_t receiver, uint32_t count)
 {
-    struct commit_credit credit = {{sizeof credit, COMMIT_CREDIT, 0, 0}, receiver, count};
-    expect(channel_send(&fixture.router, &credit, sizeof credit) == STATUS_OK);
+    for (uint16_t flow = 0; flow < fixture.system.flow_count; flow++) { // as much for each flow
+        struct commit_credit credit = {{sizeof credit, COMMIT_CREDIT, 0, 0}, (uint16_t)receiver, flow, count};
+        expect(channel_send(&fixture.router, &credit, sizeof credit) == STATUS_OK);
+    }
     expect(take() == STATUS_OK);
 }
 

@@ -16,6 +16,26 @@ static int64_t outbox_id(struct commit_outbox *outbox, char payload[16])
     return (int64_t)packet->handle;
 }
 
+TEST(each_flow_has_its_own_credit)
+{
+    struct commit_outbox outbox;
+    char payload[16];
+    fixture_begin();
+    for (uint64_t i = 0; i < 3; i++) {
+        commit_new(i, 0);
+        commit_add_send(i == 2 ? FLOW_ALARM : FLOW_READING, UNIKERNEL_B, "", "m", 1, 0);
+        expect(commit_result_of() == COMMIT_OK);
+    }
+    struct commit_credit credit = {{sizeof credit, COMMIT_CREDIT, 0, 0}, UNIKERNEL_B, FLOW_ALARM, 5};
+    expect(channel_send(&fixture.router, &credit, sizeof credit) == STATUS_OK && take() == STATUS_OK);
+    expect(outbox_id(&outbox, payload) == 3 && receive() == NULL); // the readings before it have no credit
+    credit.flow = FLOW_READING;
+    credit.count = 1;
+    expect(channel_send(&fixture.router, &credit, sizeof credit) == STATUS_OK && take() == STATUS_OK);
+    expect(outbox_id(&outbox, payload) == 1 && receive() == NULL);
+    fixture_end();
+}
+
 TEST(messages_come_in_order_and_under_credit)
 {
     struct commit_outbox outbox;
@@ -234,6 +254,7 @@ TEST(malformed_reads_close_the_link)
 int main(void)
 {
     fixture_use_all();
+    RUN(each_flow_has_its_own_credit);
     RUN(messages_come_in_order_and_under_credit);
     RUN(timers_come_when_due_and_in_order);
     RUN(a_new_link_gets_everything_that_is_not_consumed);
