@@ -13,7 +13,7 @@
 
 static void line(struct engine *engine, const char *name, const char *level, const void *text, size_t size)
 {
-    char out[6 * ABI_LOG_BYTES_MAX + 256];
+    char out[6 * (SYSTEM_NAME_BYTES + 2 + ABI_LOG_BYTES_MAX) + 256];
     struct json_line json;
     json_begin(&json, out, sizeof out - 1);
     json_integer(&json, "time_ms", engine->wall_ms);
@@ -43,6 +43,15 @@ void journal(struct engine *engine, uint32_t index, uint32_t level, const uint8_
     }
     bucket->tokens -= 1000;
     line(engine, receiver->name, levels[level], text, size);
+}
+
+void journal_refusal(struct engine *engine, uint32_t index, uint32_t code, const uint8_t *text, size_t size)
+{
+    char words[SYSTEM_NAME_BYTES + 2 + ABI_LOG_BYTES_MAX];
+    const struct system_unikernel *unikernel = &engine->system->unikernels[index]; // only they log
+    int length = snprintf(words, sizeof words, "%s%s%.*s", unikernel->refusals[code], size != 0 ? ": " : "",
+                          (int)size, (const char *)text);
+    journal(engine, index, ABI_LOG_REFUSAL, (const uint8_t *)words, (size_t)length);
 }
 
 void journal_tick(struct engine *engine)

@@ -151,7 +151,10 @@ static void event_release(struct engine *engine, struct event *event, int is_dur
             send_release(engine, event, &effect);
         if (effect.kind != ABI_LOG)
             continue;
-        journal(engine, event->receiver, effect.log.level, effect.first, effect.log.text_bytes);
+        if (effect.log.level == ABI_LOG_REFUSAL)
+            journal_refusal(engine, event->receiver, effect.log.code, effect.first, effect.log.text_bytes);
+        else
+            journal(engine, event->receiver, effect.log.level, effect.first, effect.log.text_bytes);
         if (!is_durable && effect.log.level == ABI_LOG_REFUSAL)
             count(engine, COUNTER_REFUSAL(event->receiver, effect.log.code), 1);
     }

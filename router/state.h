@@ -331,6 +331,8 @@ void receiver_connections_end(struct engine *engine, uint32_t receiver);
 
 // ---- journal.c ----
 void journal(struct engine *engine, uint32_t receiver, uint32_t level, const uint8_t *text, size_t size);
+// A refusal that a unikernel counted: its name in the manifest, and what the guest says to it.
+void journal_refusal(struct engine *engine, uint32_t receiver, uint32_t code, const uint8_t *text, size_t size);
 void journal_tick(struct engine *engine);
 // The dead letter's text and the audit record of a fault, a deadline or a broken contract.
 void text_crash(const struct engine *engine, struct event *event, const struct link_effects *effects,

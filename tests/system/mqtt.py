@@ -207,6 +207,8 @@ def test_sizes(system):
     checks.expect_equal("oversize_is_acknowledged_and_costs_only_itself", raw.read(len(wanted)), wanted)
     after = system.status().refusals["mqtt"]
     checks.expect_equal("oversize_is_counted", after["oversize"] - before["oversize"], 4)
+    logs = system.command("logs", *system.named())
+    checks.expect("oversize_is_named_in_the_logs", "oversize" in logs, logs[-300:])
     checks.expect_equal("not_allowed_is_counted", after["not-allowed"] - before["not-allowed"], 1)
 
 
