@@ -2,6 +2,8 @@
 // Finding controllers, making groups, setting limits, taking it all away again.
 #include "host/cgroup.h"
 
+#include "host/kernel_file.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -51,14 +53,7 @@ __attribute__((format(printf, 3, 4))) static int write_value(const char *folder,
     va_end(list);
     if (make_path(path, "%s/%s", folder, file) != 0)
         return -1;
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    ssize_t wrote = write(fd, text, strlen(text));
-    int error = errno;
-    close(fd);
-    errno = error;
-    return wrote < 0 ? -1 : 0;
+    return kernel_file_write(path, text);
 }
 
 static int has_word(const char *list, const char *word, const char *separators)

@@ -4,6 +4,7 @@
 #include "host/spawn.h"
 
 #include "core/check.h"
+#include "host/kernel_file.h"
 #include "host/sandbox.h"
 
 #include <errno.h>
@@ -38,29 +39,17 @@ static int fail(int report_fd, const char *step)
     _exit(127);
 }
 
-static int write_file(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    ssize_t wrote = write(fd, text, strlen(text));
-    int error = errno;
-    close(fd);
-    errno = error;
-    return wrote < 0 ? -1 : 0;
-}
-
 // User 0 inside is the caller outside; no other user exists inside.
 static int map_user(uid_t uid, gid_t gid)
 {
     char map[64];
-    if (write_file("/proc/self/setgroups", "deny") != 0 && errno != ENOENT)
+    if (kernel_file_write("/proc/self/setgroups", "deny") != 0 && errno != ENOENT)
         return -1;
     snprintf(map, sizeof map, "0 %u 1", (unsigned)uid);
-    if (write_file("/proc/self/uid_map", map) != 0)
+    if (kernel_file_write("/proc/self/uid_map", map) != 0)
         return -1;
     snprintf(map, sizeof map, "0 %u 1", (unsigned)gid);
-    return write_file("/proc/self/gid_map", map);
+    return kernel_file_write("/proc/self/gid_map", map);
 }
 
 // No mount made here may reach the host. In a chroot "/" is no mount point: leave it for the moment of the call.
