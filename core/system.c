@@ -144,3 +144,11 @@ enum status system_open(struct system_view *system, const uint8_t *bytes, size_t
     memset(system, 0, sizeof *system);
     return STATUS_MALFORMED;
 }
+
+uint16_t system_input_port(const struct system_flow *flow, uint16_t unikernel)
+{
+    for (uint16_t i = 0; i < flow->receiver_count; i++)
+        if (flow->receivers[i].kind == SYSTEM_UNIKERNEL && flow->receivers[i].index == unikernel)
+            return flow->receivers[i].port;
+    return SYSTEM_NONE;
+}

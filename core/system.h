@@ -25,4 +25,7 @@ struct system_view { // into bytes that were accepted; they outlive it
 enum status system_open(struct system_view *system, const uint8_t *bytes, size_t size,
                         const char **why) MUST_USE;
 
+// Input of that unikernel at which the flow ends, or SYSTEM_NONE: it does not receive it.
+uint16_t system_input_port(const struct system_flow *flow, uint16_t unikernel);
+
 #endif

@@ -46,14 +46,6 @@ int event_is_durable(const struct engine *engine, const struct event *event)
     return 0;
 }
 
-uint16_t input_port(const struct system_flow *flow, uint16_t unikernel)
-{
-    for (uint16_t i = 0; i < flow->receiver_count; i++)
-        if (flow->receivers[i].kind == SYSTEM_UNIKERNEL && flow->receivers[i].index == unikernel)
-            return flow->receivers[i].port;
-    return SYSTEM_NONE;
-}
-
 void address_of(struct engine *engine, const struct event *event, uint16_t index, const struct effect *effect,
                 uint32_t turn, struct address *address)
 {
@@ -78,7 +70,7 @@ void address_of(struct engine *engine, const struct event *event, uint16_t index
     if (flow->kind == SYSTEM_REQUEST) {
         address->connection = own;
         address->asker = (uint16_t)(event->receiver + 1);
-        address->asker_flow = input_port(&engine->system->flows[flow->pair], event->receiver);
+        address->asker_flow = system_input_port(&engine->system->flows[flow->pair], event->receiver);
     } else if (address->receiver == event->receiver) {
         address->connection = own; // a timer of that connection
     }

@@ -91,7 +91,7 @@ static void wire_enqueue(struct engine *engine, struct connection *connection, c
     uint16_t length = (uint16_t)size;
     message->flow = flow;
     message->receiver = connection->receiver;
-    message->port = input_port(definition, connection->receiver);
+    message->port = system_input_port(definition, connection->receiver);
     message->connection = connection_id(engine, connection);
     message->number = engine->epoch << 40 | ++engine->number;
     message->time_ms = engine->wall_ms;

@@ -76,7 +76,7 @@ static enum status outbox_receive(struct engine *engine, const uint8_t *bytes, s
     size_t key_at = sizeof outbox;
     size_t context_at = key_at + ABI_ALIGN8((size_t)send->key_bytes);
     size_t payload_at = context_at + ABI_ALIGN8((size_t)send->context_bytes);
-    uint16_t port = input_port(&engine->system->flows[send->flow], send->receiver);
+    uint16_t port = system_input_port(&engine->system->flows[send->flow], send->receiver);
     struct receiver *receiver = &engine->receivers[send->receiver];
     if (port == SYSTEM_NONE || size != payload_at + ABI_ALIGN8(send->payload_bytes) ||
         receiver->credit[send->flow].held + receiver->credit[send->flow].due >= ROUTER_WINDOW ||

@@ -288,12 +288,11 @@ void cursors_settle(struct engine *engine, struct event *event, int is_taken);
 #define HANDLE_MESSAGE 2u
 #define HANDLE_FLUSH 3u
 #define HANDLE(type, generation, index) ((uint64_t)(type) << 56 | (uint64_t)(generation) << 24 | (index))
-uint16_t input_port(const struct system_flow *flow, uint16_t unikernel); // SYSTEM_NONE: does not receive it
 // Do messages of that flow wait in the store for that receiver?
 static inline int is_spooled_for(const struct system_view *system, uint32_t flow, uint32_t receiver)
 {
     return receiver < system->unikernel_count && system->flows[flow].is_durable &&
-           input_port(&system->flows[flow], (uint16_t)receiver) != SYSTEM_NONE;
+           system_input_port(&system->flows[flow], (uint16_t)receiver) != SYSTEM_NONE;
 }
 int event_is_durable(const struct engine *engine, const struct event *event);
 void address_of(struct engine *engine, const struct event *event, uint16_t flow, const struct effect *effect,

@@ -131,14 +131,6 @@ static enum status next_due(const struct outbox_queue *queue, struct store *stor
     return status == STATUS_ABSENT ? STATUS_OK : status;
 }
 
-static int is_received(const struct system_flow *flow, unsigned receiver)
-{
-    for (unsigned i = 0; i < flow->receiver_count; i++)
-        if (flow->receivers[i].kind == SYSTEM_UNIKERNEL && flow->receivers[i].index == receiver)
-            return flow->is_durable;
-    return 0;
-}
-
 // All queues of one receiver. *is_waiting: something may be left that only waits for credit or time.
 static enum status push_receiver(struct outbox_push *push, struct store *store, struct channel *router,
                                  unsigned receiver, int64_t now_ms, int *is_waiting,
@@ -146,7 +138,8 @@ static enum status push_receiver(struct outbox_push *push, struct store *store, 
 {
     for (unsigned flow = 0; flow < store->system->flow_count; flow++) {
         struct outbox_queue *queue = &push->queues[receiver][flow];
-        if (!is_received(&store->system->flows[flow], receiver))
+        if (!store->system->flows[flow].is_durable ||
+            system_input_port(&store->system->flows[flow], (uint16_t)receiver) == SYSTEM_NONE)
             continue;
         if (queue->credit == 0) {
             *is_waiting = 1;
