@@ -139,12 +139,10 @@ static enum status check_waiting(struct store *store, const uint64_t changed[2])
             why = "has another schema in this system";
         if (flow >= 0 && why == NULL) {
             const struct system_flow *entry = &store->system->flows[flow];
-            int is_receiver = 0;
-            for (unsigned i = 0; i < entry->receiver_count; i++)
-                is_receiver |= entry->receivers[i].kind == SYSTEM_UNIKERNEL &&
-                               entry->receivers[i].index == receiver;
-            if (!is_receiver)
+            if (receiver < 0 || system_input_port(entry, (uint16_t)receiver) == SYSTEM_NONE)
                 why = "no longer goes to that unikernel";
+            else if (!entry->is_durable)
+                why = "is no longer durable";
         }
         if (why == NULL)
             continue;

@@ -142,6 +142,10 @@ TEST(waiting_messages_keep_their_flow_whatever_its_index)
     expect(fixture_open() == STATUS_CONFLICT);
     expect(strstr(fixture.store.error, "messages wait on flow alarm for detect") != NULL);
     fixture_flows[0].receivers[0].index = 0;
+    fixture_flows[0].is_durable = 0; // nobody would ever ask for them
+    expect(fixture_open() == STATUS_CONFLICT);
+    expect(strstr(fixture.store.error, "is no longer durable") != NULL);
+    fixture_flows[0].is_durable = 1;
     snprintf(fixture_flows[0].name, sizeof fixture_flows[0].name, "other");
     expect(fixture_open() == STATUS_CONFLICT);
     snprintf(fixture_flows[0].name, sizeof fixture_flows[0].name, "alarm");
