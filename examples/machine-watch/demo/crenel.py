@@ -156,9 +156,11 @@ class System:
             return json.loads(text)
         return [json.loads(line) for line in text.splitlines()]
 
-    def is_audit_good(self):
-        return subprocess.run([self.program, "audit", "verify", *self.named()], env=self.environment, cwd=self.work,
-                              capture_output=True, timeout=60).returncode == 0
+    def audit_verify(self):
+        """Whether `crenel audit verify` is content, and what it says."""
+        done = subprocess.run([self.program, "audit", "verify", *self.named()], env=self.environment, cwd=self.work,
+                              capture_output=True, text=True, timeout=60)
+        return done.returncode == 0, (done.stdout + done.stderr).strip()
 
     def symbolize(self, row):
         """Function and line of every address in the fault that a row of `ps` names, innermost first."""
