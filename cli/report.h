@@ -11,6 +11,6 @@ void report_error(const char *file, int line, const char *mend, const char *what
 void report_progress(const char *what, ...) __attribute__((format(printf, 1, 2)));
 
 // Exit codes of every command.
-enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_ABSENT = 3, EXIT_CONFLICTS = 4, EXIT_DENIED = 5, EXIT_TIMEOUT = 124 };
+enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_ABSENT = 3, EXIT_CONFLICTS = 4, EXIT_DENIED = 5 };
 
 #endif
