@@ -83,6 +83,7 @@ struct abi_boot {
     uint64_t canary; // fresh for each instance; low byte zero
     uint64_t configuration;
     uint64_t configuration_bytes;
+    uint64_t resume; // the gate's: stack pointer at which a pristine instance goes on, or 0
 };
 
 // At the start of the output region. Records begin right behind it.
@@ -188,7 +189,7 @@ struct abi_end {
 #define ABI_ALIGN8(n) (((n) + 7u) & ~7u)
 
 _Static_assert(sizeof(struct abi_record) == 8, "abi_record");
-_Static_assert(sizeof(struct abi_boot) == 80, "abi_boot");
+_Static_assert(sizeof(struct abi_boot) == 88, "abi_boot");
 _Static_assert(sizeof(struct abi_output) == 8, "abi_output");
 _Static_assert(sizeof(struct abi_event) == 72, "abi_event");
 _Static_assert(sizeof(struct abi_read) == 24, "abi_read");

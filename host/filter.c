@@ -7,6 +7,8 @@
 #include "core/check.h"
 
 #include <asm/prctl.h>
+#include <linux/seccomp.h>
+#include <sys/ioctl.h>
 #include <errno.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -16,6 +18,10 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS // Linux 6.6
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#endif
 
 struct row {
     int call;
@@ -138,6 +144,12 @@ static const struct row tender_calls[] = {
     CALL(pread64, "the image"),
     CALL(getppid, "is the parent still there"),
     CALL(dup2, "descriptors of the zygote"),
+    CALL(pidfd_open, "the listener of a zygote's filter"),
+    CALL(pidfd_getfd, "the same"),
+    {0x3fffffff, "wait(), which the guest's filter hands to the tender; no kernel has this call", 0, 0, 0},
+    PINNED(ioctl, 1, SECCOMP_IOCTL_NOTIF_RECV, "who waits"),
+    PINNED(ioctl, 1, SECCOMP_IOCTL_NOTIF_SEND, "wakes it"),
+    PINNED(ioctl, 1, SECCOMP_IOCTL_NOTIF_SET_FLAGS, "wakes it on this processor"),
     CALL(pipe2, "pipes to the zygote"),
     CALL(close_range, "a guest has no descriptor that it does not need"),
     CALL(signalfd4, "their end"),
@@ -157,7 +169,6 @@ static const struct row tender_calls[] = {
     PINNED(prctl, 0, PR_SET_DUMPABLE, "the tender may trace it"),
     PINNED(prctl, 0, PR_SET_NAME, "ps shows whose it is"),
     PINNED(prctl, 0, PR_SET_NO_NEW_PRIVS, "the guest's filter"),
-    PINNED(prctl, 0, PR_SET_TSC, "a guest has no clock"),
     PINNED(prctl, 0, PR_SET_SPECULATION_CTRL, "a guest does not steer what the processor guesses"),
     PINNED(arch_prctl, 0, ARCH_SET_FS, "the zygote forgets the tender's thread block"),
     PINNED(prlimit64, 1, RLIMIT_CORE, "a guest leaves no core"),

@@ -5,64 +5,145 @@
 #include "core/check.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define RECORDS_MAX (ABI_OUTPUT_BYTES - (uint32_t)sizeof(struct abi_output))
+#define FRAME_WORDS 8u // what the gate's return takes from the stack: six registers, entry, a return address of 0
 
-_Static_assert(ABI_BOOT_BYTES + ABI_INPUT_BYTES + ABI_OUTPUT_BYTES == GUEST_MEMORY_SLICE, "slice");
-
-static uint8_t *input_of(const struct guest_memory *memory, unsigned slot)
+static uint8_t *slice_of(const struct guest_memory *memory, unsigned slot)
 {
     check(slot < memory->slot_count);
-    return memory->bytes + (size_t)slot * GUEST_MEMORY_SLICE + ABI_BOOT_BYTES;
+    return memory->bytes + (size_t)slot * memory->slice_bytes;
 }
 
 static uint8_t *records_of(const struct guest_memory *memory, unsigned slot)
 {
-    return input_of(memory, slot) + ABI_INPUT_BYTES + sizeof(struct abi_output);
+    return slice_of(memory, slot) + GUEST_MEMORY_OUTPUT + sizeof(struct abi_output);
 }
 
-enum status guest_memory_init(struct guest_memory *memory, unsigned slot_count)
+static size_t writable_bytes(const struct guest_memory *memory)
 {
-    check(slot_count <= sizeof memory->shown / sizeof memory->shown[0]);
-    size_t bytes = (size_t)slot_count * GUEST_MEMORY_SLICE;
-    *memory = (struct guest_memory){.slot_count = slot_count};
-    memory->fd = memfd_create("crenel-pool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (memory->fd < 0)
-        return STATUS_SYSTEM;
-    // Not by ftruncate: a tender that was taken over must not be able to empty the host log.
-    static uint8_t slice[GUEST_MEMORY_SLICE]; // zero
-    for (unsigned i = 0; i < slot_count; i++)
-        if (write(memory->fd, slice, sizeof slice) != sizeof slice)
+    return memory->slice_bytes - GUEST_MEMORY_OUTPUT;
+}
+
+int guest_memory_file(void)
+{
+    int fd = memfd_create("crenel-pool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -1;
+    if (ftruncate(fd, (off_t)GUEST_MEMORY_FILE_BYTES) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+enum status guest_memory_init(struct guest_memory *memory, int fd, unsigned slot_count,
+                              const struct layout *layout)
+{
+    check(slot_count <= GUEST_MEMORY_SLOTS_MAX);
+    size_t writable =
+        (size_t)(ABI_OUTPUT_BYTES + layout->data_bytes + layout->arena_bytes + layout->stack_bytes);
+    *memory = (struct guest_memory){
+        .slot_count = slot_count, .slice_bytes = GUEST_MEMORY_OUTPUT + writable, .fd = fd};
+    memory->pristine = calloc(writable / LAYOUT_PAGE, LAYOUT_PAGE);
+    memory->is_hot = calloc(writable / LAYOUT_PAGE, 1);
+    memory->bytes = mmap(NULL, slot_count * memory->slice_bytes, PROT_READ | PROT_WRITE,
+                         MAP_SHARED | MAP_NORESERVE, fd, 0);
+    return memory->pristine == NULL || memory->is_hot == NULL || memory->bytes == MAP_FAILED
+               ? STATUS_SYSTEM
+               : STATUS_OK;
+}
+
+void guest_memory_begin(struct guest_memory *memory, const struct image *image, const struct layout *layout)
+{
+    size_t bytes = writable_bytes(memory);
+    uint8_t *data = memory->pristine + ABI_OUTPUT_BYTES;
+    uint64_t frame[FRAME_WORDS] = {[6] = layout->image + image->entry};
+    memset(memory->pristine, 0, bytes);
+    memset(memory->is_hot, 0, bytes / LAYOUT_PAGE);
+    for (size_t i = 0; i < image->segment_count; i++)
+        if (image->segments[i].kind == IMAGE_DATA)
+            memcpy(data, image->bytes + image->segments[i].file_offset, image->segments[i].file_bytes);
+    memcpy(memory->pristine + bytes - sizeof frame, frame, sizeof frame);
+    memset(memory->is_hot + ABI_OUTPUT_BYTES / LAYOUT_PAGE, 1, (size_t)layout->data_bytes / LAYOUT_PAGE);
+    memory->is_hot[0] = memory->is_hot[bytes / LAYOUT_PAGE - 1] = 1; // records; top of the stack
+    memory->resume = layout->stack + layout->stack_bytes - sizeof frame;
+    memory->is_captured = 0;
+}
+
+static int is_zero(const uint8_t page[LAYOUT_PAGE])
+{
+    uint64_t word, found = 0;
+    for (size_t i = 0; i < LAYOUT_PAGE; i += sizeof word) {
+        memcpy(&word, page + i, sizeof word);
+        found |= word;
+    }
+    return found == 0;
+}
+
+enum status guest_memory_capture(struct guest_memory *memory, unsigned slot, uint64_t stack_pointer)
+{
+    static uint8_t page[LAYOUT_PAGE];
+    off_t at = slice_of(memory, slot) - memory->bytes + (off_t)GUEST_MEMORY_OUTPUT;
+    for (size_t i = 0; i < writable_bytes(memory) / LAYOUT_PAGE; i++) {
+        // By pread and not through the mapping, which would give each page that it reads a place in memory.
+        if (pread(memory->fd, page, sizeof page, at + (off_t)(i * LAYOUT_PAGE)) != sizeof page)
             return STATUS_SYSTEM;
-    if (fcntl(memory->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
-        return STATUS_SYSTEM;
-    memory->bytes = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory->fd, 0);
-    if (memory->bytes == MAP_FAILED || madvise(memory->bytes, bytes, MADV_REMOVE) != 0)
-        return STATUS_SYSTEM;
+        if (memory->is_hot[i] || !is_zero(page))
+            memcpy(memory->pristine + i * LAYOUT_PAGE, page, sizeof page);
+        memory->is_hot[i] |= !is_zero(page);
+    }
+    memory->resume = stack_pointer;
+    memory->is_captured = 1;
     return STATUS_OK;
 }
 
-enum status guest_memory_boot(struct guest_memory *memory, unsigned slot,
-                              const struct abi_boot *boot, const uint8_t *configuration)
+enum status guest_memory_restore(struct guest_memory *memory, unsigned slot)
 {
-    uint8_t *slice = input_of(memory, slot) - ABI_BOOT_BYTES;
-    check(boot->configuration_bytes <= ABI_BOOT_BYTES - sizeof *boot);
-    if (madvise(slice, GUEST_MEMORY_SLICE, MADV_REMOVE) != 0)
-        return STATUS_SYSTEM;
-    memory->shown[slot] = 0;
-    memcpy(slice, boot, sizeof *boot);
-    if (boot->configuration_bytes != 0)
-        memcpy(slice + sizeof *boot, configuration, boot->configuration_bytes);
+    uint8_t *writable = slice_of(memory, slot) + GUEST_MEMORY_OUTPUT;
+    size_t pages = writable_bytes(memory) / LAYOUT_PAGE;
+    for (size_t i = 0, end; i < pages; i = end) {
+        for (end = i + 1; end < pages && memory->is_hot[end] == memory->is_hot[i];)
+            end++;
+        uint8_t *run = writable + i * LAYOUT_PAGE;
+        if (memory->is_hot[i])
+            memcpy(run, memory->pristine + i * LAYOUT_PAGE, (end - i) * LAYOUT_PAGE);
+        else if (madvise(run, (end - i) * LAYOUT_PAGE, MADV_REMOVE) != 0)
+            return STATUS_SYSTEM;
+    }
     return STATUS_OK;
+}
+
+void guest_memory_boot(struct guest_memory *memory, unsigned slot, const struct abi_boot *boot,
+                       const uint8_t *configuration)
+{
+    uint8_t *region = slice_of(memory, slot);
+    check(boot->configuration_bytes <= ABI_BOOT_BYTES - sizeof *boot);
+    memcpy(region, boot, sizeof *boot);
+    if (boot->configuration_bytes != 0)
+        memcpy(region + sizeof *boot, configuration, boot->configuration_bytes);
+    memset(region + GUEST_MEMORY_INPUT, 0, memory->shown[slot]); // the slot's last instance's
+    memory->shown[slot] = 0;
+}
+
+void guest_memory_set_canary(struct guest_memory *memory, unsigned slot, uint64_t canary)
+{
+    memcpy(slice_of(memory, slot) + offsetof(struct abi_boot, canary), &canary, sizeof canary);
+}
+
+void guest_memory_set_resume(struct guest_memory *memory, unsigned slot, uint64_t resume)
+{
+    memcpy(slice_of(memory, slot) + offsetof(struct abi_boot, resume), &resume, sizeof resume);
 }
 
 void guest_memory_show(struct guest_memory *memory, unsigned slot, const uint8_t *record,
                        uint32_t size)
 {
-    uint8_t *input = input_of(memory, slot);
+    uint8_t *input = slice_of(memory, slot) + GUEST_MEMORY_INPUT;
     check(size <= ABI_INPUT_BYTES);
     memcpy(input, record, size);
     if (memory->shown[slot] > size)

@@ -1,33 +1,65 @@
 // SPDX-License-Identifier: ISC
-// The only door to memory that guests share: one memfd, one slice of 64 KiB for each slot.
+// The only door to memory that guests share: one memfd, one slice for each slot.
 //
 //   0      boot region    written before the instance lives; read-only for the guest
 //   16384  input region   one record from the host; read-only for the guest
 //   32768  output region  the guest's; may change at any moment, so it is copied out, once, and
 //                         only the copy is looked at
+//   65536  data, arena, stack   the guest's; never looked at
+//
+// Pristine. From 32768 on lies all that an instance can write. What it is to hold when an event begins stands
+// in `pristine`: first what the image file says and a stack from which the gate starts it; after the first
+// wait() of the first instance, what that one had made of it (its init). A slot is made pristine without
+// asking what was touched: pages that are hot (not zero in `pristine`, or expected to be used) are copied, all
+// others are given back to the kernel and read as zero.
 #ifndef CRENEL_TENDER_GUEST_MEMORY_H
 #define CRENEL_TENDER_GUEST_MEMORY_H
 
 #include "abi/abi.h"
-#include "core/status.h"
+#include "tender/layout.h"
 
 #include <stddef.h>
 
-#define GUEST_MEMORY_SLICE 65536u
+#define GUEST_MEMORY_BOOT 0u
+#define GUEST_MEMORY_INPUT ABI_BOOT_BYTES
+#define GUEST_MEMORY_OUTPUT (ABI_BOOT_BYTES + ABI_INPUT_BYTES)
+#define GUEST_MEMORY_FILE_BYTES (1ull << 40) // of the memfd; sparse
+#define GUEST_MEMORY_SLOTS_MAX 256u
 
 struct guest_memory {
     uint8_t *bytes;
     unsigned slot_count;
+    size_t slice_bytes;
     int fd; // owned
-    uint32_t shown[256]; // bytes of the input region in use, per slot
+    uint8_t *pristine; // slice_bytes - GUEST_MEMORY_OUTPUT
+    uint8_t *is_hot;   // for each page of pristine
+    uint64_t resume;   // the guest's stack pointer in pristine
+    int is_captured;   // pristine is from a first wait()
+    uint32_t shown[GUEST_MEMORY_SLOTS_MAX]; // bytes of the input region in use
 };
 
-enum status guest_memory_init(struct guest_memory *memory, unsigned slot_count) MUST_USE;
+// A memfd that guest_memory_init takes; made before the process may no longer set a file's size.
+int guest_memory_file(void);
 
-// Gives the slice back to the kernel, so that it reads as zeroes, then writes the boot region. No instance
-// may be using the slot. configuration holds boot->configuration_bytes.
-enum status guest_memory_boot(struct guest_memory *memory, unsigned slot,
-                              const struct abi_boot *boot, const uint8_t *configuration) MUST_USE;
+// Maps slot_count slices for images of this layout (only sizes matter). Takes fd.
+enum status guest_memory_init(struct guest_memory *memory, int fd, unsigned slot_count,
+                              const struct layout *layout) MUST_USE;
+
+// Pristine from now on: an instance that starts at the image's entry, at this layout's addresses.
+void guest_memory_begin(struct guest_memory *memory, const struct image *image, const struct layout *layout);
+
+// Pristine from now on: the slot as it is. Its instance is in its first wait(), with this stack pointer.
+enum status guest_memory_capture(struct guest_memory *memory, unsigned slot, uint64_t stack_pointer) MUST_USE;
+
+// Makes all pristine that the slot's instance can write. It must not run. The caller resumes it at memory->resume.
+enum status guest_memory_restore(struct guest_memory *memory, unsigned slot) MUST_USE;
+
+// Writes the boot region and empties the input region. configuration holds boot->configuration_bytes.
+void guest_memory_boot(struct guest_memory *memory, unsigned slot, const struct abi_boot *boot,
+                       const uint8_t *configuration);
+// The two words of the boot block that change with an instance's events.
+void guest_memory_set_canary(struct guest_memory *memory, unsigned slot, uint64_t canary);
+void guest_memory_set_resume(struct guest_memory *memory, unsigned slot, uint64_t resume);
 
 // Shows a record of at most ABI_INPUT_BYTES; what an earlier record left behind it becomes zero.
 void guest_memory_show(struct guest_memory *memory, unsigned slot, const uint8_t *record,

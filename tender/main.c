@@ -22,7 +22,7 @@ struct tender {
     struct loop loop;
     struct loop_watch control_watch, router_watch;
     struct channel router;
-    int image_fd;
+    int image_fd, memory_fd;
     uint8_t *image_bytes;
     struct image image;
     struct guest_memory memory;
@@ -96,10 +96,13 @@ static void open_pool(struct tender *tender)
     };
     memcpy(config.image_digest, unikernel->image_digest, sizeof config.image_digest);
     memcpy(config.build_id, unikernel->image_digest, sizeof config.build_id);
+    struct layout layout; // any base: only sizes count here
+    if (layout_make(&layout, &tender->image, 0) != STATUS_OK)
+        process_fail(unikernel->name, "arena or stack over 64 MiB");
     if (unikernel->instances_max == 0 || unikernel->instances_max > WALL_SLOTS_MAX)
         process_fail(unikernel->name, "instances must be 1 to 256");
     if (loop_init(&tender->loop) != STATUS_OK ||
-        guest_memory_init(&tender->memory, unikernel->instances_max) != STATUS_OK ||
+        guest_memory_init(&tender->memory, tender->memory_fd, unikernel->instances_max, &layout) != STATUS_OK ||
         (tender->pool = pool_new(&config)) == NULL)
         process_fail("making the pool", strerror(errno));
     struct wall_config wall_config = {
@@ -144,6 +147,9 @@ int main(int argc, char **argv)
 {
     static struct tender tender;
     process_begin(&tender.process, "crenel-tender");
+    tender.memory_fd = guest_memory_file();
+    if (tender.memory_fd < 0)
+        process_fail("making memory for instances", strerror(errno));
     sandbox_enter(FILTER_TENDER);
     take_system(&tender, argc, argv);
     take_descriptors(&tender);

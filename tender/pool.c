@@ -5,7 +5,7 @@
 //   STARTING -> READY  first wait(): nothing published
 //   READY -> BUSY      an event is shown
 //   BUSY <-> READING   READs went to the router; the ANSWER is shown
-//   BUSY -> READY      END (connection, resident)
+//   BUSY -> READY      END; lifetime message: made pristine first
 //   any -> DYING       killed by us; -> FREE when the wall says that it is gone
 //
 // Invariants: each DELIVER gets exactly one EFFECTS. A slot has a handle only in BUSY and READING. Each
@@ -47,17 +47,19 @@ void pool_kill(struct pool *pool, unsigned index)
     pool->wall->calls->kill(pool->wall, index);
 }
 
-// The event of a slot is over, its EFFECTS are sent: on to the next, or to the end.
-void pool_settle(struct pool *pool, unsigned index, int has_failed)
+void pool_settle(struct pool *pool, unsigned index, enum after after)
 {
     struct slot *slot = &pool->slots[index];
     slot->handle = 0;
     slot->due_ms = 0;
     page_count(&pool->config.page->busy, -1);
-    if (has_failed || pool->lifetime == LIFETIME_MESSAGE)
+    if (after == DESTROY || (after == RESET && !pool->wall->calls->restore(pool->wall, index))) {
         pool_kill(pool, index);
-    else
-        slot->state = READY;
+        return;
+    }
+    slot->state = READY;
+    if (after == RESET)
+        slot->taken_bytes = 0;
 }
 
 static void note_fault(struct pool *pool, const struct link_crash *crash)
@@ -84,7 +86,7 @@ static void fail(struct pool *pool, unsigned index, struct link_effects effects,
     struct slot *slot = &pool->slots[index];
     if (slot->state == BUSY || slot->state == READING) {
         pool_send_effects(pool, slot->handle, effects, crash, pool->buffer);
-        pool_settle(pool, index, 1);
+        pool_settle(pool, index, DESTROY);
         return;
     }
     for (unsigned i = 0; i < pool->waiting_count; i++) {
@@ -218,9 +220,7 @@ static void refill(struct pool *pool)
     unsigned starting = count_state(pool, STARTING);
     unsigned alive = pool->slot_count - count_state(pool, FREE) - count_state(pool, DYING);
     unsigned wanted = pool->waiting_count > starting ? pool->waiting_count - starting : 0;
-    if (pool->lifetime == LIFETIME_MESSAGE)
-        wanted = count_state(pool, FREE);
-    else if (alive == 0 && wanted == 0)
+    if (alive == 0 && wanted == 0)
         wanted = 1;
     while (wanted-- > 0)
         create(pool, 0);
@@ -274,7 +274,7 @@ static int is_excused(struct pool *pool, unsigned index, int is_running)
     page_count(&pool->config.page->killed, 1);
     if (slot->state == BUSY) {
         pool_send_effects(pool, slot->handle, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
-        pool_settle(pool, index, 1);
+        pool_settle(pool, index, DESTROY);
     } else {
         pool_kill(pool, index);
     }
@@ -339,18 +339,19 @@ static void take_records(struct pool *pool, unsigned index)
     };
     pool_send_effects(pool, slot->handle, effects, NULL, slot->records);
     // A refused event resets a resident's memory like any failed one; a connection goes on.
-    pool_settle(pool, index, verdict.kind == RECORDS_REFUSED && pool->lifetime == LIFETIME_RESIDENT);
+    int is_kept = pool->lifetime == LIFETIME_CONNECTION ||
+                  (pool->lifetime == LIFETIME_RESIDENT && verdict.kind == RECORDS_DONE);
+    pool_settle(pool, index, is_kept ? KEEP : RESET);
 }
 
-static void on_published(void *context, unsigned index, uint64_t times)
+static void on_published(void *context, unsigned index)
 {
     struct pool *pool = context;
     struct slot *slot = &pool->slots[index];
     if (slot->state == FREE || slot->state == DYING)
         return;
-    if (times != 1 || slot->state == READY || slot->state == READING) {
-        fail_contract(pool, index, "wait() out of turn");
-    } else if (slot->state == STARTING) {
+    check(slot->state == STARTING || slot->state == BUSY); // in all others it waits already
+    if (slot->state == STARTING) {
         uint32_t size;
         if (guest_memory_take(pool->config.memory, index, 0, pool->buffer, &size) != STATUS_OK ||
             size != 0) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // The pool: which instance meets which event, for each lifetime; and the link to the router.
 //
-//   message     ready instances wait; each serves one event and is destroyed
+//   message     ready instances wait; each is made pristine after each event
 //   connection  an instance is created when a connection is first named, and ends with it
 //   resident    instances are kept between events; a failed event ends its instance
 //

@@ -104,7 +104,7 @@ static void take_close(struct pool *pool, uint64_t connection)
             continue;
         if (slot->handle != 0) {
             pool_send_effects(pool, slot->handle, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
-            pool_settle(pool, i, 1);
+            pool_settle(pool, i, DESTROY);
         } else if (slot->state != DYING) {
             pool_kill(pool, i);
         }

@@ -52,8 +52,13 @@ static inline void page_count(uint64_t *counter, int by)
 void pool_run(struct pool *pool); // shows waiting events to ready instances, creates, sets the timer
 void pool_give_turn(struct pool *pool, unsigned index, enum state state);
 void pool_kill(struct pool *pool, unsigned index);
-// The event of a slot is over, its EFFECTS are sent: on to the next, or to the end.
-void pool_settle(struct pool *pool, unsigned index, int has_failed);
+// The event of a slot is over, its EFFECTS are sent. What becomes of its instance:
+enum after {
+    KEEP,  // meets the next event as it is
+    RESET, // is made pristine; destroyed if the wall cannot
+    DESTROY,
+};
+void pool_settle(struct pool *pool, unsigned index, enum after after);
 
 // pool_link.c
 void pool_send(struct pool *pool, const struct channel_part *parts, size_t part_count);

@@ -11,14 +11,14 @@
 #include "proto/link.h"
 #include "tender/guest_memory.h"
 
-#define WALL_SLOTS_MAX 256u
+#define WALL_SLOTS_MAX GUEST_MEMORY_SLOTS_MAX
 
 struct wall; // of the kind that made it
 
 struct wall_events {
     void *context;
-    // The guest called wait() (`times` since the last report; an honest one: 1).
-    void (*published)(void *context, unsigned slot, uint64_t times);
+    // The instance waits in its gate, and stays there until it is woken.
+    void (*published)(void *context, unsigned slot);
     // The guest did something that it cannot survive. It is stopped; the pool kills it. crash has no log
     // yet; an empty `what`: it stopped itself; its last log record, told apart, says why.
     void (*crashed)(void *context, unsigned slot, const struct link_crash *crash);
@@ -39,10 +39,14 @@ struct wall_config {
 };
 
 struct wall_calls {
-    // Begins a fresh instance in a slot that is free; init runs up to the first `published`.
+    // Begins a pristine instance in a slot that is free. `published` follows when it waits for its first event: the
+    // first one after renew has run the guest's init by then, others begin with the memory that it left.
     void (*create)(struct wall *wall, unsigned slot);
-    // The next input record is shown: the guest's turn.
+    // The next input record is shown: the guest's turn. Only a waiting instance is woken.
     void (*wake)(struct wall *wall, unsigned slot);
+    // Makes a waiting instance pristine: memory, registers, canary. False: it must be killed and created anew
+    // (its base is an old one, or it is not known to wait).
+    int (*restore)(struct wall *wall, unsigned slot);
     // Ends the instance; `gone` follows.
     void (*kill)(struct wall *wall, unsigned slot);
     // Processor time that it has used since it began, in ms.
@@ -51,7 +55,7 @@ struct wall_calls {
     // in its own code, so that it would run if the host let it; false if it sleeps in the gate.
     int (*examine)(struct wall *wall, unsigned slot, struct link_crash *crash);
     void (*resume)(struct wall *wall, unsigned slot);
-    // New base addresses for all instances created from now on.
+    // New base addresses for all instances created from now on; those that live are not restored any more.
     void (*renew)(struct wall *wall);
 };
 

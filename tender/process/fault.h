@@ -4,7 +4,7 @@
 #define CRENEL_TENDER_PROCESS_FAULT_H
 
 #include "proto/link.h"
-#include "tender/process/layout.h"
+#include "tender/layout.h"
 
 #include <signal.h>
 #include <sys/types.h>

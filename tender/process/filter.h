@@ -3,12 +3,13 @@
 #ifndef CRENEL_TENDER_PROCESS_FILTER_H
 #define CRENEL_TENDER_PROCESS_FILTER_H
 
-#include "tender/process/layout.h"
+#include "tender/layout.h"
+#include "tender/process/gate.h"
 
 #include <linux/filter.h>
 #include <stddef.h>
 
-#define FILTER_RULES_MAX 24u
+#define FILTER_RULES_MAX 16u
 #define FILTER_CODE_MAX 512u // BPF instructions
 
 // One call that is allowed, from one instruction, with these arguments.
@@ -17,8 +18,12 @@ struct filter_rule {
     uint32_t call;
     uint32_t pinned; // bit i: argument i must equal arguments[i]
     uint64_t arguments[6];
+    uint32_t verdict; // SECCOMP_RET_ALLOW, or SECCOMP_RET_USER_NOTIF: the tender is told, nothing is carried out
     const char *reason;
 };
+
+// The parts of a slice as an instance maps them; returns how many.
+size_t filter_maps(const struct layout *layout, struct zygote_map maps[ZYGOTE_MAPS_MAX]);
 
 // The rules for a layout; returns how many.
 size_t filter_rules(const struct layout *layout, struct filter_rule rules[FILTER_RULES_MAX]);

@@ -1,46 +1,61 @@
 // SPDX-License-Identifier: ISC
 // The gate: the only code of ours that a guest can reach. Assembly, less than 60 instructions.
 //
-// gate_wait, at offset 0, is wait(): tell the host, block until it answers, return with every
-// register that a function may change loaded with a constant, so that nothing of the kernel's, the
-// host's or an earlier event's is left in one. xrstor from an area of zeroes puts x87, SSE, AVX and
-// whatever else the CPU keeps into its initial state in one instruction.
+// gate_wait, at offset 0, is wait(): one `syscall` that the filter hands to the tender. The kernel does
+// not carry it out; it tells the tender who called from where, and holds the caller until the
+// tender answers. So an instance that the tender was told of is blocked here, and only the tender moves it.
 //
-// gate_enter is how an instance becomes guest: it removes the page that can fork, then starts
-// the image with nothing in its registers but the boot block's address.
+// It returns with every register that a function may change loaded with a constant, so that
+// nothing of the kernel's, the host's or an earlier event's is left in one. xrstor from an area of zeroes
+// puts x87, SSE, AVX and whatever else the CPU keeps into its initial state in one instruction. The
+// registers that a function must preserve lie on the guest's stack while it waits. So a pristine instance
+// needs nothing but pristine memory and its stack pointer, which the host leaves in the boot block.
 //
-// A guest may jump anywhere in here with any registers. The filter therefore pins calls and
-// arguments (filter.c): read(0, any, 8), write(1, any, 8), munmap(the zygote's page). None of them gives
-// a guest more than calling wait() does.
+// gate_enter is how an instance begins: it removes the page that can fork, then waits (rdi: its slot).
+//
+// A guest may jump anywhere in here with any registers. The filter therefore pins both calls to
+// their address and munmap to its arguments (filter.c), and the tender believes nothing of a waiting
+// instance but that it waits.
 #include "tender/process/gate.h"
 
+#include "abi/abi.h"
+
 #include <asm/unistd.h>
+#include <stddef.h>
 
 #define TEXT_OF(value) #value
 #define TEXT(value) TEXT_OF(value)
+#define BOOT_RESUME 80 // offsetof(struct abi_boot, resume)
 
 // clang-format off
 __asm__(
     ".pushsection .rodata.gate, \"a\"\n"
     ".balign 64\n"
     ".global gate_begin, gate_end, gate_parameters, gate_enter\n"
-    ".global gate_after_write, gate_after_read, gate_after_munmap\n"
+    ".global gate_after_wait, gate_after_munmap\n"
     "gate_begin:\n"
     "    endbr64\n"
-    "    mov $" TEXT(__NR_write) ", %eax\n"
-    "    mov $" TEXT(GATE_PUBLISH_FD) ", %edi\n"
-    "    lea gate_one(%rip), %rsi\n"
-    "    mov $8, %edx\n"
+    "    push %rbp\n"
+    "    push %rbx\n"
+    "    push %r12\n"
+    "    push %r13\n"
+    "    push %r14\n"
+    "    push %r15\n"
+    "    mov %rsp, %rdi\n"
+    "gate_call:\n"
+    "    mov $" TEXT(GATE_CALL) ", %eax\n"
     "    syscall\n"
-    "gate_after_write:\n"
-    "    mov $" TEXT(__NR_read) ", %eax\n"
-    "    mov $" TEXT(GATE_WAKE_FD) ", %edi\n"
-    "    lea -8(%rsp), %rsi\n"
-    "    mov $8, %edx\n"
-    "    syscall\n"
-    "gate_after_read:\n"
-    "    movq $0, -8(%rsp)\n"
-    "gate_clear:\n"
+    "gate_after_wait:\n"
+    "    test %rax, %rax\n"
+    "    jnz 1f\n"                     // the tender is gone
+    "    mov gate_parameters+8(%rip), %rdi\n"
+    "    mov " TEXT(BOOT_RESUME) "(%rdi), %rcx\n"
+    "    test %rcx, %rcx\n"
+    "    cmovnz %rcx, %rsp\n"
+    "    mov %eax, %ds\n"
+    "    mov %eax, %es\n"
+    "    mov %eax, %fs\n"
+    "    mov %eax, %gs\n"
     "    mov $-1, %eax\n"
     "    mov $-1, %edx\n"
     "    xrstor64 gate_state(%rip)\n"
@@ -48,11 +63,16 @@ __asm__(
     "    xor %ecx, %ecx\n"
     "    xor %edx, %edx\n"
     "    xor %esi, %esi\n"
-    "    xor %edi, %edi\n"
     "    xor %r8d, %r8d\n"
     "    xor %r9d, %r9d\n"
     "    xor %r10d, %r10d\n"
     "    xor %r11d, %r11d\n"
+    "    pop %r15\n"
+    "    pop %r14\n"
+    "    pop %r13\n"
+    "    pop %r12\n"
+    "    pop %rbx\n"
+    "    pop %rbp\n"
     "    push $0x202\n"                // flags: interrupts, nothing else
     "    popfq\n"
     "    ret\n"
@@ -62,29 +82,13 @@ __asm__(
     "    mov $4096, %esi\n"
     "    syscall\n"
     "gate_after_munmap:\n"
+    "    mov %r12, %rdi\n"
     "    test %rax, %rax\n"
-    "    jnz 1f\n"
-    "    mov gate_parameters+8(%rip), %rsp\n"
-    "    xor %ebx, %ebx\n"
-    "    xor %ebp, %ebp\n"
-    "    xor %r12d, %r12d\n"
-    "    xor %r13d, %r13d\n"
-    "    xor %r14d, %r14d\n"
-    "    xor %r15d, %r15d\n"
-    // The tail of wait() clears the rest; it returns to gate_start, and that to the image's entry.
-    "    push gate_parameters+24(%rip)\n"
-    "    lea gate_start(%rip), %rax\n"
-    "    push %rax\n"
-    "    jmp gate_clear\n"
-    "gate_start:\n"
-    "    mov gate_parameters+16(%rip), %rdi\n"
-    "    ret\n"
+    "    jz gate_call\n"
     "1:  ud2\n"
     "    .balign 8\n"
-    "gate_one:\n"
-    "    .quad 1\n"
     "gate_parameters:\n"
-    "    .fill 4, 8, 0\n"
+    "    .fill 2, 8, 0\n"
     // An XSAVE area whose header says "all components initial"; MXCSR is loaded all the same.
     "    .balign 64\n"
     "gate_state:\n"
@@ -95,4 +99,5 @@ __asm__(
     ".popsection\n");
 // clang-format on
 
-_Static_assert(sizeof(struct gate_parameters) == 32, "gate_parameters");
+_Static_assert(offsetof(struct abi_boot, resume) == BOOT_RESUME, "BOOT_RESUME");
+_Static_assert(sizeof(struct gate_parameters) == 16, "gate_parameters");

@@ -1,34 +1,33 @@
 // SPDX-License-Identifier: ISC
 // The process wall: instances are processes that a zygote forks and that this process traces.
 //
-// Descriptors. Below 64: the tender's own. From 64 on, the same numbers in tender and zygote: the pool,
-// the zygote's two pipes (zygote only), then wake and publish eventfd of each slot.
+// All that zygote and instances ever ask is one call that the filter hands to us (gate.c): the kernel says
+// which process called from which instruction, and holds it until we answer. From a zygote it means "what
+// next", and the answer is a slot. From an instance it means "I wait".
 //
-// Birth. A slot number goes down the command pipe; {pid, slot} comes back; the tender seizes the
-// process (EXITKILL: it dies with the tender) and then lets it go on by a first wake. So no guest
-// instruction runs untraced.
+// Birth. An instance's first call comes before its first guest instruction, so its argument, the slot,
+// is the zygote's word; all later arguments are the guest's. It is traced (EXITKILL: it dies with the
+// tender) before that call is answered.
 // Death. By us (SIGKILL), by a fault (it stops, is read, then killed), or from outside. A slot is free when
 // waitpid has seen the end.
-// A zygote is retired by closing its command pipe: it answers what it was asked and exits. A new one has
-// a new base; instances of the old base know theirs.
+// A generation is one zygote and the instances that came from it: one base, one filter, one listener. Renewing
+// kills the zygote, not its instances; the generation ends with its last process, when its listener hangs up.
 #include "tender/wall.h"
 
 #include "core/check.h"
 #include "tender/process/fault.h"
 #include "tender/process/gate.h"
-#include "tender/process/layout.h"
 #include "tender/process/zygote.h"
 
 #include <cpuid.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -37,148 +36,220 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RETIRE_MS 1000 // a retired zygote answers in microseconds; a stopped one is killed
-#define DEATHS_MAX 3   // zygotes in a row that ended without forking anything
+#define DEATHS_MAX 3u // zygotes in a row that ended without forking anything
+#define DRAWS_MAX 16u // of a base; a region is taken with a probability far below one in a thousand
+#define STRANGERS 8u
+#define GENERATIONS_MAX (WALL_SLOTS_MAX + 2u)
+
+struct generation {
+    struct process_wall *wall;
+    struct layout layout;
+    struct zygote zygote;
+    uint64_t zygote_call; // not 0: the zygote waits for a command
+    int is_open;
+    unsigned slot;           // that the zygote was told last
+    struct loop_watch watch; // of the listener
+};
 
 struct instance {
-    struct process_wall *wall;
-    unsigned slot;
+    struct generation *generation;
     pid_t pid;          // 0: none
-    uint8_t is_asked;   // the zygote was told to fork it and has not answered
+    uint64_t call;      // not 0: it waits, and this call is to be answered
+    uint64_t resume;    // not 0: where a pristine instance goes on when it is woken
+    uint8_t is_asked;   // not born yet
+    uint8_t is_sent;    // the zygote was told to fork it
+    uint8_t is_initial; // its init runs
     uint8_t is_unwanted; // kill it as soon as it is known
-    struct layout layout;
-    struct loop_watch watch; // of its publish eventfd
 };
 
 struct process_wall {
     struct wall wall;
     struct wall_config config;
-    struct layout layout; // of the zygote
-    struct zygote zygote;
+    struct generation *current; // its zygote forks
     unsigned deaths;
-    struct loop_watch reply_watch, signal_watch;
+    struct loop_watch signal_watch;
     int signal_fd;
+    pid_t strangers[STRANGERS]; // children that ended before the zygote had named them, and old zygotes
+    unsigned stranger;
     struct instance instances[WALL_SLOTS_MAX];
+    struct generation generations[GENERATIONS_MAX];
 };
-
-static int wake_fd(unsigned slot) { return ZYGOTE_EVENT_FD + 2 * (int)slot; }
-static int publish_fd(unsigned slot) { return wake_fd(slot) + 1; }
 
 static struct process_wall *self(struct wall *wall) { return (struct process_wall *)wall; }
 
-static void write_wake(unsigned slot)
+static unsigned slot_count(const struct process_wall *wall) { return wall->config.memory->slot_count; }
+
+static void fail(struct process_wall *wall, const char *what)
 {
-    uint64_t one = 1;
-    check(write(wake_fd(slot), &one, sizeof one) == sizeof one);
+    fprintf(stderr, "crenel-tender: %s: %s\n", what, strerror(errno));
+    wall->config.events.failed(wall->config.events.context);
 }
 
-// Forgets what a dead instance left in its eventfds.
-static void drain(int fd)
+// A caller that has died meanwhile is seen by its end.
+static void answer(const struct generation *generation, uint64_t *call, int64_t value)
 {
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    uint64_t value;
-    if (poll(&poll_fd, 1, 0) == 1)
-        check(read(fd, &value, sizeof value) == sizeof value);
+    struct seccomp_notif_resp response = {.id = *call, .val = value};
+    *call = 0;
+    check(ioctl(generation->zygote.listener_fd, SECCOMP_IOCTL_NOTIF_SEND, &response) == 0 ||
+          errno == ENOENT);
 }
 
 static void instance_end(struct process_wall *wall, struct instance *instance, uint64_t bytes)
 {
-    instance->pid = 0;
-    instance->is_asked = instance->is_unwanted = 0;
-    wall->config.events.gone(wall->config.events.context, instance->slot, bytes);
+    *instance = (struct instance){0};
+    wall->config.events.gone(wall->config.events.context, (unsigned)(instance - wall->instances), bytes);
 }
 
-static void fail(struct process_wall *wall, const char *what, const char *detail)
+static void set_canary(struct process_wall *wall, unsigned slot)
 {
-    fprintf(stderr, "crenel-tender: %s: %s\n", what, detail);
-    wall->config.events.failed(wall->config.events.context);
+    uint64_t canary;
+    if (getrandom(&canary, sizeof canary, 0) != sizeof canary)
+        fail(wall, "no random numbers");
+    // Its low byte is zero: a string that runs over it ends at its first byte.
+    guest_memory_set_canary(wall->config.memory, slot, canary & ~(uint64_t)0xff);
 }
 
-static void take_reply(struct process_wall *wall, const struct zygote_reply *reply)
+// Gives a waiting zygote the next slot that is to be born.
+static void command_zygote(struct process_wall *wall)
 {
-    if (reply->pid == -EEXIST)
-        return; // the base was taken: it ends, and the next one draws again
-    if (reply->pid <= 0) {
-        fail(wall, zygote_step(reply->slot), strerror((int)-reply->pid));
+    struct generation *current = wall->current;
+    for (unsigned i = 0; i < slot_count(wall) && current->zygote_call != 0; i++)
+        if (wall->instances[i].is_asked && !wall->instances[i].is_sent) {
+            wall->instances[i].is_sent = 1;
+            current->slot = i;
+            answer(current, &current->zygote_call, (int64_t)i + 1);
+        }
+}
+
+// The zygote names the child that it was told to make: so one that dies before its birth call is missed.
+static void take_child(struct process_wall *wall, struct instance *instance, pid_t pid)
+{
+    if (!instance->is_sent || instance->pid != 0)
+        return; // born already
+    instance->pid = pid;
+    for (unsigned i = 0; i < STRANGERS; i++)
+        if (wall->strangers[i] == pid)
+            instance_end(wall, instance, 0);
+}
+
+static void take_zygote(struct process_wall *wall, struct generation *generation,
+                        const struct seccomp_notif *call)
+{
+    int64_t done = (int64_t)call->data.args[0];
+    generation->zygote_call = call->id;
+    if (done < 0) {
+        errno = (int)-done;
+        fail(wall, zygote_step(call->data.args[1]));
+    } else if (generation == wall->current) {
+        if (done > 0)
+            take_child(wall, &wall->instances[generation->slot], (pid_t)done);
+        command_zygote(wall);
+    }
+}
+
+static void take_birth(struct process_wall *wall, struct generation *generation,
+                       const struct seccomp_notif *call)
+{
+    uint64_t slot = call->data.args[0];
+    check(slot < slot_count(wall));
+    struct instance *instance = &wall->instances[slot];
+    if (!instance->is_sent || instance->generation != generation) {
+        kill((pid_t)call->pid, SIGKILL); // of a zygote that was given up while it forked: nobody waits for it
         return;
     }
-    check(reply->slot < wall->config.memory->slot_count);
-    struct instance *instance = &wall->instances[reply->slot];
-    instance->is_asked = 0;
-    instance->pid = (pid_t)reply->pid;
+    instance->is_asked = instance->is_sent = 0;
+    instance->pid = (pid_t)call->pid;
+    instance->call = call->id;
     wall->deaths = 0;
     if (ptrace(PTRACE_SEIZE, instance->pid, NULL, PTRACE_O_EXITKILL) != 0) {
         // Gone already; or this host forbids tracing, and an untraced guest must not run.
         if (errno != ESRCH)
-            fail(wall, "cannot trace an instance", strerror(errno));
+            fail(wall, "cannot trace an instance");
         kill(instance->pid, SIGKILL);
     } else if (instance->is_unwanted) {
         kill(instance->pid, SIGKILL);
+    } else if (instance->is_initial) {
+        wall->wall.calls->wake(&wall->wall, (unsigned)slot);
     } else {
-        write_wake(instance->slot);
+        wall->config.events.published(wall->config.events.context, (unsigned)slot);
     }
+}
+
+static void take_wait(struct process_wall *wall, struct instance *instance,
+                      const struct seccomp_notif *call)
+{
+    unsigned slot = (unsigned)(instance - wall->instances);
+    struct guest_memory *memory = wall->config.memory;
+    instance->call = call->id;
+    if (instance->is_unwanted)
+        return; // its SIGKILL is on the way
+    if (instance->is_initial && instance->generation == wall->current && !memory->is_captured &&
+        guest_memory_capture(memory, slot, call->data.args[0]) != STATUS_OK)
+        fail(wall, "cannot read an instance's memory");
+    instance->is_initial = 0;
+    wall->config.events.published(wall->config.events.context, slot);
 }
 
 static void start_zygote(struct process_wall *wall);
 
-static void on_reply(void *context, uint32_t events)
+static void on_call(void *context, uint32_t events)
 {
-    struct process_wall *wall = context;
-    struct zygote_reply reply;
-    (void)events;
-    if (read(wall->zygote.reply_fd, &reply, sizeof reply) == sizeof reply) {
-        take_reply(wall, &reply);
+    struct generation *generation = context;
+    struct process_wall *wall = generation->wall;
+    struct seccomp_notif call = {0};
+    if ((events & EPOLLIN) == 0) { // hung up: no process is left that could call
+        loop_remove(wall->config.loop, &generation->watch);
+        close(generation->zygote.listener_fd);
+        generation->is_open = 0;
+        generation->zygote_call = 0;
         return;
     }
-    // It died unasked. What it had not answered does not exist.
-    loop_remove(wall->config.loop, &wall->reply_watch);
-    close(wall->zygote.command_fd);
-    close(wall->zygote.reply_fd);
-    kill(wall->zygote.pid, SIGKILL);
-    if (++wall->deaths >= DEATHS_MAX) {
-        fail(wall, "the zygote", "died three times");
+    if (ioctl(generation->zygote.listener_fd, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0)
+        return; // the caller died
+    if ((pid_t)call.pid == generation->zygote.pid) {
+        take_zygote(wall, generation, &call);
         return;
     }
-    start_zygote(wall);
-    for (unsigned i = 0; i < wall->config.memory->slot_count; i++)
-        if (wall->instances[i].is_asked)
-            instance_end(wall, &wall->instances[i], 0);
+    for (unsigned i = 0; i < slot_count(wall); i++)
+        if (wall->instances[i].pid == (pid_t)call.pid && !wall->instances[i].is_asked) {
+            take_wait(wall, &wall->instances[i], &call);
+            return;
+        }
+    take_birth(wall, generation, &call);
 }
 
 static void start_zygote(struct process_wall *wall)
 {
-    uint64_t random;
-    if (getrandom(&random, sizeof random, 0) != sizeof random ||
-        layout_make(&wall->layout, wall->config.image, random) != STATUS_OK) {
-        fail(wall, "cannot lay out an instance", "arena or stack over 64 MiB, or no random numbers");
-        return;
+    struct generation *next = wall->generations;
+    const char *step = "cannot lay out an instance: arena or stack over 64 MiB";
+    enum status status = STATUS_AGAIN;
+    while (next->is_open)
+        next++;
+    check(next < wall->generations + GENERATIONS_MAX);
+    *next = (struct generation){.wall = wall};
+    for (unsigned draws = 0; status == STATUS_AGAIN && draws < DRAWS_MAX; draws++) {
+        uint64_t random;
+        if (getrandom(&random, sizeof random, 0) != sizeof random ||
+            layout_make(&next->layout, wall->config.image, random) != STATUS_OK)
+            break;
+        status = zygote_start(&next->zygote, wall->config.image, &next->layout, wall->config.memory->fd,
+                              wall->config.memory->slice_bytes, &step);
     }
-    if (zygote_start(&wall->zygote, wall->config.image, &wall->layout,
-                     wall->config.memory->slot_count) != STATUS_OK ||
-        loop_add(wall->config.loop, &wall->reply_watch, wall->zygote.reply_fd, EPOLLIN, on_reply,
-                 wall) != STATUS_OK)
-        fail(wall, "cannot start a zygote", strerror(errno));
+    wall->current = next;
+    guest_memory_begin(wall->config.memory, wall->config.image, &next->layout);
+    if (status != STATUS_OK ||
+        loop_add(wall->config.loop, &next->watch, next->zygote.listener_fd, EPOLLIN, on_call, next) !=
+            STATUS_OK)
+        fail(wall, step);
+    next->is_open = status == STATUS_OK;
 }
 
-static void retire_zygote(struct process_wall *wall)
+static void prepare(struct process_wall *wall, unsigned slot)
 {
-    struct zygote_reply reply;
-    struct pollfd poll_fd = {.fd = wall->zygote.reply_fd, .events = POLLIN};
-    loop_remove(wall->config.loop, &wall->reply_watch);
-    close(wall->zygote.command_fd);
-    while (poll(&poll_fd, 1, RETIRE_MS) == 1 &&
-           read(wall->zygote.reply_fd, &reply, sizeof reply) == sizeof reply)
-        take_reply(wall, &reply);
-    close(wall->zygote.reply_fd);
-    kill(wall->zygote.pid, SIGKILL);
-}
-
-static void wall_create(struct wall *base, unsigned slot)
-{
-    struct process_wall *wall = self(base);
     struct instance *instance = &wall->instances[slot];
-    const struct layout *layout = &wall->layout;
-    struct abi_boot boot = {
+    struct guest_memory *memory = wall->config.memory;
+    const struct layout *layout = &wall->current->layout;
+    const struct abi_boot boot = {
         .magic = ABI_BOOT_MAGIC,
         .version = ABI_VERSION,
         .size = sizeof boot,
@@ -190,42 +261,65 @@ static void wall_create(struct wall *base, unsigned slot)
         .configuration = layout->boot + sizeof boot,
         .configuration_bytes = wall->config.configuration_bytes,
     };
-    check(instance->pid == 0 && !instance->is_asked);
-    instance->layout = *layout;
+    guest_memory_boot(memory, slot, &boot, wall->config.configuration);
+    set_canary(wall, slot);
+    if (guest_memory_restore(memory, slot) != STATUS_OK)
+        fail(wall, "cannot clear a slot");
+    instance->generation = wall->current;
     instance->is_asked = 1;
-    drain(wake_fd(slot));
-    drain(publish_fd(slot));
-    uint64_t command = slot;
-    if (getrandom(&boot.canary, sizeof boot.canary, 0) != sizeof boot.canary) {
-        fail(wall, "no random numbers", strerror(errno));
-        return;
-    }
-    boot.canary &= ~(uint64_t)0xff; // a string that runs over it ends at its first byte
-    if (guest_memory_boot(wall->config.memory, slot, &boot, wall->config.configuration) !=
-        STATUS_OK)
-        fail(wall, "cannot clear a slot", strerror(errno));
-    else if (write(wall->zygote.command_fd, &command, sizeof command) != sizeof command &&
-             errno != EPIPE) // a dead zygote shows itself on the reply pipe
-        fail(wall, "cannot command the zygote", strerror(errno));
+    instance->is_initial = !memory->is_captured;
+    instance->resume = memory->resume;
 }
 
-static void wall_renew(struct wall *base)
+static void wall_create(struct wall *base, unsigned slot)
 {
     struct process_wall *wall = self(base);
-    retire_zygote(wall);
+    check(wall->instances[slot].pid == 0 && !wall->instances[slot].is_asked);
+    prepare(wall, slot);
+    command_zygote(wall);
+}
+
+// A new zygote, which also makes what the old one owes. A child of the old one that has not called yet finds
+// that nobody waits for it.
+static void replace_zygote(struct process_wall *wall)
+{
+    if (wall->current->zygote.pid != 0)
+        kill(wall->current->zygote.pid, SIGKILL);
+    wall->current->zygote_call = 0;
     start_zygote(wall);
-    // What the old one owed, because somebody had ended or stopped it, the new one makes.
-    for (unsigned i = 0; i < wall->config.memory->slot_count; i++)
+    for (unsigned i = 0; i < slot_count(wall); i++)
         if (wall->instances[i].is_asked) {
-            wall->instances[i].is_asked = 0;
-            wall_create(base, i);
+            if (wall->instances[i].pid != 0)
+                kill(wall->instances[i].pid, SIGKILL);
+            wall->instances[i].pid = 0;
+            wall->instances[i].is_sent = 0;
+            prepare(wall, i);
         }
 }
 
-static void wall_wake(struct wall *wall, unsigned slot)
+static void wall_renew(struct wall *base) { replace_zygote(self(base)); }
+
+static void wall_wake(struct wall *base, unsigned slot)
 {
-    (void)wall;
-    write_wake(slot);
+    struct process_wall *wall = self(base);
+    struct instance *instance = &wall->instances[slot];
+    check(instance->call != 0);
+    guest_memory_set_resume(wall->config.memory, slot, instance->resume);
+    instance->resume = 0;
+    answer(instance->generation, &instance->call, 0);
+}
+
+static int wall_restore(struct wall *base, unsigned slot)
+{
+    struct process_wall *wall = self(base);
+    struct instance *instance = &wall->instances[slot];
+    struct guest_memory *memory = wall->config.memory;
+    if (instance->call == 0 || instance->is_unwanted || instance->generation != wall->current ||
+        !memory->is_captured || guest_memory_restore(memory, slot) != STATUS_OK)
+        return 0;
+    set_canary(wall, slot);
+    instance->resume = memory->resume;
+    return 1;
 }
 
 static void wall_kill(struct wall *base, unsigned slot)
@@ -247,7 +341,7 @@ static int wall_examine(struct wall *base, unsigned slot, struct link_crash *cra
         waitid(P_PID, (id_t)instance->pid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL) != 0 ||
         info.si_code != CLD_TRAPPED)
         return 0;
-    return fault_place(instance->pid, &instance->layout, wall->config.image, crash);
+    return fault_place(instance->pid, &instance->generation->layout, wall->config.image, crash);
 }
 
 static int64_t wall_spent_ms(struct wall *base, unsigned slot)
@@ -268,17 +362,6 @@ static void wall_resume(struct wall *base, unsigned slot)
         (void)ptrace(PTRACE_CONT, wall->instances[slot].pid, NULL, NULL); // gone: the loop sees its end
 }
 
-static void on_publish(void *context, uint32_t events)
-{
-    struct instance *instance = context;
-    struct process_wall *wall = instance->wall;
-    uint64_t times;
-    (void)events;
-    if (read(publish_fd(instance->slot), &times, sizeof times) == sizeof times &&
-        instance->pid != 0)
-        wall->config.events.published(wall->config.events.context, instance->slot, times);
-}
-
 // A traced instance stopped: by its own fault, or because somebody outside sent it a signal.
 static void take_stop(struct process_wall *wall, struct instance *instance, int status)
 {
@@ -291,8 +374,20 @@ static void take_stop(struct process_wall *wall, struct instance *instance, int 
         kill(instance->pid, SIGKILL);
         return;
     }
-    fault_describe(instance->pid, &info, &instance->layout, wall->config.image, &crash);
-    wall->config.events.crashed(wall->config.events.context, instance->slot, &crash);
+    fault_describe(instance->pid, &info, &instance->generation->layout, wall->config.image, &crash);
+    wall->config.events.crashed(wall->config.events.context, (unsigned)(instance - wall->instances),
+                                &crash);
+}
+
+static void take_zygote_end(struct process_wall *wall)
+{
+    wall->current->zygote.pid = 0; // somebody else's from now on
+    if (++wall->deaths < DEATHS_MAX) {
+        replace_zygote(wall);
+        return;
+    }
+    errno = ECHILD;
+    fail(wall, "the zygote died three times");
 }
 
 static void on_signal(void *context, uint32_t events)
@@ -305,62 +400,33 @@ static void on_signal(void *context, uint32_t events)
     (void)events;
     (void)!read(wall->signal_fd, ignored, sizeof ignored);
     while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
-        for (unsigned i = 0; i < wall->config.memory->slot_count; i++) {
-            struct instance *instance = &wall->instances[i];
-            if (instance->pid != pid)
-                continue;
-            if (WIFSTOPPED(status))
-                take_stop(wall, instance, status);
-            else // each page that it touched cost it one fault
-                instance_end(wall, instance, (uint64_t)usage.ru_minflt * LAYOUT_PAGE);
-            break;
-        }
+        unsigned i = 0;
+        while (i < slot_count(wall) && wall->instances[i].pid != pid)
+            i++;
+        if (pid == wall->current->zygote.pid && !WIFSTOPPED(status))
+            take_zygote_end(wall);
+        else if (i == slot_count(wall))
+            wall->strangers[wall->stranger++ % STRANGERS] = pid;
+        else if (WIFSTOPPED(status))
+            take_stop(wall, &wall->instances[i], status);
+        else // each page that it touched cost it one fault
+            instance_end(wall, &wall->instances[i], (uint64_t)usage.ru_minflt * LAYOUT_PAGE);
     }
-}
-
-// Moves fd to the number that a zygote expects.
-static int place(int fd, int number)
-{
-    if (fd < 0 || fcntl(fd, F_DUPFD_CLOEXEC, number) != number)
-        return 0;
-    close(fd);
-    return 1;
-}
-
-static const char *open_slots(struct process_wall *wall)
-{
-    if (fcntl(wall->config.memory->fd, F_DUPFD_CLOEXEC, ZYGOTE_POOL_FD) != ZYGOTE_POOL_FD)
-        return "placing the pool";
-    for (unsigned i = 0; i < wall->config.memory->slot_count; i++) {
-        struct instance *instance = &wall->instances[i];
-        instance->wall = wall;
-        instance->slot = i;
-        // The guest's write must not block the guest in a way that hides it; the tender's reads never do.
-        if (!place(eventfd(0, EFD_CLOEXEC), wake_fd(i)) ||
-            !place(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), publish_fd(i)))
-            return "making eventfds (does the limit of open files allow 67 + 2 per instance?)";
-        if (loop_add(wall->config.loop, &instance->watch, publish_fd(i), EPOLLIN, on_publish,
-                     instance) != STATUS_OK)
-            return "watching eventfds";
-    }
-    return NULL;
 }
 
 struct wall *wall_process_open(const struct wall_config *config, const char **step)
 {
-    static const struct wall_calls calls = {wall_create, wall_wake, wall_kill, wall_spent_ms,
-                                            wall_examine, wall_resume, wall_renew};
+    static const struct wall_calls calls = {wall_create,   wall_wake,    wall_restore, wall_kill,
+                                            wall_spent_ms, wall_examine, wall_resume,  wall_renew};
+    static struct process_wall the_wall;
+    struct process_wall *wall = &the_wall;
     unsigned a, b, c, d;
     sigset_t signals;
-    struct process_wall *wall = calloc(1, sizeof *wall);
-    *step = "allocating";
-    if (wall == NULL)
-        return NULL;
     wall->wall.calls = &calls;
     wall->config = *config;
     *step = "this CPU has no XSAVE, which the gate needs";
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & bit_OSXSAVE) == 0)
-        goto failed;
+        return NULL;
     *step = "taking signals";
     sigemptyset(&signals);
     sigaddset(&signals, SIGCHLD);
@@ -371,12 +437,7 @@ struct wall *wall_process_open(const struct wall_config *config, const char **st
     if (wall->signal_fd < 0 ||
         loop_add(config->loop, &wall->signal_watch, wall->signal_fd, EPOLLIN, on_signal, wall) !=
             STATUS_OK)
-        goto failed;
-    if ((*step = open_slots(wall)) != NULL)
-        goto failed;
+        return NULL;
     start_zygote(wall);
     return &wall->wall;
-failed:
-    free(wall);
-    return NULL;
 }

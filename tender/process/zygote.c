@@ -15,8 +15,10 @@
 #include <fcntl.h>
 #include <linux/rseq.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -24,31 +26,49 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// 1 and 2 are the zygote page's: the two munmaps.
-enum step { STEP_LOW = 1, STEP_HIGH = 2, STEP_DESCRIPTORS, STEP_PARENT, STEP_RIGHTS, STEP_MAP, STEP_FILTER };
+#define START_MS 5000 // a zygote needs microseconds; this one was stopped
+
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS // Linux 6.6
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP 1ul
+#endif
+
+// 1 to 3 are the zygote page's.
+enum step { STEP_NONE, STEP_LOW, STEP_HIGH, STEP_CLONE, STEP_DESCRIPTORS, STEP_PARENT, STEP_MAP, STEP_RIGHTS, STEP_FILTER };
 
 const char *zygote_step(uint64_t step)
 {
     static const char *const names[] = {
-        "?", "unmapping the tender (below)", "unmapping the tender (above; does the kernel seal "
-        "the vdso? boot without CONFIG_MSEAL_SYSTEM_MAPPINGS)",
-        "arranging descriptors", "finding its parent", "giving up rights", "mapping the image",
-        "installing the filter"};
+        "starting the zygote",
+        "unmapping the tender (below)",
+        "unmapping the tender (above; does the kernel seal the vdso? boot without CONFIG_MSEAL_SYSTEM_MAPPINGS)",
+        "forking an instance (is a limit of processes in force?)",
+        "arranging descriptors",
+        "finding its parent",
+        "mapping the image",
+        "giving up rights",
+        "installing the filter (EBUSY: this container's runtime has a seccomp listener of its own)"};
     return step < sizeof names / sizeof names[0] ? names[step] : names[0];
 }
 
-static _Noreturn void fail(enum step step)
+// What a start that failed says on its pipe; one that succeeded closes it.
+struct failure {
+    int error;
+    enum step step;
+};
+
+static _Noreturn void fail(int fd, enum step step)
 {
-    struct zygote_reply reply = {.pid = -(errno != 0 ? errno : EINVAL), .slot = step};
-    ssize_t written = write(ZYGOTE_REPLY_FD, &reply, sizeof reply);
-    _exit(written == sizeof reply ? 1 : 2);
+    struct failure failure = {errno != 0 ? errno : EINVAL, step};
+    ssize_t written = write(fd, &failure, sizeof failure);
+    _exit(written == sizeof failure ? 1 : 2);
 }
 
-static int arrange_descriptors(int command_fd, int reply_fd, unsigned slot_count)
+// Leaves the pool at its number and the pipe at the next; the listener will lie there in its place.
+static int arrange_descriptors(int pool_fd, int pipe_fd)
 {
-    return dup2(command_fd, ZYGOTE_COMMAND_FD) < 0 || dup2(reply_fd, ZYGOTE_REPLY_FD) < 0 ||
-           close_range(0, ZYGOTE_POOL_FD - 1, 0) != 0 ||
-           close_range(ZYGOTE_EVENT_FD + 2 * slot_count, ~0u, 0) != 0;
+    return dup2(pool_fd, ZYGOTE_POOL_FD) < 0 || dup2(pipe_fd, ZYGOTE_PIPE_FD) < 0 ||
+           close(ZYGOTE_LISTENER_FD) != 0 || close_range(ZYGOTE_PIPE_FD + 1, ~0u, 0) != 0;
 }
 
 static int give_up_rights(const char *name)
@@ -59,11 +79,10 @@ static int give_up_rights(const char *name)
     if (sigprocmask(SIG_SETMASK, &nothing, NULL) != 0 || setrlimit(RLIMIT_CORE, &none) != 0 ||
         prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0 || // the tender traces instances
         prctl(PR_SET_NAME, name, 0, 0, 0) != 0 ||  // `ps` shows whose instances these are
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0) != 0)
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return 1;
-    // What not every CPU can. CPUID could be made to fault, too, but that costs 15 to 50 us at each switch
-    // between a process that has it and one that has not; image_open refuses the instruction instead.
+    // What not every CPU can. CPUID and RDTSC could be made to fault, too, but that costs up to 50 and 10 us at each
+    // switch between a process that has it and one that has not; image_open refuses the instructions instead.
     (void)prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_FORCE_DISABLE, 0, 0);
     (void)prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_FORCE_DISABLE, 0, 0);
     // The C library registered an area that the kernel writes at each switch; it will be unmapped.
@@ -95,10 +114,11 @@ static uint8_t *map(uint64_t address, uint64_t bytes)
 
 static int map_image(const struct image *image, const struct layout *layout)
 {
-    static const int protections[] = {PROT_READ, PROT_READ | PROT_EXEC, PROT_READ,
-                                      PROT_READ | PROT_WRITE};
+    static const int protections[] = {PROT_READ, PROT_READ | PROT_EXEC, PROT_READ};
     for (size_t i = 0; i < image->segment_count; i++) {
         const struct image_segment *segment = &image->segments[i];
+        if (segment->kind == IMAGE_DATA)
+            continue; // each instance has its own
         uint64_t bytes = ((uint64_t)segment->memory_bytes + LAYOUT_PAGE - 1) & -(uint64_t)LAYOUT_PAGE;
         uint8_t *at = map(layout->image + segment->address, bytes);
         if (at == NULL)
@@ -114,8 +134,7 @@ static int map_image(const struct image *image, const struct layout *layout)
         if (mprotect(at, bytes, protections[segment->kind]) != 0)
             return 1;
     }
-    return (layout->arena_bytes != 0 && map(layout->arena, layout->arena_bytes) == NULL) ||
-           map(layout->stack, layout->stack_bytes) == NULL;
+    return 0;
 }
 
 static int map_code(uint64_t address, const uint8_t *begin, const uint8_t *end,
@@ -129,68 +148,94 @@ static int map_code(uint64_t address, const uint8_t *begin, const uint8_t *end,
     return mprotect(page, LAYOUT_PAGE, PROT_READ | PROT_EXEC) != 0;
 }
 
-static int map_pages(const struct image *image, const struct layout *layout, pid_t tender)
+// The addresses in the gate page are data that a guest could jump into. 0: they hold no instruction that images
+// must not hold (core/image.h).
+static int gate_is_odd(const struct gate_parameters *gate)
 {
-    struct gate_parameters gate = {layout->zygote, layout->stack + layout->stack_bytes - 8,
-                                   layout->boot, layout->image + image->entry};
+    const char *name;
+    uint8_t bytes[sizeof *gate + 8] = {0};
+    memcpy(bytes + 4, gate, sizeof *gate);
+    return image_forbidden(bytes, sizeof bytes, 0, &name) != sizeof bytes;
+}
+
+static int map_pages(const struct layout *layout, size_t slice_bytes)
+{
+    struct gate_parameters gate = {layout->zygote, layout->boot};
+    if (gate_is_odd(&gate)) {
+        errno = EEXIST; // as if the base were taken
+        return 1;
+    }
     struct zygote_parameters page = {
-        .scratch = layout->output,
         .low_bytes = layout->base,
         .high = layout->end,
         .high_bytes = LAYOUT_USER_END - layout->end,
-        .boot = layout->boot,
-        .output = layout->output,
         .enter = layout->gate + (uint64_t)(gate_enter - gate_begin),
-        .tender = (uint64_t)tender,
+        .slice_bytes = slice_bytes,
     };
-    return map(layout->output, LAYOUT_PAGE) == NULL ||
-           map_code(layout->gate, gate_begin, gate_end, gate_parameters, &gate, sizeof gate) ||
+    page.map_count = filter_maps(layout, page.maps);
+    return map_code(layout->gate, gate_begin, gate_end, gate_parameters, &gate, sizeof gate) ||
            map_code(layout->zygote, zygote_begin, zygote_end, zygote_parameters, &page, sizeof page);
 }
 
-static _Noreturn void become_zygote(const struct image *image, const struct layout *layout,
-                                    const int fds[2], unsigned slot_count, pid_t tender)
+static _Noreturn void become_zygote(const struct image *image, const struct layout *layout, int pool_fd,
+                                    size_t slice_bytes, int pipe_fd, pid_t tender)
 {
     static struct sock_filter code[FILTER_CODE_MAX];
     struct filter_rule rules[FILTER_RULES_MAX];
-    if (arrange_descriptors(fds[0], fds[1], slot_count))
-        fail(STEP_DESCRIPTORS);
+    if (arrange_descriptors(pool_fd, pipe_fd))
+        fail(pipe_fd, STEP_DESCRIPTORS);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != tender)
-        fail(STEP_PARENT);
-    if (!is_region_free(layout) || map_image(image, layout) || map_pages(image, layout, tender))
-        fail(STEP_MAP);
+        fail(ZYGOTE_PIPE_FD, STEP_PARENT);
+    if (!is_region_free(layout) || map_image(image, layout) || map_pages(layout, slice_bytes))
+        fail(ZYGOTE_PIPE_FD, STEP_MAP);
     if (give_up_rights(image->manifest.header->name))
-        fail(STEP_RIGHTS);
+        fail(ZYGOTE_PIPE_FD, STEP_RIGHTS);
     size_t rule_count = filter_rules(layout, rules);
     struct sock_fprog program = {(unsigned short)filter_compile(rules, rule_count, code), code};
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
-        fail(STEP_FILTER);
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program) !=
+        ZYGOTE_LISTENER_FD)
+        fail(ZYGOTE_PIPE_FD, STEP_FILTER);
     ((void (*)(void))(uintptr_t)layout->zygote)();
     __builtin_trap();
 }
 
-enum status zygote_start(struct zygote *zygote, const struct image *image,
-                         const struct layout *layout, unsigned slot_count)
+// From a zygote that has closed its pipe.
+static int take_listener(pid_t pid)
 {
-    int command[2], reply[2];
-    if (pipe2(command, O_CLOEXEC) != 0)
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd < 0)
+        return -1;
+    int fd = (int)syscall(SYS_pidfd_getfd, pidfd, ZYGOTE_LISTENER_FD, 0);
+    close(pidfd);
+    if (fd >= 0) // an answer wakes its instance on this processor; what older kernels do not know
+        (void)ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+    return fd;
+}
+
+enum status zygote_start(struct zygote *zygote, const struct image *image, const struct layout *layout,
+                         int pool_fd, size_t slice_bytes, const char **step)
+{
+    int ends[2];
+    struct failure failure = {0, STEP_NONE};
+    *step = zygote_step(STEP_NONE);
+    if (pipe2(ends, O_CLOEXEC) != 0)
         return STATUS_SYSTEM;
-    if (pipe2(reply, O_CLOEXEC) != 0) {
-        close(command[0]);
-        close(command[1]);
-        return STATUS_SYSTEM;
-    }
-    pid_t tender = getpid();
-    pid_t pid = fork();
+    pid_t tender = getpid(), pid = fork();
     if (pid == 0)
-        become_zygote(image, layout, (int[2]){command[0], reply[1]}, slot_count, tender);
-    close(command[0]);
-    close(reply[1]);
-    if (pid < 0) {
-        close(command[1]);
-        close(reply[0]);
-        return STATUS_SYSTEM;
-    }
-    *zygote = (struct zygote){pid, command[1], reply[0]};
-    return STATUS_OK;
+        become_zygote(image, layout, pool_fd, slice_bytes, ends[1], tender);
+    close(ends[1]);
+    struct pollfd end = {.fd = ends[0], .events = POLLIN};
+    if (pid > 0 && poll(&end, 1, START_MS) != 1)
+        failure.error = ETIMEDOUT;
+    else if (pid > 0 && read(ends[0], &failure, sizeof failure) == 0)
+        *zygote = (struct zygote){pid, take_listener(pid)};
+    close(ends[0]);
+    if (pid > 0 && failure.error == 0 && zygote->listener_fd >= 0)
+        return STATUS_OK;
+    int error = failure.error != 0 ? failure.error : errno;
+    if (pid > 0)
+        kill(pid, SIGKILL);
+    errno = error;
+    *step = zygote_step(failure.step);
+    return failure.error == EEXIST ? STATUS_AGAIN : STATUS_SYSTEM;
 }

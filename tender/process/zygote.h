@@ -3,22 +3,22 @@
 #ifndef CRENEL_TENDER_PROCESS_ZYGOTE_H
 #define CRENEL_TENDER_PROCESS_ZYGOTE_H
 
-#include "tender/process/layout.h"
+#include "tender/layout.h"
 
+#include <stddef.h>
 #include <sys/types.h>
 
 struct zygote {
     pid_t pid;
-    int command_fd; // write: uint64_t slot. Closing it retires the zygote.
-    int reply_fd;   // read: struct zygote_reply, in order of the commands
+    int listener_fd; // of its filter: it and its instances call here (filter.c)
 };
 
-// Forks a zygote for the image. The pool and the slots' eventfds lie at ZYGOTE_POOL_FD and from
-// ZYGOTE_EVENT_FD on already. A failure inside the new process comes as a struct zygote_reply.
-enum status zygote_start(struct zygote *zygote, const struct image *image,
-                         const struct layout *layout, unsigned slot_count) MUST_USE;
+// Forks a zygote for the image and waits until its filter stands. pool_fd: slices of slice_bytes.
+// STATUS_AGAIN: the base was taken, draw another. STATUS_SYSTEM: errno, and *step says where.
+enum status zygote_start(struct zygote *zygote, const struct image *image, const struct layout *layout,
+                         int pool_fd, size_t slice_bytes, const char **step) MUST_USE;
 
-// Names the step of a failed start.
+// Names the step at which the zygote's page failed.
 const char *zygote_step(uint64_t step);
 
 #endif

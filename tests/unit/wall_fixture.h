@@ -31,10 +31,10 @@ static unsigned published, crashed, gone;
 static uint64_t last_bytes;
 static struct link_crash last_crash;
 
-static void on_published(void *context, unsigned slot, uint64_t times)
+static void on_published(void *context, unsigned slot)
 {
     (void)context, (void)slot;
-    published += (unsigned)times;
+    published++;
 }
 static void on_crashed(void *context, unsigned slot, const struct link_crash *crash)
 {
@@ -92,8 +92,10 @@ static int begin(void (*entry)(const struct abi_boot *), unsigned slot)
 static int open_wall(void (*entry)(const struct abi_boot *))
 {
     const char *step = NULL;
+    struct layout layout;
     make_image(entry);
-    check(loop_init(&loop) == STATUS_OK && guest_memory_init(&memory, 4) == STATUS_OK);
+    check(layout_make(&layout, &image, 0) == STATUS_OK && loop_init(&loop) == STATUS_OK &&
+          guest_memory_init(&memory, guest_memory_file(), 4, &layout) == STATUS_OK);
     struct wall_config config = {
         .loop = &loop,
         .image = &image,

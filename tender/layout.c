@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // Places the parts of an instance and names addresses in crash reports.
-#include "tender/process/layout.h"
+#include "tender/layout.h"
 
 #include "abi/abi.h"
 
@@ -25,6 +25,11 @@ enum status layout_make(struct layout *layout, const struct image *image, uint64
     made.zygote = made.base + LAYOUT_PAGE;
     made.gate = made.zygote + 2 * LAYOUT_PAGE;
     made.image = made.gate + 2 * LAYOUT_PAGE;
+    for (size_t i = 0; i < image->segment_count; i++)
+        if (image->segments[i].kind == IMAGE_DATA) {
+            made.data = made.image + image->segments[i].address;
+            made.data_bytes = page_align(image->segments[i].memory_bytes);
+        }
     made.arena = made.image + made.image_bytes + LAYOUT_PAGE;
     made.stack = made.arena + made.arena_bytes + LAYOUT_PAGE;
     made.boot = made.stack + made.stack_bytes + LAYOUT_PAGE;
@@ -33,6 +38,14 @@ enum status layout_make(struct layout *layout, const struct image *image, uint64
     made.end = made.output + ABI_OUTPUT_BYTES;
     *layout = made;
     return STATUS_OK;
+}
+
+void layout_parts(const struct layout *layout, struct layout_part parts[LAYOUT_PARTS])
+{
+    parts[0] = (struct layout_part){layout->output, ABI_OUTPUT_BYTES};
+    parts[1] = (struct layout_part){layout->data, layout->data_bytes};
+    parts[2] = (struct layout_part){layout->arena, layout->arena_bytes};
+    parts[3] = (struct layout_part){layout->stack, layout->stack_bytes};
 }
 
 static const struct image_segment *segment_at(const struct layout *layout,
