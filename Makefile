@@ -15,7 +15,7 @@ WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wstrict-protot
 	-Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference -Werror
 HARDENING = -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection \
 	-ftrivial-auto-var-init=zero -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
-HOST_CFLAGS = -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer,$(HARDENING)) $(CFLAGS)
+HOST_CFLAGS = -std=gnu11 -D_GNU_SOURCE -I. -I$(BUILD)/generated $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer,$(HARDENING)) $(CFLAGS)
 HOST_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
 # The objects of rooms, and of the folders in them.
@@ -44,18 +44,25 @@ $(BUILD)/bin/crenel-audit: LIBS = -lsodium -lcjson
 $(BUILD)/bin/crenel-gateway: $(call room,gateway) $(HOST) $(CORE)
 $(BUILD)/bin/crenel-password: $(call room,password) $(HOST) $(CORE)
 $(BUILD)/bin/crenel-password: LIBS = -lsodium
-$(BUILD)/bin/crenel-tender: $(call room,tender) $(HOST) $(CORE)
-$(BUILD)/bin/crenel-tender: LIBS = -lsodium
 
-# host/ may use libsodium and libseccomp (only what is referenced is linked in).
-$(PROGRAMS):
+# host/ may use libsodium (only what is referenced is linked in).
+$(filter-out %/crenel-tender,$(PROGRAMS)):
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  program $@")
-	$(Q)$(CC) $(HOST_LDFLAGS) -Wl,--gc-sections -Wl,--as-needed -o $@ $(filter %.o,$^) $(LIBS) -lsodium -lseccomp
+	$(Q)$(CC) $(HOST_LDFLAGS) -Wl,--gc-sections -Wl,--as-needed -o $@ $(filter %.o,$^) $(LIBS) -lsodium
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HOST_CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+
+# The filters of our programs, made from their tables: tools/filters/generate.c.
+$(BUILD)/tools/filters/generate: tools/filters/generate.c host/filter.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) -o $@ $< -lseccomp
+$(BUILD)/generated/filter_code.h: $(BUILD)/tools/filters/generate
+	@mkdir -p $(@D)
+	$(Q)$< >$@.new && mv $@.new $@
+$(BUILD)/host/filter.o $(BUILD)/musl/host/filter.o: $(BUILD)/generated/filter_code.h
 
 include $(sort $(wildcard tools/*.mk))
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)

@@ -5,6 +5,7 @@
 #include "cli/run_tender.h"
 
 #include "cli/report.h"
+#include "host/sealed_file.h"
 #include "proto/control.h"
 #include "proto/status_page.h"
 #include "proto/system.h"
@@ -129,8 +130,8 @@ static enum status hand_over(struct run_tender *tender, const struct run_config 
 {
     struct link_hello hello;
     size_t size = 0;
-    int image_fd = open(config->image_path, O_RDONLY | O_CLOEXEC);
-    enum status status = image_fd < 0 ? STATUS_SYSTEM : STATUS_OK;
+    int image_fd = -1;
+    enum status status = sealed_file(config->image->bytes, config->image->size, &image_fd);
     if (status == STATUS_OK)
         status = attach(tender->control_fd, CONTROL_IMAGE, image_fd);
     if (status == STATUS_OK)

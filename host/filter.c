@@ -1,245 +1,25 @@
 // SPDX-License-Identifier: ISC
-// The allow-lists. One table for what every program does, one for each role. A row that needs an argument
-// pinned names which and to what. PROT_EXEC is refused everywhere; the tender alone may make memory executable
-// that it wrote before, and never both at once.
+// Installing what tools/filters/generate.c made of the tables.
 #include "host/filter.h"
 
 #include "core/check.h"
 
-#include <asm/prctl.h>
+#include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <sys/ioctl.h>
-#include <errno.h>
-#include <sched.h>
-#include <seccomp.h>
-#include <signal.h>
-#include <stddef.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/ptrace.h>
-#include <sys/resource.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS // Linux 6.6
-#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
-#endif
-
-struct row {
-    int call;
-    const char *reason;
-    unsigned is_pinned, argument; // if pinned: the only value of which argument
-    uint64_t value;
-};
-
-#define CALL(name, why) {SCMP_SYS(name), why, 0, 0, 0}
-#define PINNED(name, argument, value, why) {SCMP_SYS(name), why, 1, argument, value}
-
-static const struct row every_role[] = {
-    CALL(read, "pipes, eventfds, its own files"),
-    CALL(write, "host log, eventfds, its own files"),
-    CALL(readv, "the same in parts"),
-    CALL(writev, "the same in parts; stdio"),
-    CALL(recvmsg, "channels, and descriptors that the supervisor hands over"),
-    CALL(sendmsg, "channels"),
-    CALL(recvfrom, "operator sockets"),
-    CALL(sendto, "operator sockets"),
-    CALL(close, "what it was handed"),
-    CALL(shutdown, "the end of an operator's or connection's stream"),
-    CALL(fcntl, "non-blocking channels; SQLite's file locks"),
-    CALL(getsockopt, "state of a socket it holds"),
-    CALL(setsockopt, "send buffers, TCP_NODELAY"),
-    CALL(socketpair, "a channel between its own parts"),
-    CALL(epoll_create1, "the event loop"),
-    CALL(epoll_ctl, "the event loop"),
-    CALL(epoll_wait, "the event loop"),
-    CALL(epoll_pwait, "the event loop"),
-    CALL(poll, "waiting for one descriptor"),
-    CALL(ppoll, "waiting for one descriptor"),
-    CALL(clock_gettime, "time, where the vDSO does not answer"),
-    CALL(gettimeofday, "time, where the vDSO does not answer"),
-    CALL(time, "time, where the vDSO does not answer"),
-    CALL(clock_nanosleep, "back-off"),
-    CALL(nanosleep, "back-off"),
-    CALL(timerfd_create, "timers"),
-    CALL(timerfd_settime, "timers"),
-    CALL(eventfd2, "waking its own parts"),
-    CALL(getrandom, "hash seeds, canaries, nonces"),
-    CALL(fstat, "size of a memfd it was handed; stdio"),
-    CALL(newfstatat, "the same, as glibc calls it"),
-    CALL(munmap, "memory"),
-    CALL(mremap, "memory"),
-    CALL(madvise, "memory"),
-    CALL(brk, "memory"),
-    CALL(futex, "glibc's locks"),
-    CALL(sched_yield, "waiting for its own parts"),
-    CALL(rt_sigreturn, "the end of a signal handler"),
-    CALL(rt_sigaction, "SIGPIPE is ignored; abort()"),
-    CALL(rt_sigprocmask, "abort()"),
-    CALL(gettid, "abort()"),
-    CALL(getpid, "abort(); SQLite"),
-    CALL(tgkill, "abort()"),
-    CALL(restart_syscall, "the kernel's own, after a stop"),
-    CALL(exit, "the end"),
-    CALL(exit_group, "the end"),
-};
-
-static const struct row own_files[] = { // store, audit, password: their directory is all they see
-    CALL(open, "their own files"),
-    CALL(openat, "their own files"),
-    CALL(stat, "their own files"),
-    CALL(lstat, "their own files"),
-    CALL(statx, "their own files"),
-    CALL(access, "their own files"),
-    CALL(faccessat, "their own files"),
-    CALL(faccessat2, "their own files"),
-    CALL(statfs, "free space"),
-    CALL(fstatfs, "free space"),
-    CALL(lseek, "stdio; who may not move in a file can only append to the host log"),
-    CALL(pread64, "database pages, tiles"),
-    CALL(pwrite64, "database pages, tiles"),
-    CALL(preadv, "database pages, tiles"),
-    CALL(pwritev, "database pages, tiles"),
-    CALL(fsync, "durability"),
-    CALL(fdatasync, "durability"),
-    CALL(sync_file_range, "durability"),
-    CALL(ftruncate, "a file's torn end"),
-    CALL(fallocate, "space before it is needed"),
-    CALL(rename, "atomic replacement"),
-    CALL(renameat, "atomic replacement"),
-    CALL(renameat2, "atomic replacement"),
-    CALL(link, "atomic replacement"),
-    CALL(linkat, "atomic replacement"),
-    CALL(unlink, "journals and temporary files"),
-    CALL(unlinkat, "journals and temporary files"),
-    CALL(mkdir, "folders of tiles"),
-    CALL(mkdirat, "folders of tiles"),
-    CALL(rmdir, "folders of tiles"),
-    CALL(readlink, "SQLite resolves its file's name"),
-    CALL(readlinkat, "SQLite resolves its file's name"),
-    CALL(getdents64, "what is there at start"),
-    CALL(getcwd, "SQLite makes its file's name absolute"),
-    CALL(chdir, "the directory it was handed"),
-    CALL(fchdir, "the directory it was handed"),
-    CALL(flock, "one writer"),
-    CALL(fchmod, "SQLite gives its files the database's mode"),
-    CALL(fchown, "SQLite gives its files the database's owner"),
-    CALL(umask, "modes of its files"),
-    CALL(utimensat, "SQLite's -shm file"),
-    CALL(geteuid, "SQLite"),
-    CALL(getuid, "SQLite"),
-    CALL(dup, "fdopen of a directory"),
-    CALL(sysinfo, "glibc's qsort"),
-    CALL(getrusage, "SQLite"),
-};
-
-static const struct row gateway_calls[] = {
-    CALL(accept4, "connections on the listener it was handed"),
-    CALL(getpeername, "the peer's address for OPEN"),
-    CALL(getsockname, "its own address"),
-};
-
-static const struct row tender_calls[] = {
-    CALL(wait4, "their end"),
-    CALL(waitid, "an instance that was told to stop"),
-    CALL(memfd_create, "memory of instances"),
-    CALL(pread64, "the image"),
-    CALL(getppid, "is the parent still there"),
-    CALL(dup2, "descriptors of the zygote"),
-    CALL(pidfd_open, "the listener of a zygote's filter"),
-    CALL(pidfd_getfd, "the same"),
-    {0x3fffffff, "wait(), which the guest's filter hands to the tender; no kernel has this call", 0, 0, 0},
-    PINNED(ioctl, 1, SECCOMP_IOCTL_NOTIF_RECV, "who waits"),
-    PINNED(ioctl, 1, SECCOMP_IOCTL_NOTIF_SEND, "wakes it"),
-    PINNED(ioctl, 1, SECCOMP_IOCTL_NOTIF_SET_FLAGS, "wakes it on this processor"),
-    CALL(pipe2, "pipes to the zygote"),
-    CALL(close_range, "a guest has no descriptor that it does not need"),
-    CALL(signalfd4, "their end"),
-    CALL(set_robust_list, "fork in glibc"),
-    CALL(rseq, "the zygote takes back what glibc registered"),
-    PINNED(clone, 0, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, "the zygote; no namespace"),
-    PINNED(clone, 0, CLONE_PARENT | SIGCHLD, "instances"),
-    PINNED(kill, 1, SIGKILL, "an instance past its deadline"),
-    PINNED(ptrace, 0, PTRACE_SEIZE, "no instance outlives the tender, none runs on after a fault"),
-    PINNED(ptrace, 0, PTRACE_INTERRUPT, "where it is when its deadline passes"),
-    PINNED(ptrace, 0, PTRACE_CONT, "it goes on when the host had not let it run"),
-    PINNED(ptrace, 0, PTRACE_GETSIGINFO, "what it did; nothing is ever written to it"),
-    PINNED(ptrace, 0, PTRACE_GETREGS, "where it did it"),
-    PINNED(ptrace, 0, PTRACE_PEEKDATA, "by which instruction, called from where"),
-    PINNED(seccomp, 0, SECCOMP_SET_MODE_FILTER, "the guest's filter"),
-    PINNED(prctl, 0, PR_SET_PDEATHSIG, "a guest dies with the tender"),
-    PINNED(prctl, 0, PR_SET_DUMPABLE, "the tender may trace it"),
-    PINNED(prctl, 0, PR_SET_NAME, "ps shows whose it is"),
-    PINNED(prctl, 0, PR_SET_NO_NEW_PRIVS, "the guest's filter"),
-    PINNED(prctl, 0, PR_SET_SPECULATION_CTRL, "a guest does not steer what the processor guesses"),
-    PINNED(arch_prctl, 0, ARCH_SET_FS, "the zygote forgets the tender's thread block"),
-    PINNED(prlimit64, 1, RLIMIT_CORE, "a guest leaves no core"),
-    PINNED(mprotect, 2, PROT_READ | PROT_EXEC, "text of an image, once it was written"),
-};
-
-struct part {
-    const struct row *rows;
-    size_t count;
-};
-#define PART(table) {table, sizeof(table) / sizeof(table)[0]}
-static const struct part parts[FILTER_ROLES] = {
-    [FILTER_ROUTER] = {NULL, 0},
-    [FILTER_STORE] = PART(own_files),
-    [FILTER_AUDIT] = PART(own_files),
-    [FILTER_PASSWORD] = PART(own_files),
-    [FILTER_GATEWAY] = PART(gateway_calls),
-    [FILTER_TENDER] = PART(tender_calls),
-};
-
-static int allow(scmp_filter_ctx filter, const struct part *part)
-{
-    for (size_t i = 0; i < part->count; i++) {
-        const struct row *row = &part->rows[i];
-        int code = seccomp_rule_add(filter, SCMP_ACT_ALLOW, row->call, row->is_pinned,
-                                    SCMP_CMP(row->argument, SCMP_CMP_EQ, row->value));
-        if (code != 0 && code != -EEXIST)
-            return code;
-    }
-    return 0;
-}
-
-static int allow_memory(scmp_filter_ctx filter)
-{
-    static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
-    for (size_t i = 0; i < 2; i++) {
-        int code = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1,
-                                    SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-        if (code != 0)
-            return code;
-    }
-    return 0;
-}
+#include "filter_code.h"
 
 enum status filter_install(enum filter_role role)
 {
+#define PROGRAM(name) {sizeof(name) / sizeof(name)[0], (struct sock_filter *)(uintptr_t)(name)}
+    static const struct sock_fprog programs[FILTER_ROLES] = {
+        [FILTER_ROUTER] = PROGRAM(router),     [FILTER_STORE] = PROGRAM(store),
+        [FILTER_AUDIT] = PROGRAM(audit),       [FILTER_PASSWORD] = PROGRAM(password),
+        [FILTER_GATEWAY] = PROGRAM(gateway),   [FILTER_TENDER] = PROGRAM(tender),
+    };
     check(role < FILTER_ROLES);
-    static const struct part base = PART(every_role);
-    // Instances inherit the tender's filter. TRAP ends a tender as surely, but lets it read a guest that tried a
-    // call: a kill would win over the guest filter's own trap and leave nothing to report.
-    uint32_t verdict = role == FILTER_TENDER ? SCMP_ACT_TRAP : SCMP_ACT_KILL_PROCESS;
-    scmp_filter_ctx filter = seccomp_init(verdict);
-    if (filter == NULL) {
-        errno = ENOMEM;
-        return STATUS_SYSTEM;
-    }
-    int code = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); // binary tree: cost does not grow with rows
-    if (code == 0)
-        code = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, verdict);
-    if (code == 0)
-        code = allow(filter, &base);
-    if (code == 0)
-        code = allow(filter, &parts[role]);
-    if (code == 0)
-        code = allow_memory(filter);
-    if (code == 0)
-        code = seccomp_load(filter);
-    seccomp_release(filter);
-    if (code != 0) {
-        errno = -code;
-        return STATUS_SYSTEM;
-    }
-    return STATUS_OK;
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &programs[role]) == 0 ? STATUS_OK : STATUS_SYSTEM;
 }

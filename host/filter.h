@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-// System call filters of our own programs: allow-lists as tables, each row with its reason.
+// System call filters of our own programs: allow-lists as tables, each row with its reason
+// (tools/filters/generate.c), compiled when Crenel is built.
 // Anything else ends the process (SIGSYS). The filter of guests is the tender's own.
 #ifndef CRENEL_HOST_FILTER_H
 #define CRENEL_HOST_FILTER_H

@@ -18,7 +18,7 @@
 //   STORE_AUDIT_LINK   audit             seqpacket to the store
 //   LOG                router            append-only log file: JSON lines (see below)
 //   DIRECTORY          store, audit, service   their own directory
-//   IMAGE              tender            the image file, read-only
+//   IMAGE              tender            the image: a sealed memfd, its digest compared with the system's
 //   LISTENER           gateway           bound, listening TCP socket
 //   OPERATOR           store, audit      stream socket to an authorised CLI (see below)
 //   START              all               no descriptor: everything needed has been attached; begin

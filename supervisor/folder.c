@@ -2,6 +2,7 @@
 // Files of the state folder.
 #include "supervisor/folder.h"
 
+#include "host/sealed_file.h"
 #include "host/users.h"
 
 #include <dirent.h>
@@ -171,28 +172,6 @@ static enum status read_all(int fd, uint8_t *bytes, size_t size)
     return STATUS_OK;
 }
 
-// What is hashed and checked is what is handed on: nobody can change the memfd after it is sealed.
-static enum status seal(const uint8_t *bytes, size_t size, int *memfd)
-{
-    int fd = memfd_create("crenel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return STATUS_SYSTEM;
-    for (size_t at = 0; at < size;) {
-        ssize_t wrote = write(fd, bytes + at, size - at);
-        if (wrote <= 0) {
-            close(fd);
-            return STATUS_SYSTEM;
-        }
-        at += (size_t)wrote;
-    }
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-        close(fd);
-        return STATUS_SYSTEM;
-    }
-    *memfd = fd;
-    return STATUS_OK;
-}
-
 enum status folder_seal_file(const char *path, size_t size_max, int *memfd, uint8_t **bytes, size_t *size)
 {
     struct stat stat;
@@ -215,7 +194,7 @@ enum status folder_seal_file(const char *path, size_t size_max, int *memfd, uint
         goto out;
     status = read_all(fd, read, (size_t)stat.st_size);
     if (status == STATUS_OK)
-        status = seal(read, (size_t)stat.st_size, memfd);
+        status = sealed_file(read, (size_t)stat.st_size, memfd);
     if (status == STATUS_OK) {
         *bytes = read;
         *size = (size_t)stat.st_size;

@@ -13,6 +13,10 @@
 #define RECORDS_MAX (ABI_OUTPUT_BYTES - (uint32_t)sizeof(struct abi_output))
 #define FRAME_WORDS 8u // what the gate's return takes from the stack: six registers, entry, a return address of 0
 
+#define LOOK_INTERVAL 16u // restores
+#define LOOK_PAGES 64u
+#define FOUND_MAX 16u // pages that become hot by being used
+
 static uint8_t *slice_of(const struct guest_memory *memory, unsigned slot)
 {
     check(slot < memory->slot_count);
@@ -73,6 +77,7 @@ void guest_memory_begin(struct guest_memory *memory, const struct image *image, 
     memory->is_hot[0] = memory->is_hot[bytes / LAYOUT_PAGE - 1] = 1; // records; top of the stack
     memory->resume = layout->stack + layout->stack_bytes - sizeof frame;
     memory->is_captured = 0;
+    memory->found = 0;
 }
 
 static int is_zero(const uint8_t page[LAYOUT_PAGE])
@@ -102,10 +107,27 @@ enum status guest_memory_capture(struct guest_memory *memory, unsigned slot, uin
     return STATUS_OK;
 }
 
+// Pages that events use are cheaper to copy than to take away and to give again: now and then, looks which are there.
+static void find_hot(struct guest_memory *memory, uint8_t *writable, size_t pages)
+{
+    unsigned char is_there[LOOK_PAGES];
+    if (memory->look++ % LOOK_INTERVAL != 0)
+        return;
+    for (size_t at = 0; at < pages && memory->found < FOUND_MAX; at += LOOK_PAGES) {
+        size_t count = pages - at < LOOK_PAGES ? pages - at : LOOK_PAGES;
+        if (mincore(writable + at * LAYOUT_PAGE, count * LAYOUT_PAGE, is_there) != 0)
+            return;
+        for (size_t i = 0; i < count && memory->found < FOUND_MAX; i++)
+            if ((is_there[i] & 1) != 0 && !memory->is_hot[at + i])
+                memory->is_hot[at + i] = 1, memory->found++;
+    }
+}
+
 enum status guest_memory_restore(struct guest_memory *memory, unsigned slot)
 {
     uint8_t *writable = slice_of(memory, slot) + GUEST_MEMORY_OUTPUT;
     size_t pages = writable_bytes(memory) / LAYOUT_PAGE;
+    find_hot(memory, writable, pages);
     for (size_t i = 0, end; i < pages; i = end) {
         for (end = i + 1; end < pages && memory->is_hot[end] == memory->is_hot[i];)
             end++;

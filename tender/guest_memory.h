@@ -35,6 +35,7 @@ struct guest_memory {
     uint8_t *is_hot;   // for each page of pristine
     uint64_t resume;   // the guest's stack pointer in pristine
     int is_captured;   // pristine is from a first wait()
+    unsigned look, found; // when to look for pages in use; how many became hot by that
     uint32_t shown[GUEST_MEMORY_SLOTS_MAX]; // bytes of the input region in use
 };
 

@@ -4,13 +4,11 @@
 #include "core/system.h"
 #include "host/process.h"
 #include "host/sandbox.h"
+#include "host/sealed_file.h"
 #include "tender/pool.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sodium.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -23,7 +21,6 @@ struct tender {
     struct loop_watch control_watch, router_watch;
     struct channel router;
     int image_fd, memory_fd;
-    uint8_t *image_bytes;
     struct image image;
     struct guest_memory memory;
     struct pool *pool;
@@ -49,28 +46,16 @@ static void take_descriptors(struct tender *tender)
     channel_init(&tender->router, router_fd, NULL, 0);
 }
 
-// The image is read into private memory, so nobody changes it after it was checked.
+// Who handed it over has compared its digest with the system's, and sealed it: nobody changes it any more.
 static void load_image(struct tender *tender)
 {
-    uint8_t digest[32];
-    const char *why = NULL;
-    size_t size = 0;
-    const char *path = tender->unikernel->image_path;
-    tender->image_bytes = malloc(IMAGE_BYTES_MAX + 1);
-    if (tender->image_bytes == NULL)
-        process_fail(path, "out of memory");
-    for (ssize_t got = 1; got > 0 && size <= IMAGE_BYTES_MAX; size += (size_t)got) {
-        got = pread(tender->image_fd, tender->image_bytes + size, IMAGE_BYTES_MAX + 1 - size,
-                    (off_t)size);
-        if (got < 0)
-            process_fail(path, strerror(errno));
-    }
-    close(tender->image_fd);
-    crypto_hash_sha256(digest, tender->image_bytes, size);
-    if (memcmp(digest, tender->unikernel->image_digest, sizeof digest) != 0)
-        process_fail(path, "is not the image that the system names (SHA-256 differs); run `crenel up` again");
-    if (image_open(&tender->image, tender->image_bytes, size, &why) != STATUS_OK)
+    const uint8_t *bytes;
+    size_t size;
+    const char *path = tender->unikernel->image_path, *why = "is not sealed, or not to be mapped";
+    if (sealed_file_map(tender->image_fd, IMAGE_BYTES_MAX, &bytes, &size) != STATUS_OK ||
+        image_open(&tender->image, bytes, size, &why) != STATUS_OK)
         process_fail(path, why);
+    close(tender->image_fd);
     const struct manifest_header *header = tender->image.manifest.header;
     if (header->abi_version != ABI_VERSION)
         process_fail(path, "was built for another ABI version; build it again");

@@ -6,7 +6,7 @@ BENCH_IMAGES = $(patsubst %,$(BENCH)/%.img,relay relay-resident relay-connection
 .PHONY: bench $(BENCH_IMAGES)
 bench: ## Crenel beside mosquitto and posix_spawn; some minutes. Installs the broker, which does not start by itself
 	@tools/install-packages $(BUILD) mosquitto
-	@$(MAKE_QUIETLY) all $(BENCH)/mqtt_bench $(BENCH)/spawn_bench $(BENCH)/hello $(BENCH_IMAGES)
+	@$(MAKE_QUIETLY) all $(BENCH)/mqtt_bench $(BENCH)/spawn_bench $(BENCH)/wall_bench $(BENCH)/hello $(BENCH_IMAGES)
 	@/usr/bin/python3 tests/bench/bench.py $(BUILD)
 
 $(BENCH)/mqtt_bench: $(BUILD)/tests/bench/mqtt_bench.o
@@ -14,7 +14,7 @@ $(BENCH)/mqtt_bench: $(BUILD)/tests/bench/mqtt_bench.o
 
 # It starts the tender that lies beside it.
 $(BENCH)/spawn_bench: $(BUILD)/tests/bench/spawn_bench.o $(filter-out %/main.o,$(call room,cli)) $(HOST) $(CORE)
-	$(Q)$(CC) $(HOST_LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) -lsodium -lyaml -lcjson -lseccomp
+	$(Q)$(CC) $(HOST_LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) -lsodium -lyaml -lcjson
 	@ln -sf ../../bin/crenel-tender $(BENCH)/crenel-tender
 
 $(BENCH)/hello: tests/bench/hello.c

@@ -13,7 +13,6 @@
 #include <asm/prctl.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/rseq.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
@@ -22,7 +21,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -68,7 +66,7 @@ static _Noreturn void fail(int fd, enum step step)
 static int arrange_descriptors(int pool_fd, int pipe_fd)
 {
     return dup2(pool_fd, ZYGOTE_POOL_FD) < 0 || dup2(pipe_fd, ZYGOTE_PIPE_FD) < 0 ||
-           close(ZYGOTE_LISTENER_FD) != 0 || close_range(ZYGOTE_PIPE_FD + 1, ~0u, 0) != 0;
+           close(ZYGOTE_LISTENER_FD) != 0 || syscall(SYS_close_range, ZYGOTE_PIPE_FD + 1, ~0u, 0) != 0;
 }
 
 static int give_up_rights(const char *name)
@@ -85,12 +83,6 @@ static int give_up_rights(const char *name)
     // switch between a process that has it and one that has not; image_open refuses the instructions instead.
     (void)prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_FORCE_DISABLE, 0, 0);
     (void)prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_FORCE_DISABLE, 0, 0);
-    // The C library registered an area that the kernel writes at each switch; it will be unmapped.
-    if (__rseq_size != 0) {
-        uintptr_t area = (uintptr_t)__builtin_thread_pointer() + (uintptr_t)__rseq_offset;
-        if (syscall(SYS_rseq, area, 32, RSEQ_FLAG_UNREGISTER, RSEQ_SIG) != 0)
-            return 1;
-    }
     return 0;
 }
 
@@ -220,7 +212,8 @@ enum status zygote_start(struct zygote *zygote, const struct image *image, const
     *step = zygote_step(STEP_NONE);
     if (pipe2(ends, O_CLOEXEC) != 0)
         return STATUS_SYSTEM;
-    pid_t tender = getpid(), pid = fork();
+    // Not by fork(), whose flags are the C library's affair: the tender's filter pins them.
+    pid_t tender = getpid(), pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (pid == 0)
         become_zygote(image, layout, pool_fd, slice_bytes, ends[1], tender);
     close(ends[1]);

@@ -5,9 +5,9 @@
 
 #include <stdio.h>
 
-static int test_failures;
-static const char *test_why;
-static char test_why_text[256];
+__attribute__((unused)) static int test_failures; // a benchmark has no tests
+__attribute__((unused)) static const char *test_why;
+__attribute__((unused)) static char test_why_text[256];
 
 #define TEST(name) static void test_##name(void)
 #define expect(condition)                                                                          \

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// The process wall with guests made of a few lines of C, one slot of four at a time.
+// The process wall with guests made of a few lines of C, mostly one at a time.
 #ifndef CRENEL_TESTS_WALL_FIXTURE_H
 #define CRENEL_TESTS_WALL_FIXTURE_H
 
@@ -10,6 +10,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+#ifndef WALL_FIXTURE_SLOTS
+#define WALL_FIXTURE_SLOTS 4
+#endif
 
 // Guests. They live in a section of their own, are copied as the image's text, and know nothing but the
 // boot block.
@@ -95,7 +99,7 @@ static int open_wall(void (*entry)(const struct abi_boot *))
     struct layout layout;
     make_image(entry);
     check(layout_make(&layout, &image, 0) == STATUS_OK && loop_init(&loop) == STATUS_OK &&
-          guest_memory_init(&memory, guest_memory_file(), 4, &layout) == STATUS_OK);
+          guest_memory_init(&memory, guest_memory_file(), WALL_FIXTURE_SLOTS, &layout) == STATUS_OK);
     struct wall_config config = {
         .loop = &loop,
         .image = &image,
