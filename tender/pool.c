@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: ISC
 // The pool's states.
 //
-//   FREE -> STARTING  created; the guest's init runs
-//   STARTING -> READY  first wait(): nothing published
+//   FREE -> STARTING  created; the guest's init may run
+//   STARTING -> READY  it waits: nothing published
 //   READY -> BUSY      an event is shown
 //   BUSY <-> READING   READs went to the router; the ANSWER is shown
 //   BUSY -> READY      END; lifetime message: made pristine first
 //   any -> DYING       killed by us; -> FREE when the wall says that it is gone
 //
-// Invariants: each DELIVER gets exactly one EFFECTS. A slot has a handle only in BUSY and READING. Each
-// published byte is copied out once; a slot's `records` is that private copy.
-// An instance that breaks in STARTING has no event to blame: it takes the next waiting one with it, so that
-// a broken init ends in dead letters and not in silence; with none waiting it is tried again after a second.
+// Invariants: the router sends no more events than there are slots, and each is given to a slot at once, where it
+// waits if the instance is not READY. Each DELIVER gets exactly one EFFECTS. Each published byte is copied
+// out once; a slot's `records` is that private copy.
+// An instance that breaks in STARTING takes the event that waits for it with it, so that a broken init ends in
+// dead letters and not in silence; with none waiting it is tried again after a second.
 #include "tender/pool.h"
 
 #include "core/check.h"
@@ -33,12 +34,6 @@ void pool_give_turn(struct pool *pool, unsigned index, enum state state)
     slot->due_ms = loop_clock_ms() + (slot->left_ms > 0 ? slot->left_ms : 1);
 }
 
-static void take_turn(struct slot *slot)
-{
-    slot->left_ms = slot->due_ms - loop_clock_ms();
-    slot->due_ms = 0;
-}
-
 void pool_kill(struct pool *pool, unsigned index)
 {
     struct slot *slot = &pool->slots[index];
@@ -50,7 +45,6 @@ void pool_kill(struct pool *pool, unsigned index)
 void pool_settle(struct pool *pool, unsigned index, enum after after)
 {
     struct slot *slot = &pool->slots[index];
-    slot->handle = 0;
     slot->due_ms = 0;
     page_count(&pool->config.page->busy, -1);
     if (after == DESTROY || (after == RESET && !pool->wall->calls->restore(pool->wall, index))) {
@@ -62,40 +56,17 @@ void pool_settle(struct pool *pool, unsigned index, enum after after)
         slot->taken_bytes = 0;
 }
 
-static void note_fault(struct pool *pool, const struct link_crash *crash)
-{
-    struct tender_page *page = pool->config.page;
-    crash_text(crash, pool->config.name, page->last_fault, sizeof page->last_fault);
-    page->fault_time_ms = loop_wall_clock_ms();
-    __atomic_store_n(&page->fault_count, page->fault_count + 1, __ATOMIC_RELEASE);
-    fprintf(stderr, "%s: %s\n", pool->config.name, page->last_fault);
-}
-
-static void retire_idle(struct pool *pool)
-{
-    for (unsigned i = 0; i < pool->slot_count; i++)
-        if (pool->lifetime != LIFETIME_CONNECTION &&
-            (pool->slots[i].state == READY || pool->slots[i].state == STARTING))
-            pool_kill(pool, i);
-}
-
-// Ends a slot's guest for something that it did. Without an event the next waiting one is blamed.
+// Ends a slot's guest for something that it did.
 static void fail(struct pool *pool, unsigned index, struct link_effects effects,
                  const struct link_crash *crash)
 {
     struct slot *slot = &pool->slots[index];
-    if (slot->state == BUSY || slot->state == READING) {
-        pool_send_effects(pool, slot->handle, effects, crash, pool->buffer);
+    int is_shown = slot->state == BUSY || slot->state == READING;
+    if (slot->has_event)
+        pool_send_effects(pool, slot, effects, crash, pool->buffer);
+    if (is_shown) {
         pool_settle(pool, index, DESTROY);
         return;
-    }
-    for (unsigned i = 0; i < pool->waiting_count; i++) {
-        struct link_deliver *waiting = &pool->deliveries[pool->waiting[i]].header;
-        if (slot->state == STARTING && waiting->connection == slot->connection) {
-            pool_send_effects(pool, waiting->header.handle, effects, crash, pool->buffer);
-            pool_remove_waiting(pool, i);
-            break;
-        }
     }
     pool->create_after_ms = loop_clock_ms() + RETRY_MS;
     pool_kill(pool, index);
@@ -107,6 +78,15 @@ static void fail_contract(struct pool *pool, unsigned index, const char *why)
     snprintf(effects.text, sizeof effects.text, "%s", why);
     fprintf(stderr, "%s: broke the contract: %s\n", pool->config.name, why);
     fail(pool, index, effects, NULL);
+}
+
+static void note_fault(struct pool *pool, const struct link_crash *crash)
+{
+    struct tender_page *page = pool->config.page;
+    crash_text(crash, pool->config.name, page->last_fault, sizeof page->last_fault);
+    page->fault_time_ms = loop_wall_clock_ms();
+    __atomic_store_n(&page->fault_count, page->fault_count + 1, __ATOMIC_RELEASE);
+    fprintf(stderr, "%s: %s\n", pool->config.name, page->last_fault);
 }
 
 // Crash report of a guest that is stopped: adds what it logged, sends, renews all addresses.
@@ -124,19 +104,22 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
                  crash.last_log[0] != 0 ? "" : ", no reason in its log");
     note_fault(pool, &crash);
     fail(pool, index, effects, &crash);
-    if (outcome == LINK_FAULT) {
-        page_count(&pool->config.page->faults, 1);
-        pool->wall->calls->renew(pool->wall);
-        retire_idle(pool);
-    } else {
+    if (outcome == LINK_DEADLINE) {
         page_count(&pool->config.page->deadlines, 1);
+        return;
     }
+    page_count(&pool->config.page->faults, 1);
+    pool->wall->calls->renew(pool->wall);
+    for (unsigned i = 0; i < pool->slot_count; i++) // idle ones have the old base
+        if (pool->lifetime != LIFETIME_CONNECTION &&
+            (pool->slots[i].state == READY || pool->slots[i].state == STARTING))
+            pool_kill(pool, i);
 }
 
-static void show(struct pool *pool, unsigned index, const struct delivery *delivery)
+static void show(struct pool *pool, unsigned index)
 {
     struct slot *slot = &pool->slots[index];
-    const struct link_deliver *from = &delivery->header;
+    const struct link_deliver *from = &slot->event;
     struct abi_event event = {
         .record = {.kind = ABI_EVENT},
         .number = from->number,
@@ -150,10 +133,9 @@ static void show(struct pool *pool, unsigned index, const struct delivery *deliv
     size_t bytes = ABI_ALIGN8(from->context_bytes) + ABI_ALIGN8(from->payload_bytes);
     event.record.size = (uint32_t)(sizeof event + bytes);
     memcpy(pool->buffer, &event, sizeof event);
-    memcpy(pool->buffer + sizeof event, delivery->bytes, bytes);
+    memcpy(pool->buffer + sizeof event, slot->bytes, bytes);
     guest_memory_forget(pool->config.memory, index, slot->taken_bytes);
     guest_memory_show(pool->config.memory, index, pool->buffer, event.record.size);
-    slot->handle = from->header.handle;
     slot->taken_bytes = slot->record_bytes = slot->rounds = 0;
     slot->left_ms = pool->config.deadline_ms;
     slot->spent_ms = pool->wall->calls->spent_ms(pool->wall, index);
@@ -163,95 +145,49 @@ static void show(struct pool *pool, unsigned index, const struct delivery *deliv
     pool->wall->calls->wake(pool->wall, index);
 }
 
-static int find_slot(const struct pool *pool, enum state state, uint64_t connection)
+static void create(struct pool *pool, unsigned index)
 {
-    for (unsigned i = 0; i < pool->slot_count; i++)
-        if (pool->slots[i].state == state && pool->slots[i].connection == connection)
-            return (int)i;
-    return -1;
-}
-
-static void create(struct pool *pool, uint64_t connection)
-{
-    int index = -1;
-    for (unsigned i = 0; i < pool->slot_count && index < 0; i++)
-        if (pool->slots[i].state == FREE)
-            index = (int)i;
-    if (index < 0)
-        return;
     struct slot *slot = &pool->slots[index];
-    *slot = (struct slot){.connection = connection, .records = slot->records,
-                          .left_ms = pool->config.deadline_ms};
+    slot->connection = slot->has_event ? slot->event.connection : 0;
+    slot->left_ms = pool->config.deadline_ms;
+    slot->taken_bytes = slot->graces = 0;
+    slot->spent_ms = 0;
     page_count(&pool->config.page->created, 1);
     page_count(&pool->config.page->live, 1);
-    pool_give_turn(pool, (unsigned)index, STARTING);
-    pool->wall->calls->create(pool->wall, (unsigned)index);
+    pool_give_turn(pool, index, STARTING);
+    pool->wall->calls->create(pool->wall, index);
 }
 
-static int is_alive(const struct pool *pool, uint64_t connection)
+void pool_advance(struct pool *pool, unsigned index)
 {
-    for (unsigned i = 0; i < pool->slot_count; i++)
-        if (pool->slots[i].state != FREE && pool->slots[i].connection == connection)
-            return 1;
-    return 0;
+    const struct slot *slot = &pool->slots[index];
+    if (slot->has_event && slot->state == READY)
+        show(pool, index);
+    else if (slot->has_event && slot->state == FREE)
+        create(pool, index);
 }
 
-static unsigned count_state(const struct pool *pool, enum state state)
-{
-    unsigned found = 0;
-    for (unsigned i = 0; i < pool->slot_count; i++)
-        found += pool->slots[i].state == state;
-    return found;
-}
-
-// Creates what the lifetime wants to have ready.
-static void refill(struct pool *pool)
-{
-    if (pool->waiting_count == 0 && loop_clock_ms() < pool->create_after_ms)
-        return;
-    if (pool->lifetime == LIFETIME_CONNECTION) {
-        for (unsigned i = 0; i < pool->waiting_count; i++) {
-            uint64_t connection = pool->deliveries[pool->waiting[i]].header.connection;
-            if (!is_alive(pool, connection))
-                create(pool, connection);
-        }
-        return;
-    }
-    unsigned starting = count_state(pool, STARTING);
-    unsigned alive = pool->slot_count - count_state(pool, FREE) - count_state(pool, DYING);
-    unsigned wanted = pool->waiting_count > starting ? pool->waiting_count - starting : 0;
-    if (alive == 0 && wanted == 0)
-        wanted = 1;
-    while (wanted-- > 0)
-        create(pool, 0);
-}
-
-static void set_timer(struct pool *pool)
+void pool_tidy(struct pool *pool)
 {
     int64_t now = loop_clock_ms(), next = 0;
-    for (unsigned i = 0; i < pool->slot_count; i++)
+    unsigned is_free = pool->slot_count, alive = 0;
+    for (unsigned i = pool->slot_count; i-- > 0;) {
         if (pool->slots[i].due_ms != 0 && (next == 0 || pool->slots[i].due_ms < next))
             next = pool->slots[i].due_ms;
-    if (pool->create_after_ms > now && (next == 0 || pool->create_after_ms < next))
-        next = pool->create_after_ms;
-    loop_timer_set(pool->config.loop, &pool->timer, next == 0 ? 0 : next > now ? next - now : 1);
-}
-
-// After whatever happened: shows waiting events to ready instances, creates, sets the timer.
-void pool_run(struct pool *pool)
-{
-    for (unsigned i = 0; i < pool->waiting_count;) {
-        const struct delivery *delivery = &pool->deliveries[pool->waiting[i]];
-        int index = find_slot(pool, READY, delivery->header.connection);
-        if (index >= 0) {
-            show(pool, (unsigned)index, delivery);
-            pool_remove_waiting(pool, i);
-        } else {
-            i++;
+        if (pool->slots[i].state == FREE)
+            is_free = i;
+        else if (pool->slots[i].state != DYING)
+            alive++;
+    }
+    if (alive == 0 && pool->lifetime != LIFETIME_CONNECTION && is_free < pool->slot_count) {
+        if (now >= pool->create_after_ms) {
+            create(pool, is_free);
+            next = pool->slots[is_free].due_ms;
+        } else if (next == 0 || pool->create_after_ms < next) {
+            next = pool->create_after_ms;
         }
     }
-    refill(pool);
-    set_timer(pool);
+    loop_timer_set(pool->config.loop, &pool->timer, next == 0 ? 0 : next > now ? next - now : 1);
 }
 
 // The clock on the wall says that the time is up, but the host ran the instance for less than half of it: that is
@@ -261,8 +197,7 @@ static int is_excused(struct pool *pool, unsigned index, int is_running)
 {
     struct slot *slot = &pool->slots[index];
     int64_t spent = pool->wall->calls->spent_ms(pool->wall, index) - slot->spent_ms;
-    if (spent > pool->config.deadline_ms / 2 ||
-        (slot->state != STARTING && !is_running))
+    if (spent > pool->config.deadline_ms / 2 || (slot->state != STARTING && !is_running))
         return 0;
     if (slot->graces++ < GRACES_MAX) {
         slot->due_ms = loop_clock_ms() + pool->config.deadline_ms;
@@ -273,7 +208,7 @@ static int is_excused(struct pool *pool, unsigned index, int is_running)
             GRACES_MAX + 1, (long long)spent);
     page_count(&pool->config.page->killed, 1);
     if (slot->state == BUSY) {
-        pool_send_effects(pool, slot->handle, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+        pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
         pool_settle(pool, index, DESTROY);
     } else {
         pool_kill(pool, index);
@@ -296,7 +231,7 @@ static void on_timer(void *context)
                  pool->config.deadline_ms, pool->slots[i].state == STARTING ? " in init" : "");
         fail_crash(pool, i, LINK_DEADLINE, &crash);
     }
-    pool_run(pool);
+    pool_tidy(pool);
 }
 
 // New records of a BUSY slot.
@@ -305,7 +240,8 @@ static void take_records(struct pool *pool, unsigned index)
     struct slot *slot = &pool->slots[index];
     struct records_verdict verdict;
     uint32_t size;
-    take_turn(slot);
+    slot->left_ms = slot->due_ms - loop_clock_ms();
+    slot->due_ms = 0;
     if (guest_memory_take(pool->config.memory, index, slot->taken_bytes, pool->buffer, &size) !=
         STATUS_OK) {
         fail_contract(pool, index, "published_bytes out of range");
@@ -327,7 +263,7 @@ static void take_records(struct pool *pool, unsigned index)
             return;
         }
         struct link_header header = {(uint32_t)(sizeof header + read_bytes), LINK_READ, 0,
-                                     slot->handle};
+                                     slot->event.header.handle};
         slot->state = READING;
         pool_send(pool, (struct channel_part[]){{&header, sizeof header}, {pool->reads, read_bytes}}, 2);
         return;
@@ -337,7 +273,7 @@ static void take_records(struct pool *pool, unsigned index)
         .code = verdict.code,
         .record_bytes = slot->record_bytes,
     };
-    pool_send_effects(pool, slot->handle, effects, NULL, slot->records);
+    pool_send_effects(pool, slot, effects, NULL, slot->records);
     // A refused event resets a resident's memory like any failed one; a connection goes on.
     int is_kept = pool->lifetime == LIFETIME_CONNECTION ||
                   (pool->lifetime == LIFETIME_RESIDENT && verdict.kind == RECORDS_DONE);
@@ -348,22 +284,21 @@ static void on_published(void *context, unsigned index)
 {
     struct pool *pool = context;
     struct slot *slot = &pool->slots[index];
+    uint32_t size;
     if (slot->state == FREE || slot->state == DYING)
         return;
     check(slot->state == STARTING || slot->state == BUSY); // in all others it waits already
-    if (slot->state == STARTING) {
-        uint32_t size;
-        if (guest_memory_take(pool->config.memory, index, 0, pool->buffer, &size) != STATUS_OK ||
-            size != 0) {
-            fail_contract(pool, index, "init published records");
-        } else {
-            slot->state = READY;
-            slot->due_ms = 0;
-        }
-    } else {
+    if (slot->state == BUSY) {
         take_records(pool, index);
+    } else if (guest_memory_take(pool->config.memory, index, 0, pool->buffer, &size) != STATUS_OK ||
+               size != 0) {
+        fail_contract(pool, index, "init published records");
+    } else {
+        slot->state = READY;
+        slot->due_ms = 0;
+        pool_advance(pool, index);
     }
-    pool_run(pool);
+    pool_tidy(pool);
 }
 
 static void on_crashed(void *context, unsigned index, const struct link_crash *crash)
@@ -372,7 +307,7 @@ static void on_crashed(void *context, unsigned index, const struct link_crash *c
     if (pool->slots[index].state == FREE || pool->slots[index].state == DYING)
         return;
     fail_crash(pool, index, LINK_FAULT, crash);
-    pool_run(pool);
+    pool_tidy(pool);
 }
 
 static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
@@ -380,21 +315,23 @@ static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
     struct pool *pool = context;
     struct slot *slot = &pool->slots[index];
     check(slot->state != FREE);
-    if (slot->state != DYING) {
+    if (slot->state != DYING)
         page_count(&pool->config.page->killed, 1);
-        if (slot->handle != 0) {
-            pool_send_effects(pool, slot->handle, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
-            page_count(&pool->config.page->busy, -1);
-        }
+    if (slot->state == BUSY || slot->state == READING) {
+        pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+        page_count(&pool->config.page->busy, -1);
     }
     if (memory_bytes != 0)
         __atomic_store_n(&pool->config.page->instance_bytes, memory_bytes, __ATOMIC_RELAXED);
     page_count(&pool->config.page->destroyed, 1);
     page_count(&pool->config.page->live, -1);
+    slot->state = FREE;
+    slot->due_ms = 0;
     if (slot->connection != 0)
         pool_send_header(pool, LINK_GONE, slot->connection);
-    *slot = (struct slot){.state = FREE, .records = slot->records};
-    pool_run(pool);
+    slot->connection = 0;
+    pool_advance(pool, index);
+    pool_tidy(pool);
 }
 
 static void on_failed(void *context)
@@ -413,22 +350,12 @@ int pool_has_failed(const struct pool *pool) { return pool->has_failed; }
 
 struct pool *pool_new(const struct pool_config *config)
 {
-    struct pool *pool = calloc(1, sizeof *pool);
+    struct pool *pool = calloc(1, sizeof *pool + config->memory->slot_count * sizeof pool->slots[0]);
     if (pool == NULL)
         return NULL;
     pool->config = *config;
     pool->slot_count = config->memory->slot_count;
     pool->lifetime = config->image->manifest.header->lifetime;
-    uint8_t *records = calloc(pool->slot_count, ABI_OUTPUT_BYTES);
-    if (records == NULL) {
-        free(pool);
-        return NULL;
-    }
-    for (unsigned i = 0; i < pool->slot_count; i++) {
-        pool->slots[i].records = records + (size_t)i * ABI_OUTPUT_BYTES;
-        pool->free_deliveries[pool->free_count++] = (uint16_t)i;
-    }
     loop_timer_add(config->loop, &pool->timer, on_timer, pool);
     return pool;
 }
-

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// The pool's side of the link to the router (proto/link.h): what comes in becomes a waiting delivery, an
+// The pool's side of the link to the router (proto/link.h): what comes in becomes an event of a slot, an
 // answer shown, an instance ended; what goes out is sent blocking, because the router always drains.
 #include "tender/pool_state.h"
 
@@ -20,30 +20,42 @@ void pool_send_header(struct pool *pool, enum link_kind kind, uint64_t handle)
     pool_send(pool, &(struct channel_part){&header, sizeof header}, 1);
 }
 
-void pool_send_effects(struct pool *pool, uint64_t handle, struct link_effects effects,
+void pool_send_effects(struct pool *pool, struct slot *slot, struct link_effects effects,
                        const struct link_crash *crash, const uint8_t *records)
 {
     size_t crash_bytes = crash != NULL ? sizeof *crash : 0;
-    effects.header = (struct link_header){
-        (uint32_t)(sizeof effects + crash_bytes + effects.record_bytes), LINK_EFFECTS, 0, handle};
+    effects.header = (struct link_header){(uint32_t)(sizeof effects + crash_bytes + effects.record_bytes),
+                                          LINK_EFFECTS, 0, slot->event.header.handle};
     struct channel_part parts[] = {
         {&effects, sizeof effects}, {crash, crash_bytes}, {records, effects.record_bytes}};
+    slot->has_event = 0;
     pool_send(pool, parts, 3);
     page_count(&pool->config.page->events, 1);
 }
 
-void pool_remove_waiting(struct pool *pool, unsigned place)
+// Where an event of that connection (0: none) is to wait: the soonest of the slots without an event.
+static struct slot *slot_for(struct pool *pool, uint64_t connection)
 {
-    pool->free_deliveries[pool->free_count++] = pool->waiting[place];
-    pool->waiting_count--;
-    memmove(&pool->waiting[place], &pool->waiting[place + 1],
-            (pool->waiting_count - place) * sizeof pool->waiting[0]);
+    static const uint8_t ranks[] = {[READY] = 4, [STARTING] = 3, [FREE] = 2, [DYING] = 1};
+    struct slot *best = NULL;
+    unsigned best_rank = 0;
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        struct slot *slot = &pool->slots[i];
+        if (connection != 0 && slot->state != FREE && slot->connection == connection)
+            return slot->has_event ? NULL : slot; // its own instance
+        int is_anothers = connection != 0 && (slot->state == READY || slot->state == STARTING);
+        if (slot->has_event || is_anothers || ranks[slot->state] <= best_rank)
+            continue;
+        best = slot;
+        best_rank = ranks[slot->state];
+    }
+    return best;
 }
 
 static enum status take_delivery(struct pool *pool, const uint8_t *packet, size_t size)
 {
     struct link_deliver header;
-    if (size < sizeof header || pool->free_count == 0)
+    if (size < sizeof header)
         return STATUS_MALFORMED;
     memcpy(&header, packet, sizeof header);
     if (header.context_bytes > ABI_CONTEXT_BYTES_MAX ||
@@ -53,15 +65,15 @@ static enum status take_delivery(struct pool *pool, const uint8_t *packet, size_
     // The payload may come with or without its padding.
     size_t context = ABI_ALIGN8(header.context_bytes);
     size_t behind = size - sizeof header;
+    struct slot *slot = slot_for(pool, header.connection);
     if (behind < context + header.payload_bytes ||
-        behind > context + ABI_ALIGN8(header.payload_bytes))
+        behind > context + ABI_ALIGN8(header.payload_bytes) || slot == NULL)
         return STATUS_MALFORMED;
-    uint16_t index = pool->free_deliveries[--pool->free_count];
-    struct delivery *delivery = &pool->deliveries[index];
-    delivery->header = header;
-    memset(delivery->bytes + context, 0, ABI_ALIGN8(header.payload_bytes));
-    memcpy(delivery->bytes, packet + sizeof header, behind);
-    pool->waiting[pool->waiting_count++] = index;
+    slot->has_event = 1;
+    slot->event = header;
+    memset(slot->bytes + context, 0, ABI_ALIGN8(header.payload_bytes));
+    memcpy(slot->bytes, packet + sizeof header, behind);
+    pool_advance(pool, (unsigned)(slot - pool->slots));
     return STATUS_OK;
 }
 
@@ -71,7 +83,7 @@ static enum status take_answer(struct pool *pool, uint64_t handle, const uint8_t
     struct abi_answer answer;
     unsigned index = 0;
     while (index < pool->slot_count &&
-           (pool->slots[index].handle != handle || pool->slots[index].handle == 0))
+           !(pool->slots[index].has_event && pool->slots[index].event.header.handle == handle))
         index++;
     if (index == pool->slot_count)
         return STATUS_OK; // the instance died meanwhile, its EFFECTS are on their way
@@ -88,29 +100,21 @@ static enum status take_answer(struct pool *pool, uint64_t handle, const uint8_t
 
 static void take_close(struct pool *pool, uint64_t connection)
 {
-    for (unsigned i = 0; i < pool->waiting_count;) {
-        const struct link_deliver *waiting = &pool->deliveries[pool->waiting[i]].header;
-        if (waiting->connection == connection) {
-            pool_send_effects(pool, waiting->header.handle, (struct link_effects){.outcome = LINK_LOST},
-                         NULL, NULL);
-            pool_remove_waiting(pool, i);
-        } else {
-            i++;
-        }
-    }
+    int is_there = 0; // then GONE follows when it is gone
     for (unsigned i = 0; i < pool->slot_count; i++) {
         struct slot *slot = &pool->slots[i];
-        if (slot->state == FREE || slot->connection != connection)
-            continue;
-        if (slot->handle != 0) {
-            pool_send_effects(pool, slot->handle, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+        int is_shown = slot->state == BUSY || slot->state == READING;
+        int is_its = slot->state != FREE && slot->connection == connection;
+        if (slot->has_event && slot->event.connection == connection)
+            pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+        if (is_its && is_shown)
             pool_settle(pool, i, DESTROY);
-        } else if (slot->state != DYING) {
+        else if (is_its && slot->state != DYING)
             pool_kill(pool, i);
-        }
-        return; // GONE follows when it is gone
+        is_there |= is_its;
     }
-    pool_send_header(pool, LINK_GONE, connection);
+    if (!is_there)
+        pool_send_header(pool, LINK_GONE, connection);
 }
 
 enum status pool_packet(struct pool *pool, const uint8_t *packet, size_t size)
@@ -130,7 +134,7 @@ enum status pool_packet(struct pool *pool, const uint8_t *packet, size_t size)
         take_close(pool, header.handle);
     else
         status = STATUS_MALFORMED;
-    pool_run(pool);
+    pool_tidy(pool);
     return status;
 }
 
@@ -142,6 +146,6 @@ enum status pool_start(struct pool *pool, struct wall *wall)
     memcpy(hello.image_digest, pool->config.image_digest, sizeof hello.image_digest);
     pool->wall = wall;
     pool_send(pool, &(struct channel_part){&hello, sizeof hello}, 1);
-    pool_run(pool);
+    pool_tidy(pool);
     return pool->has_failed ? STATUS_CLOSED : STATUS_OK;
 }

@@ -9,21 +9,18 @@ enum state { FREE, STARTING, READY, BUSY, READING, DYING };
 
 struct slot {
     enum state state;
-    uint64_t connection;   // lifetime connection
-    uint64_t handle;       // of its event
+    uint64_t connection;  // lifetime connection: whose instance it is
+    int has_event;        // shown in BUSY and READING; in other states it waits for the instance
+    struct link_deliver event;
+    uint8_t bytes[ABI_CONTEXT_BYTES_MAX + ABI_PAYLOAD_BYTES_MAX]; // context padded, payload padded
     uint32_t taken_bytes;  // of the output region
     uint32_t record_bytes; // kept in records: SEND, WRITE, LOG, END
     uint32_t rounds;
-    int64_t left_ms; // of the guest's time for this event
+    int64_t left_ms;  // of the guest's time for this event
     int64_t spent_ms; // processor time it had used when the event began
     unsigned graces;  // how often its time was given again
-    int64_t due_ms;  // 0: it is not the guest's turn
-    uint8_t *records; // ABI_OUTPUT_BYTES
-};
-
-struct delivery {
-    struct link_deliver header;
-    uint8_t bytes[ABI_CONTEXT_BYTES_MAX + ABI_PAYLOAD_BYTES_MAX]; // context padded, payload padded
+    int64_t due_ms;   // 0: it is not the guest's turn
+    _Alignas(8) uint8_t records[ABI_OUTPUT_BYTES];
 };
 
 struct pool {
@@ -33,14 +30,9 @@ struct pool {
     enum manifest_lifetime lifetime;
     unsigned slot_count;
     int has_failed;
-    int64_t create_after_ms;
-    struct slot slots[WALL_SLOTS_MAX];
-    struct delivery deliveries[WALL_SLOTS_MAX];
-    uint16_t free_deliveries[WALL_SLOTS_MAX]; // stack
-    unsigned free_count;
-    uint16_t waiting[WALL_SLOTS_MAX]; // oldest first
-    unsigned waiting_count;
-    uint8_t buffer[ABI_OUTPUT_BYTES], reads[ABI_OUTPUT_BYTES];
+    int64_t create_after_ms; // an instance that nobody waits for
+    _Alignas(8) uint8_t buffer[ABI_OUTPUT_BYTES], reads[ABI_OUTPUT_BYTES];
+    struct slot slots[];
 };
 
 static inline void page_count(uint64_t *counter, int by)
@@ -49,7 +41,9 @@ static inline void page_count(uint64_t *counter, int by)
 }
 
 // pool.c
-void pool_run(struct pool *pool); // shows waiting events to ready instances, creates, sets the timer
+// An event was given to a slot: shows it, or creates the instance that will meet it.
+void pool_advance(struct pool *pool, unsigned index);
+void pool_tidy(struct pool *pool); // at the end of each callback: one instance is there, the timer is set
 void pool_give_turn(struct pool *pool, unsigned index, enum state state);
 void pool_kill(struct pool *pool, unsigned index);
 // The event of a slot is over, its EFFECTS are sent. What becomes of its instance:
@@ -63,9 +57,8 @@ void pool_settle(struct pool *pool, unsigned index, enum after after);
 // pool_link.c
 void pool_send(struct pool *pool, const struct channel_part *parts, size_t part_count);
 void pool_send_header(struct pool *pool, enum link_kind kind, uint64_t handle);
-// Fills in the header. crash and records may be NULL.
-void pool_send_effects(struct pool *pool, uint64_t handle, struct link_effects effects,
+// EFFECTS of the slot's event, which is over. Fills in the header. crash and records may be NULL.
+void pool_send_effects(struct pool *pool, struct slot *slot, struct link_effects effects,
                        const struct link_crash *crash, const uint8_t *records);
-void pool_remove_waiting(struct pool *pool, unsigned place);
 
 #endif

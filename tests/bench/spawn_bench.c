@@ -9,6 +9,7 @@
 //   connection  first message of a new connection until its EFFECTS: the instance is created in between
 //   message     a message until its EFFECTS: met by a pristine instance that was made while nothing was asked
 //   resident    the same with an instance that is kept: the way alone
+//   cold        a tender forked, executed, its zygote and instance made, one message served, all ended
 // Prints for each: name, p50 and p99 in microseconds.
 #include "cli/build/build.h"
 #include "cli/run_tender.h"
@@ -23,7 +24,8 @@
 #include <unistd.h>
 
 #define ROUNDS_MAX 100000u
-#define KINDS 4u
+#define KINDS 5u
+#define COLD 4u
 
 // publish/1 (schemas/publish.yaml) with one byte of payload, as it is sent.
 struct publish_short {
@@ -57,7 +59,7 @@ static int64_t now_ns(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-static void subject_start(struct subject *subject, const char *name, const char *path, unsigned rounds)
+static void subject_start(struct subject *subject, const char *name, const char *path, unsigned rounds, int is_cold)
 {
     uint8_t digest[32];
     subject->name = name;
@@ -69,6 +71,8 @@ static void subject_start(struct subject *subject, const char *name, const char 
     if (image_read(path, &subject->image_bytes, &subject->image, digest) != STATUS_OK)
         exit(1);
     subject->is_connection = subject->image.manifest.header->lifetime == LIFETIME_CONNECTION;
+    if (is_cold)
+        return;
     struct run_config config = {.image_path = path, .image = &subject->image, .digest = digest,
                                 .configuration = "", .deadline_ms = 1000};
     if (run_tender_start(&subject->tender, &config) != STATUS_OK)
@@ -120,6 +124,20 @@ static int64_t measure_event(struct subject *subject, uint64_t number)
     return end - start;
 }
 
+// The whole life of a tender, what its parent prepares for it included.
+static int64_t measure_cold(struct subject *subject, const char *path)
+{
+    static const uint8_t digest[32];
+    struct run_config config = {.image_path = path, .image = &subject->image, .digest = digest,
+                                .configuration = "", .deadline_ms = 1000};
+    int64_t start = now_ns();
+    if (run_tender_start(&subject->tender, &config) != STATUS_OK)
+        exit(1);
+    (void)measure_event(subject, 1);
+    run_tender_stop(&subject->tender);
+    return now_ns() - start;
+}
+
 static int64_t measure_spawn(char *path)
 {
     int ends[2];
@@ -157,21 +175,23 @@ int main(int argc, char **argv)
     unsigned rounds = (unsigned)strtoul(argv[5], NULL, 10);
     if (rounds == 0 || rounds > ROUNDS_MAX)
         return 2;
-    static const char *const names[KINDS] = {"spawn", "connection", "message", "resident"};
+    static const char *const names[KINDS] = {"spawn", "connection", "message", "resident", "cold"};
     static struct subject subjects[KINDS];
     for (unsigned i = 0; i < KINDS; i++)
-        subject_start(&subjects[i], names[i], i == 0 ? NULL : argv[1 + i], rounds);
+        subject_start(&subjects[i], names[i], i == 0 ? NULL : argv[i == COLD ? 3 : 1 + i], rounds, i == COLD);
     for (unsigned round = 0; round < rounds; round++)
         for (unsigned i = 0; i < KINDS; i++) {
             struct timespec pause = {0, 500000}; // what was made ahead is ready, for all alike
             (void)nanosleep(&pause, NULL);
-            subjects[i].ns[round] = i == 0 ? measure_spawn(argv[1]) : measure_event(&subjects[i], round + 1);
+            subjects[i].ns[round] = i == 0      ? measure_spawn(argv[1])
+                                    : i == COLD ? measure_cold(&subjects[i], argv[3])
+                                                : measure_event(&subjects[i], round + 1);
         }
     for (unsigned i = 0; i < KINDS; i++) {
         qsort(subjects[i].ns, rounds, sizeof subjects[i].ns[0], compare);
         printf("%s %.1f %.1f\n", subjects[i].name, (double)subjects[i].ns[rounds / 2] / 1e3,
                (double)subjects[i].ns[(size_t)rounds * 99 / 100] / 1e3);
-        if (i > 0)
+        if (i > 0 && i != COLD)
             run_tender_stop(&subjects[i].tender);
         free(subjects[i].image_bytes);
         free(subjects[i].ns);
