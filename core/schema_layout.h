@@ -4,6 +4,7 @@
 #define CRENEL_CORE_SCHEMA_LAYOUT_H
 
 #include "core/schema.h"
+#include "core/zero.h"
 
 static inline int is_integer(unsigned type)
 {
@@ -51,14 +52,6 @@ static inline unsigned type_width(unsigned type)
 static inline size_t align_up(size_t offset, size_t alignment)
 {
     return (offset + alignment - 1) & ~(alignment - 1);
-}
-
-static inline int is_zero(const uint8_t *bytes, size_t from, size_t to)
-{
-    for (size_t i = from; i < to; i++)
-        if (bytes[i] != 0)
-            return 0;
-    return 1;
 }
 
 // Where the field's own bytes begin when the previous one ended at `end`.

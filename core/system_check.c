@@ -15,17 +15,9 @@
 
 #include "abi/abi.h"
 #include "core/manifest.h"
+#include "core/zero.h"
 
 #include <string.h>
-
-static int is_zero(const void *bytes, size_t size)
-{
-    const uint8_t *at = bytes;
-    for (size_t i = 0; i < size; i++)
-        if (at[i] != 0)
-            return 0;
-    return 1;
-}
 
 // Printable ASCII without spaces, terminated, zero-filled, not empty.
 static int is_word(const char *text, size_t size)
@@ -34,7 +26,7 @@ static int is_word(const char *text, size_t size)
     for (size_t i = 0; i < length; i++)
         if (text[i] < 0x21 || text[i] > 0x7e)
             return 0;
-    return length != 0 && length < size && is_zero(text + length, size - length);
+    return length != 0 && length < size && is_zero(text, length, size);
 }
 
 // UTF-8 is allowed in paths, control characters are not.
@@ -45,7 +37,7 @@ static int is_path(const char path[SYSTEM_PATH_BYTES])
         if ((uint8_t)path[i] < 0x20 || path[i] == 0x7f)
             return 0;
     return path[0] == '/' && length < SYSTEM_PATH_BYTES &&
-           is_zero(path + length, SYSTEM_PATH_BYTES - length);
+           is_zero(path, length, SYSTEM_PATH_BYTES);
 }
 
 int system_is_name(const char name[SYSTEM_NAME_BYTES])
@@ -75,7 +67,7 @@ static const char *check_header(const struct system_view *system)
     if (!system_is_name(header->name) || !system_is_name(header->tenant))
         return "the system's name or tenant is malformed";
     if (header->is_best_effort > 1 || header->stop_on_audit_failure > 1 ||
-        !is_zero(header->zero, sizeof header->zero))
+        !is_zero(header->zero, 0, sizeof header->zero))
         return "a flag of the header is malformed";
     if (!are_names_good(system->unikernels, sizeof *system->unikernels, system->unikernel_count) ||
         !are_names_good(system->flows, sizeof *system->flows, system->flow_count) ||
@@ -177,7 +169,7 @@ static const char *check_unikernel(const struct system_view *system, size_t inde
         return "a unikernel has too many refusals";
     for (size_t i = 0; i < 16; i++)
         if (i < unikernel->refusal_count ? !system_is_name(unikernel->refusals[i])
-                                         : !is_zero(unikernel->refusals[i], SYSTEM_NAME_BYTES))
+                                         : !is_zero(unikernel->refusals[i], 0, SYSTEM_NAME_BYTES))
             return "a refusal's name is malformed";
     return NULL;
 }
@@ -297,7 +289,7 @@ static const char *check_flow(const struct system_view *system, size_t index)
     const struct system_flow *flow = &system->flows[index];
     if (flow->is_durable > 1 || flow->is_broadcast > 1 || flow->is_payload_kept > 1 ||
         flow->is_rate_per_connection > 1 || flow->is_open > 1 || flow->zero != 0 ||
-        !is_zero(flow->zero2, sizeof flow->zero2))
+        !is_zero(flow->zero2, 0, sizeof flow->zero2))
         return "a flag of a flow is malformed";
     if (flow->schema >= system->schema_count)
         return "a flow's schema does not exist";
@@ -307,7 +299,7 @@ static const char *check_flow(const struct system_view *system, size_t index)
         return "a flow's sender does not agree with it";
     for (size_t i = 0; i < SYSTEM_RECEIVERS_MAX; i++) {
         if (i >= flow->receiver_count) {
-            if (!is_zero(&flow->receivers[i], sizeof flow->receivers[i]))
+            if (!is_zero(&flow->receivers[i], 0, sizeof flow->receivers[i]))
                 return "an unused receiver is not zero";
             continue;
         }

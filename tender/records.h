@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: ISC
-// The form of guest records: sizes, kinds, order, zero padding. Pure; works on the private copy.
-//
-// What the records mean (is the flow allowed, does the message fit its schema) is the router's to judge.
+// What a guest published in one wait: order and number of records; the form of each is core/guest_record.h's.
 #ifndef CRENEL_TENDER_RECORDS_H
 #define CRENEL_TENDER_RECORDS_H
 

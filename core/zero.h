@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: ISC
+// Padding and reserved bytes are zero: the one question that every reader of a format of ours asks.
+#ifndef CRENEL_CORE_ZERO_H
+#define CRENEL_CORE_ZERO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Bytes [from, to) are zero.
+static inline int is_zero(const void *bytes, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        if (((const uint8_t *)bytes)[i] != 0)
+            return 0;
+    return 1;
+}
+
+#endif
