@@ -8,13 +8,15 @@
 // - Several receivers are all unikernels. A flow is a broadcast exactly when its receivers are of
 //   lifetime connection, it comes neither from a gateway nor from the receiver itself and it is no reply.
 // - A request has one receiver, and its `pair` is a reply flow from that receiver back to the sender.
-// - Flows at a gateway are volatile and carry wire/1; at a service, volatile requests and replies.
+// - Flows at a gateway are volatile and carry wire/1; at a service, volatile requests and replies; each of these
+//   and of the subscriptions has exactly the fields of its built-in schema.
 // - cap is set exactly for durable flows, keys_max exactly with a sequence, which needs a key.
 // - A namespace's readers and writers are exactly the unikernels that have it in their table.
 #include "core/system_check.h"
 
 #include "abi/abi.h"
 #include "core/manifest.h"
+#include "core/schema_builtin.h"
 #include "core/zero.h"
 
 #include <string.h>
@@ -176,10 +178,11 @@ static const char *check_unikernel(const struct system_view *system, size_t inde
 
 // ---- Flows ----
 
-static int is_wire(const struct system_view *system, const struct system_flow *flow)
+static int carries(const struct system_view *system, const struct system_flow *flow, unsigned kind,
+                   const char *name)
 {
-    return !flow->is_durable && flow->kind == SYSTEM_PLAIN &&
-           strcmp(system->schemas[flow->schema].header->name, "wire/1") == 0;
+    return !flow->is_durable && flow->kind == kind &&
+           schema_builtin_differs(&system->schemas[flow->schema], name) == NULL;
 }
 
 static int is_sender_good(const struct system_view *system, size_t index)
@@ -191,13 +194,14 @@ static int is_sender_good(const struct system_view *system, size_t index)
                system->unikernels[flow->sender].outputs[flow->sender_port] == index;
     case SYSTEM_GATEWAY:
         return flow->sender < system->gateway_count && flow->sender_port == 0 &&
-               system->gateways[flow->sender].input_flow == index && is_wire(system, flow) &&
+               system->gateways[flow->sender].input_flow == index &&
+               carries(system, flow, SYSTEM_PLAIN, "wire/1") &&
                flow->receiver_count == 1 && flow->receivers[0].kind == SYSTEM_UNIKERNEL &&
                flow->receivers[0].index == system->gateways[flow->sender].unikernel;
     case SYSTEM_SERVICE:
         return flow->sender < system->service_count && flow->sender_port == 0 &&
-               system->services[flow->sender].reply_flow == index && flow->kind == SYSTEM_REPLY &&
-               !flow->is_durable;
+               system->services[flow->sender].reply_flow == index &&
+               carries(system, flow, SYSTEM_REPLY, "password-reply/1");
     default:
         return 0;
     }
@@ -218,16 +222,16 @@ static int is_receiver_good(const struct system_view *system, size_t index, size
         return 0;
     if (receiver->kind == SYSTEM_GATEWAY)
         return receiver->index < system->gateway_count &&
-               system->gateways[receiver->index].output_flow == index && is_wire(system, flow) &&
+               system->gateways[receiver->index].output_flow == index &&
+               carries(system, flow, SYSTEM_PLAIN, "wire/1") &&
                system->gateways[receiver->index].unikernel == flow->sender;
     if (receiver->kind == SYSTEM_SERVICE)
         return receiver->index < system->service_count &&
                system->services[receiver->index].request_flow == index &&
-               flow->kind == SYSTEM_REQUEST;
+               carries(system, flow, SYSTEM_REQUEST, "password-request/1");
     return receiver->kind == SYSTEM_SUBSCRIPTION && receiver->index == 0 &&
-           flow->kind == SYSTEM_PLAIN &&
            system->unikernels[flow->sender].lifetime == LIFETIME_CONNECTION &&
-           strcmp(system->schemas[flow->schema].header->name, "subscription/1") == 0;
+           carries(system, flow, SYSTEM_PLAIN, "subscription/1");
 }
 
 // Whether each receiver would get a copy for each connection that joined.

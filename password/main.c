@@ -50,10 +50,8 @@ int main(int argc, char **argv)
     if (sodium_init() < 0)
         process_fail("start", "libsodium does not start");
     process_attach(wanted, sizeof wanted / sizeof wanted[0]);
-    enum status status =
-        service_init(&self.service, &self.system, index, directory_fd, link_fd);
-    if (status != STATUS_OK)
-        process_fail("start", status == STATUS_MALFORMED ? "its flows carry other schemas" : strerror(errno));
+    if (service_init(&self.service, &self.system, index, directory_fd, link_fd) != STATUS_OK)
+        process_fail("start", strerror(errno));
     if (loop_init(&self.loop) != STATUS_OK ||
         process_watch(&self.loop, &self.control_watch) != STATUS_OK ||
         loop_add(&self.loop, &self.link_watch, link_fd, EPOLLIN, on_link, &self) != STATUS_OK)

@@ -3,36 +3,20 @@
 // pass its schema is answered with a refusal of the event, never with an entry.
 #include "password/service.h"
 
+#include "proto/builtin.h"
+
 #include <sodium.h>
 #include <string.h>
-
-struct password_reply { // schemas/password-reply.yaml
-    uint8_t is_accepted;
-    uint8_t zero;
-    uint16_t principal;
-    uint8_t zero2[4]; // messages are multiples of 8
-};
-_Static_assert(sizeof(struct password_reply) == 8, "password_reply");
 
 struct answer {
     struct link_effects effects;
     struct abi_send send;
-    struct password_reply reply;
+    struct builtin_password_reply reply;
     struct abi_end end;
 };
 _Static_assert(sizeof(struct answer) == sizeof(struct link_effects) + sizeof(struct abi_send) +
-                                            sizeof(struct password_reply) + sizeof(struct abi_end),
+                                            sizeof(struct builtin_password_reply) + sizeof(struct abi_end),
                "answer");
-
-static int field_is(const struct schema *schema, const char *name, uint8_t type, uint16_t offset,
-                    uint16_t capacity)
-{
-    int index = schema_field_index(schema, name);
-    if (index < 0)
-        return 0;
-    const struct schema_field *field = &schema->fields[index];
-    return field->type == type && field->offset == offset && field->capacity == capacity;
-}
 
 enum status service_init(struct service *service, const struct system_view *system, uint32_t index,
                          int directory_fd, int link_fd)
@@ -40,17 +24,7 @@ enum status service_init(struct service *service, const struct system_view *syst
     const struct system_service *own = &system->services[index];
     service->system = system;
     service->request = &system->schemas[system->flows[own->request_flow].schema];
-    service->reply = &system->schemas[system->flows[own->reply_flow].schema];
     channel_init(&service->link, link_fd, NULL, 0);
-    if (!field_is(service->request, "user", SCHEMA_STRING, 0, PASSWORD_USER_BYTES_MAX) ||
-        !field_is(service->request, "password", SCHEMA_BYTES, 2 + PASSWORD_USER_BYTES_MAX,
-                  PASSWORD_BYTES_MAX) ||
-        !field_is(service->reply, "is_accepted", SCHEMA_BOOL,
-                  offsetof(struct password_reply, is_accepted), 0) ||
-        !field_is(service->reply, "principal", SCHEMA_U16,
-                  offsetof(struct password_reply, principal), 0) ||
-        service->reply->header->struct_bytes != sizeof(struct password_reply))
-        return STATUS_MALFORMED;
     return users_init(&service->users, directory_fd);
 }
 

@@ -12,12 +12,11 @@
 struct service {
     struct users users;
     const struct system_view *system;
-    const struct schema *request, *reply;
+    const struct schema *request;
     struct channel link;
 };
 
-// Finds the schemas of service `index` and checks that they are the ones this program speaks. Takes both
-// descriptors. STATUS_MALFORMED: they are not.
+// For service `index` of an accepted system, whose flows carry the built-in schemas. Takes both descriptors.
 enum status service_init(struct service *service, const struct system_view *system, uint32_t index,
                          int directory_fd, int link_fd) MUST_USE;
 

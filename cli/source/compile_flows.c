@@ -5,6 +5,8 @@
 // kind (plain, request, reply); a request's reply comes back on the port that its manifest names.
 #include "cli/source/compile_state.h"
 
+#include "core/schema_builtin.h"
+
 #include <stdio.h>
 #include <string.h>
 

@@ -83,7 +83,4 @@ uint16_t compile_fields(struct compile *compile, struct yaml_node *mapping, cons
                         const struct schema *schema, uint16_t fields[SYSTEM_KEY_FIELDS_MAX],
                         int is_required);
 
-// NULL if the schema is the built-in of that name ("wire/1"), else what differs.
-const char *schema_builtin_differs(const struct schema *schema, const char *name);
-
 #endif

@@ -4,6 +4,7 @@
 #include "cli/message_json.h"
 #include "cli/source/schema_source.h"
 #include "cli/source/yaml.h"
+#include "core/schema_builtin.h"
 #include "tests/unit/test.h"
 
 #include <stdalign.h>

@@ -134,11 +134,16 @@ TEST(flow_rules)
     REFUSE(file.flows[WIRE_IN].sender_kind = SYSTEM_SERVICE, sender);
     REFUSE(file.flows[WIRE_IN].sender = 1, sender);
     REFUSE(file.flows[WIRE_IN].schema = PUBLISH, sender);
+    // The name of a built-in schema with other fields.
+    REFUSE((file.blocks[WIRE].fields[1].capacity = 2047, file.blocks[WIRE].header.struct_bytes = 2056), sender);
+    REFUSE(memcpy(file.blocks[REPLY].fields[1].name, "principle", 9), sender);
     REFUSE((file.flows[WIRE_IN].is_durable = 1, file.flows[WIRE_IN].cap = 1), sender);
     REFUSE(file.gateways[0].unikernel = DECODE, sender);
     REFUSE(file.flows[WIRE_OUT].receivers[0].index = 1, receiver);
     REFUSE(file.flows[WIRE_OUT].schema = PUBLISH, receiver);
     REFUSE(file.flows[SUBSCRIBE].schema = PUBLISH, receiver);
+    REFUSE(file.blocks[SUBSCRIPTION].fields[0].maximum = 30, receiver);
+    REFUSE(file.blocks[REQUEST].fields[0].class = SCHEMA_CLASS_UTF8, receiver);
     REFUSE(file.flows[SUBSCRIBE].receivers[0].kind = 4, receiver);
     REFUSE(flow->receivers[0].zero2 = 1, receiver);
     REFUSE(flow->receivers[5].index = 1, "an unused receiver is not zero");

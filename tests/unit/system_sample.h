@@ -50,6 +50,34 @@ static inline void fill_schema(struct schema_block *block, const char *name)
         (struct schema_field){.name = "number", .type = SCHEMA_U64, .offset = 8, .maximum = 9};
 }
 
+// A built-in schema: its two fields, one behind the other.
+static inline void fill_builtin(struct schema_block *block, const char *name, struct schema_field first,
+                                struct schema_field second, uint16_t struct_bytes)
+{
+    int is_cut = second.type == SCHEMA_BYTES;
+    block->header = (struct schema_header){.block_bytes = sizeof *block, .field_count = 2,
+                                           .struct_bytes = struct_bytes, .is_cut = (uint16_t)is_cut};
+    memcpy(block->header.name, name, strlen(name));
+    block->fields[0] = first;
+    block->fields[1] = second;
+}
+
+static inline void fill_builtins(void)
+{
+    fill_builtin(&good.blocks[WIRE], "wire/1",
+                 (struct schema_field){.name = "is_closed", .type = SCHEMA_BOOL, .maximum = 1},
+                 (struct schema_field){.name = "bytes", .type = SCHEMA_BYTES, .offset = 2, .capacity = 2048}, 2056);
+    fill_builtin(&good.blocks[REQUEST], "password-request/1",
+                 (struct schema_field){.name = "user", .type = SCHEMA_STRING, .class = SCHEMA_CLASS_TOKEN, .capacity = 32},
+                 (struct schema_field){.name = "password", .type = SCHEMA_BYTES, .offset = 34, .capacity = 128}, 168);
+    fill_builtin(&good.blocks[REPLY], "password-reply/1",
+                 (struct schema_field){.name = "is_accepted", .type = SCHEMA_BOOL, .maximum = 1},
+                 (struct schema_field){.name = "principal", .type = SCHEMA_U16, .offset = 2, .maximum = 64}, 8);
+    fill_builtin(&good.blocks[SUBSCRIPTION], "subscription/1",
+                 (struct schema_field){.name = "port", .type = SCHEMA_U16, .maximum = 31},
+                 (struct schema_field){.name = "is_joined", .type = SCHEMA_BOOL, .offset = 2, .maximum = 1}, 8);
+}
+
 static inline void fill_unikernel(struct system_unikernel *unikernel, const char *name, unsigned lifetime,
                            uint16_t inputs, uint16_t outputs)
 {
@@ -147,10 +175,7 @@ static inline void fill(void)
     memcpy(good.header.tenant, "works-7", 7);
     good.header.security_version = 1;
     fill_tables();
-    fill_schema(&good.blocks[WIRE], "wire/1");
-    fill_schema(&good.blocks[REQUEST], "password-request/1");
-    fill_schema(&good.blocks[REPLY], "password-reply/1");
-    fill_schema(&good.blocks[SUBSCRIPTION], "subscription/1");
+    fill_builtins();
     fill_schema(&good.blocks[PUBLISH], "publish/1");
     fill_unikernel(&good.unikernels[MQTT], "mqtt", LIFETIME_CONNECTION, 4, 6);
     fill_unikernel(&good.unikernels[DECODE], "decode", LIFETIME_MESSAGE, 1, 1);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: ISC
-// The schemas that the host's own endpoints speak. A port at such an endpoint must carry exactly this
-// layout, since gateway, router and password service read it without a schema at hand. The same
-// definitions for authors are in schemas/*.yaml; a test keeps both equal.
-#include "cli/source/compile_state.h"
+// The built-in schemas. A flow at such an endpoint must carry exactly this layout, since router and password service
+// read it as a struct (proto/builtin.h). The same definitions for authors are in schemas/*.yaml; a test keeps both equal.
+#include "core/schema_builtin.h"
 
 #include <string.h>
 

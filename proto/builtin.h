@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: ISC
+// Messages of the built-in schemas as structs. system_open() accepts no flow at a gateway, at a service or at the
+// router's subscriptions with another schema (core/schema_builtin.c), so a checked message can be read as one of these.
+#ifndef CRENEL_PROTO_BUILTIN_H
+#define CRENEL_PROTO_BUILTIN_H
+
+#include <stdint.h>
+
+struct builtin_wire { // wire/1, without its bytes: they follow
+    uint8_t is_closed;
+    uint8_t zero;
+    uint16_t size;
+};
+
+struct builtin_subscription { // subscription/1
+    uint16_t port;
+    uint8_t is_joined;
+    uint8_t zero[5];
+};
+
+struct builtin_password_reply { // password-reply/1
+    uint8_t is_accepted;
+    uint8_t zero;
+    uint16_t principal;
+    uint8_t zero2[4];
+};
+
+_Static_assert(sizeof(struct builtin_wire) == 4, "builtin_wire");
+_Static_assert(sizeof(struct builtin_subscription) == 8, "builtin_subscription");
+_Static_assert(sizeof(struct builtin_password_reply) == 8, "builtin_password_reply");
+
+#endif
