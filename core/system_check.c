@@ -273,7 +273,8 @@ static int are_checks_good(const struct system_view *system, const struct system
 {
     const struct schema *schema = &system->schemas[flow->schema];
     int has_sequence = flow->sequence_field != SYSTEM_NONE;
-    if (flow->key_field != SYSTEM_NONE && !is_key_good(schema, flow->key_field))
+    if (flow->key_field != SYSTEM_NONE && (!is_key_good(schema, flow->key_field) ||
+                                           schema->fields[flow->key_field].capacity > SYSTEM_KEY_BYTES_MAX))
         return 0;
     if (has_sequence && (flow->key_field == SYSTEM_NONE ||
                          flow->sequence_field >= schema->header->field_count ||

@@ -18,8 +18,11 @@
 // A PUT of a new record beyond records_max does nothing of all that and answers REFUSED: the router
 // dead-letters the input (REASON_NAMESPACE) with a COMMIT without the effects.
 //
+// The store also writes the audit record of each COMMIT, from what the COMMIT says.
+//
 // ANSWER. FOUND items carry the record's version, ABSENT items 0. The END item of a RANGE or INDEX carries
-// the namespace's version: the router remembers it and has it validated (struct commit_read).
+// the namespace's version. Behind the ANSWER stands one struct commit_read for each READ that was answered: the router
+// puts them into the COMMIT of the event as they are, and the store validates them there.
 // An ANSWER is at most ABI_INPUT_BYTES. A RANGE or INDEX that does not fit ends early. A READ that no item
 // fits for, and those behind it, get none (item_count says so): the guest asks for them again.
 //
@@ -32,9 +35,11 @@
 #define CRENEL_PROTO_COMMIT_H
 
 #include "abi/abi.h"
+#include "proto/link.h"
 
 #define COMMIT_VERSION 1u
 #define COMMIT_BYTES_MAX 131072u
+#define COMMIT_TEXT_BYTES_MAX 240u // of a dead letter
 
 enum commit_kind {
     // router -> store
@@ -42,11 +47,10 @@ enum commit_kind {
     COMMIT_COMMIT = 2, // struct commit_header and sections
     COMMIT_READ = 3,   // struct commit_packet, then abi READ records; namespace_index = system's
     COMMIT_CREDIT = 4, // struct commit_credit
-    COMMIT_AUDIT = 5,  // struct commit_packet, then text: one audit record of the router's own
     // store -> router
     COMMIT_READY = 16,   // struct commit_packet
     COMMIT_DONE = 17,    // struct commit_done
-    COMMIT_ANSWER = 18,  // struct commit_packet, then one abi ANSWER record
+    COMMIT_ANSWER = 18,  // struct commit_answer, one abi ANSWER record, struct commit_read with key
     COMMIT_OUTBOX = 19,  // struct commit_outbox, key, context, payload
     COMMIT_CURSOR = 20,  // struct commit_cursor, key
     COMMIT_COUNTER = 21, // struct commit_counter
@@ -72,23 +76,29 @@ struct commit_header {
     uint64_t consume;   // outbox id of the input, or 0
     uint64_t number;    // of the input on its flow (audit)
     int64_t time_ms;    // host's clock when the effects were judged
-    uint16_t unikernel; // whose event; 0xffff: input from outside
-    uint16_t flow;      // of the input, system's index; 0xffff: none
+    uint16_t unikernel; // whose event; 0xffff: a service's, or none
+    uint16_t flow;      // of the input, system's index; 0xffff: no event, only counts of volatile ones
     uint16_t attempt;
     uint16_t read_count;   // struct commit_read, key (or from, end)
     uint16_t write_count;  // struct commit_write, key, index key, value
     uint16_t send_count;   // struct commit_send, key, context, payload
     uint16_t cursor_count; // struct commit_cursor, key
     uint16_t counter_count; // struct commit_counter
-    uint16_t dead_count;   // 0 or 1: struct commit_dead, text, payload
-    uint16_t audit_bytes;  // text, one audit record; 0: the store writes its own line of the facts above
-    uint32_t zero;
+    uint16_t dead_count;   // 0 or 1: struct commit_dead, text, crash, payload
+    uint16_t zero;
+    uint32_t zero2;
+};
+
+struct commit_answer {
+    struct commit_packet packet;
+    uint32_t answer_bytes; // of the ANSWER, a multiple of 8
+    uint32_t read_count;   // entries behind it
 };
 
 struct commit_read { // validated: version still the same
     uint16_t namespace_index;
     uint16_t op; // enum abi_read_op; RANGE and INDEX validate the namespace's version
-    uint16_t from_bytes;
+    uint16_t from_bytes; // of the key; RANGE and INDEX: 0
     uint16_t zero;
     uint64_t version; // of the record (0: absent); RANGE, INDEX: of the namespace
 };
@@ -110,11 +120,8 @@ struct commit_send {
     uint32_t payload_bytes;
     uint32_t principal;
     int64_t due_ms; // 0: at once
-    // The request this message is, so that its reply finds the way back; all 0 if none.
-    uint64_t connection; // of the receiver (replies) or of the asker (requests)
-    uint16_t asker;      // unikernel index + 1
-    uint16_t asker_flow; // index into the asker's inputs that takes the reply
-    uint32_t zero;
+    // The connection that this message is for, or of a request the one whose instance asked; 0: none.
+    uint64_t connection;
 };
 
 struct commit_cursor { // highest sequence seen on (flow, key)
@@ -137,6 +144,8 @@ struct commit_dead {
     uint16_t text_bytes; // "range reading.value_mc", "fault SIGSEGV at decode+0x1a3", printable
     uint32_t payload_bytes; // 0 where the flow says that dead letters hold no payload
     uint32_t principal;
+    uint32_t crash_bytes; // 0, or of struct link_crash
+    uint32_t zero;
 };
 
 enum commit_result {
@@ -174,7 +183,7 @@ struct commit_spool {
 
 _Static_assert(sizeof(struct commit_packet) == 16, "commit_packet");
 _Static_assert(sizeof(struct commit_header) == 64, "commit_header");
-_Static_assert(sizeof(struct commit_send) == 40, "commit_send");
+_Static_assert(sizeof(struct commit_send) == 32, "commit_send");
 
 // ---- Store -> audit: one SOCK_SEQPACKET socket ----
 // RECORD packets carry audit rows in order of their source sequence; ACK says up to which sequence

@@ -33,6 +33,7 @@
 #define SYSTEM_SERVICES_MAX 4u
 #define SYSTEM_KEY_FIELDS_MAX 4u
 #define SYSTEM_KEYS_MAX 65536u // of one flow
+#define SYSTEM_KEY_BYTES_MAX 136u // largest that the key field of a flow may be
 
 struct system_signature {
     uint64_t magic; // SYSTEM_MAGIC

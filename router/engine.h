@@ -7,13 +7,14 @@
 //
 // Exact counts. For each flow, at any moment between two calls:
 //   counters[ENTERED] = counters[DONE] + sum of failures + messages waiting (queued or in flight)
-// Counters of durable flows change in the store's transaction and in the page when it is DONE. All
+// What a durable event counts is part of its COMMIT, and changes in the page when that is DONE. All
 // others change in the page at once, and once a second a COMMIT without an event takes what is new
 // to the store.
 #ifndef CRENEL_ROUTER_ENGINE_H
 #define CRENEL_ROUTER_ENGINE_H
 
 #include "core/system.h"
+#include "host/channel.h"
 #include "proto/status_page.h"
 
 enum engine_peer {
@@ -22,18 +23,13 @@ enum engine_peer {
     ENGINE_GATEWAY,  // index: gateway
 };
 
-struct engine_part {
-    const void *bytes;
-    size_t size;
-};
-
 // What the engine asks of its shell. None of them calls back into the engine.
 struct engine_io {
     void *context;
     // One packet in at most 4 parts, never blocking. STATUS_FULL only for COMMIT packets to the store:
     // the engine offers it again later. A link that fails otherwise is reported by engine_closed.
     enum status (*send)(void *context, enum engine_peer peer, uint32_t index,
-                        const struct engine_part *parts, size_t count);
+                        const struct channel_part *parts, size_t count);
     void (*log)(void *context, const char *line, size_t size); // with its newline
 };
 

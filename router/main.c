@@ -68,21 +68,16 @@ static struct link *link_of(enum engine_peer peer, uint32_t index)
 }
 
 static enum status io_send(void *context, enum engine_peer peer, uint32_t index,
-                           const struct engine_part *parts, size_t count)
+                           const struct channel_part *parts, size_t count)
 {
     struct router *self = context;
     struct link *link = link_of(peer, index);
-    struct channel_part sent[4];
-    size_t used = 0;
-    for (size_t i = 0; i < count; i++)
-        if (parts[i].size != 0)
-            sent[used++] = (struct channel_part){parts[i].bytes, parts[i].size};
     uint16_t kind;
     memcpy(&kind, (const uint8_t *)parts[0].bytes + offsetof(struct commit_packet, kind), sizeof kind);
     if (peer == ENGINE_STORE && kind == COMMIT_COMMIT &&
         link->channel.used > STORE_BUFFER_BYTES - STORE_HEADROOM_BYTES)
         return STATUS_FULL;
-    enum status status = channel_send_parts(&link->channel, sent, used);
+    enum status status = channel_send_parts(&link->channel, parts, count);
     if (status != STATUS_OK) {
         link->is_broken = 1; // a peer that does not read is treated like one that is gone
         return STATUS_CLOSED;

@@ -1,259 +1,210 @@
 // SPDX-License-Identifier: ISC
-// Message slots, their lists, and the one way in which a message ends.
+// Message slots, their lists, and the one way in which a message enters and leaves.
 #include "router/state.h"
 
 #include "core/check.h"
+#include "proto/builtin.h"
 
 #include <string.h>
 
-void count_page(struct engine *engine, uint32_t index, uint64_t value)
-{
-    check(index < COUNTERS_MAX);
-    page_set(&engine->page->counters[index], engine->page->counters[index] + value);
-}
+void page_add(uint64_t *word, uint64_t value) { page_set(word, *word + value); }
 
 void count(struct engine *engine, uint32_t index, uint64_t value)
 {
-    count_page(engine, index, value);
+    check(index < COUNTERS_MAX);
+    page_add(&engine->page->counters[index], value);
     engine->fresh[index] += value;
     engine->is_dirty = 1;
 }
 
-uint32_t message_new(struct engine *engine)
+void flow_enter(struct engine *engine, uint16_t flow, uint64_t messages)
 {
-    uint32_t index = engine->message_free;
-    if (index != ROUTER_NONE) {
-        engine->message_free = engine->messages[index].next;
-    } else {
-        check(engine->message_used < engine->message_count);
-        index = engine->message_used++;
-    }
-    engine->messages[index] = (struct message){.next = ROUTER_NONE,
-                                               .previous = ROUTER_NONE,
-                                               .parent = ROUTER_NONE,
-                                               .attempt = 1,
-                                               .order = ++engine->order};
-    return index;
+    struct flow_state *state = &engine->flows[flow];
+    state->waiting += messages;
+    if (state->is_durable)
+        page_set(&engine->page->spooled[flow], state->waiting);
 }
 
-void message_free(struct engine *engine, uint32_t index)
+void list_init(struct message *head) { head->next = head->previous = head; }
+
+void list_insert(struct message *before, struct message *message)
 {
-    engine->messages[index].state = MESSAGE_FREE;
-    engine->messages[index].next = engine->message_free;
-    engine->message_free = index;
+    message->next = before;
+    message->previous = before->previous;
+    before->previous->next = message;
+    before->previous = message;
 }
 
-uint8_t *message_body(struct engine *engine, uint32_t index)
+void list_remove(struct message *message)
 {
-    uint32_t parent = engine->messages[index].parent;
-    return engine->bodies + (size_t)(parent != ROUTER_NONE ? parent : index) * ROUTER_BODY_BYTES;
+    message->previous->next = message->next;
+    message->next->previous = message->previous;
 }
 
-uint8_t *message_context(struct engine *engine, uint32_t index)
+static struct message *slot_take(struct engine *engine)
 {
-    return message_body(engine, index) + ABI_ALIGN8(engine->messages[index].payload_bytes);
+    struct message *message = slots_take(&engine->messages);
+    check(message != NULL);
+    size_t index = (size_t)(message - message_at(engine, 0));
+    *message = (struct message){
+        .body = engine->bodies + index * ROUTER_BODY_BYTES,
+        .handle = ((message->handle >> 32) + 1) << 32 | index,
+        .order = ++engine->order,
+        .attempt = 1,
+        .reason = REASON_DONE};
+    return message;
 }
 
-void list_append(struct engine *engine, struct list *list, uint32_t index)
+struct message *message_new(struct engine *engine, const struct sending *sending)
 {
-    struct message *message = &engine->messages[index];
-    message->next = ROUTER_NONE;
-    message->previous = list->tail;
-    if (list->tail != ROUTER_NONE)
-        engine->messages[list->tail].next = index;
-    else
-        list->head = index;
-    list->tail = index;
-    list->count++;
+    const struct commit_send *send = &sending->send;
+    const struct system_flow *flow = &engine->system->flows[send->flow];
+    struct message *message = slot_take(engine);
+    message->send = *send;
+    message->number = engine->epoch << 40 | ++engine->number;
+    message->time_ms = engine->wall_ms;
+    message->bucket = ROUTER_BUCKETS;
+    if (send->receiver < engine->system->unikernel_count)
+        message->port = system_input_port(flow, send->receiver);
+    if (flow->key_field != SYSTEM_NONE)
+        message->bucket = (uint16_t)(key_hash(sending->key, send->key_bytes) % ROUTER_BUCKETS);
+    memcpy(message->body, sending->payload, send->payload_bytes);
+    memcpy(message->body + ABI_ALIGN8(send->payload_bytes), sending->context, send->context_bytes);
+    return message;
 }
 
-void list_remove(struct engine *engine, struct list *list, uint32_t index)
+struct message *message_copy(struct engine *engine, struct message *parent, uint64_t connection)
 {
-    struct message *message = &engine->messages[index];
-    if (message->previous != ROUTER_NONE)
-        engine->messages[message->previous].next = message->next;
-    else
-        list->head = message->next;
-    if (message->next != ROUTER_NONE)
-        engine->messages[message->next].previous = message->previous;
-    else
-        list->tail = message->previous;
-    check(list->count > 0);
-    list->count--;
-    message->next = message->previous = ROUTER_NONE;
+    struct message *copy = slot_take(engine);
+    copy->send = parent->send;
+    copy->send.connection = connection;
+    copy->parent = parent;
+    copy->body = parent->body;
+    copy->number = parent->number;
+    copy->time_ms = parent->time_ms;
+    copy->port = parent->port;
+    copy->bucket = parent->bucket;
+    return copy;
 }
 
-uint32_t key_hash(const uint8_t *key, size_t key_bytes)
+struct message *message_find(struct engine *engine, const uint8_t *packet)
 {
-    uint32_t hash = 2166136261u; // FNV-1a
-    for (size_t i = 0; i < key_bytes; i++)
-        hash = (hash ^ key[i]) * 16777619u;
-    return hash;
+    struct link_header header;
+    memcpy(&header, packet, sizeof header);
+    struct message *message = message_at(engine, (uint32_t)header.handle);
+    int is_there = (uint32_t)header.handle < engine->messages.used && message->state != MESSAGE_FREE &&
+                   message->handle == header.handle;
+    return is_there ? message : NULL;
 }
 
-uint32_t key_of(const struct engine *engine, uint16_t flow, const uint8_t *payload, size_t size,
-                uint8_t *key, size_t *key_bytes)
+struct message *message_with(struct engine *engine, uint32_t receiver, const uint8_t *packet)
 {
-    const struct system_flow *definition = &engine->system->flows[flow];
-    *key_bytes = 0;
-    if (definition->key_field == SYSTEM_NONE)
-        return 0;
-    uint16_t field = definition->key_field;
-    *key_bytes = schema_key(&engine->system->schemas[definition->schema], &field, 1, payload, size,
-                            key, ROUTER_KEY_BYTES_MAX);
-    return key_hash(key, *key_bytes);
+    struct message *message = message_find(engine, packet);
+    int is_there = message != NULL && message->send.receiver == receiver &&
+                   (message->state == MESSAGE_STARTED || message->state == MESSAGE_READING);
+    return is_there ? message : NULL;
 }
 
-uint64_t message_connection(const struct engine *engine, const struct message *message)
+static void queue_insert(struct engine *engine, struct message *before, struct message *message)
 {
-    int is_request = engine->system->flows[message->flow].kind == SYSTEM_REQUEST;
-    return engine->receivers[message->receiver].is_connection && !is_request ? message->connection : 0;
+    list_insert(before, message);
+    message->state = MESSAGE_QUEUED;
+    engine->receivers[message->send.receiver].queued++;
 }
 
-struct list *message_queue(struct engine *engine, const struct message *message)
+void message_dequeue(struct engine *engine, struct message *message)
 {
-    uint64_t id = message_connection(engine, message);
-    struct connection *connection = id != 0 ? connection_find(engine, id) : NULL;
-    return connection != NULL ? &connection->queue : &engine->receivers[message->receiver].queue;
+    list_remove(message);
+    engine->receivers[message->send.receiver].queued--;
 }
 
 // A reply of the password service tells the router too who speaks on that connection.
-static void principal_note(struct engine *engine, uint32_t index, struct connection *connection)
+static void principal_note(const struct engine *engine, const struct message *message)
 {
-    const struct message *message = &engine->messages[index];
-    const struct system_flow *flow = &engine->system->flows[message->flow];
-    if (flow->sender_kind != SYSTEM_SERVICE ||
-        engine->system->services[flow->sender].kind != SYSTEM_SERVICE_PASSWORD)
+    const struct system_flow *flow = &engine->system->flows[message->send.flow];
+    struct builtin_password_reply reply;
+    if (flow->sender_kind != SYSTEM_SERVICE)
         return;
-    const struct schema *schema = &engine->system->schemas[flow->schema];
-    int is_accepted = schema_field_index(schema, "is_accepted");
-    int principal = schema_field_index(schema, "principal");
-    if (is_accepted < 0 || principal < 0)
-        return;
-    const uint8_t *body = message_body(engine, index);
-    int64_t who = schema_value(schema, (uint16_t)principal, body, message->payload_bytes);
-    connection->principal = 0;
-    if (schema_value(schema, (uint16_t)is_accepted, body, message->payload_bytes) == 1 && who > 0 &&
-        who <= (int64_t)engine->system->principal_count)
-        connection->principal = (uint32_t)who;
+    memcpy(&reply, message->body, sizeof reply);
+    int is_known = reply.is_accepted && reply.principal <= engine->system->principal_count;
+    message->connection->principal = is_known ? reply.principal : 0;
 }
 
-void message_enqueue(struct engine *engine, uint32_t index)
+// A copy of a broadcast and whatever else a connection's instance takes is bound to the connection until it ends.
+static int bind(struct engine *engine, struct message *message)
 {
-    struct message *message = &engine->messages[index];
-    uint64_t id = message_connection(engine, message);
-    message->state = MESSAGE_QUEUED;
-    if (id == 0) {
-        list_append(engine, &engine->receivers[message->receiver].queue, index);
-        return;
-    }
-    struct connection *connection = connection_find(engine, id);
+    struct connection *connection = connection_find(engine, message->send.connection);
     if (connection == NULL || connection->state != CONNECTION_OPEN ||
-        connection->receiver != message->receiver ||
-        (connection->is_shut && !message->is_input)) {
-        message_end(engine, index, REASON_CONNECTION);
-        return;
-    }
-    if (message->parent == ROUTER_NONE)
-        principal_note(engine, index, connection);
-    list_append(engine, &connection->queue, index);
+        connection->receiver != message->send.receiver || (connection->is_shut && !message->is_input))
+        return 0;
+    message->connection = connection;
+    connection->messages++;
+    connection->own += engine->flows[message->send.flow].is_own;
+    principal_note(engine, message);
+    return 1;
 }
 
-void message_requeue(struct engine *engine, uint32_t index)
+void message_enqueue(struct engine *engine, struct message *message)
 {
-    struct message *message = &engine->messages[index];
-    struct list *list = message_queue(engine, message);
-    message->state = MESSAGE_QUEUED;
-    uint32_t after = list->head; // the first that is younger
-    while (after != ROUTER_NONE && engine->messages[after].order < message->order)
-        after = engine->messages[after].next;
-    if (after == ROUTER_NONE) {
-        list_append(engine, list, index);
-        return;
-    }
-    struct message *younger = &engine->messages[after];
-    message->next = after;
-    message->previous = younger->previous;
-    if (younger->previous != ROUTER_NONE)
-        engine->messages[younger->previous].next = index;
+    struct receiver *receiver = &engine->receivers[message->send.receiver];
+    if (!message->is_durable && message->parent == NULL)
+        flow_enter(engine, message->send.flow, 1);
+    if (receiver->is_connection && !is_broadcast(engine, message) && !bind(engine, message))
+        message_end(engine, message, REASON_CONNECTION);
     else
-        list->head = index;
-    younger->previous = index;
-    list->count++;
+        queue_insert(engine, &receiver->queue, message);
 }
 
-static void copy_settle(struct engine *engine, uint32_t index, enum reason reason)
+void message_requeue(struct engine *engine, struct message *message)
 {
-    struct message *copy = &engine->messages[index];
-    uint32_t parent_index = copy->parent;
-    struct message *parent = &engine->messages[parent_index];
+    struct message *head = &engine->receivers[message->send.receiver].queue;
+    struct message *younger = head->next;
+    while (younger != head && younger->order < message->order)
+        younger = younger->next;
+    message->reason = REASON_DONE;
+    queue_insert(engine, younger, message);
+}
+
+static void copy_finish(struct engine *engine, struct message *copy)
+{
+    struct message *parent = copy->parent;
     check(parent->state == MESSAGE_PARENT && parent->copies > 0);
     // A guest's failure outweighs all; one good copy outweighs connections that ended.
-    int is_failure = reason != REASON_DONE && reason != REASON_CONNECTION;
-    int was_failure = parent->outcome != REASON_DONE && parent->outcome != REASON_CONNECTION;
-    if (is_failure || (reason == REASON_DONE && !was_failure))
-        parent->outcome = (uint8_t)reason;
-    check(engine->receivers[copy->receiver].copies > 0);
-    engine->receivers[copy->receiver].copies--;
-    message_free(engine, index);
+    int is_failure = copy->reason != REASON_DONE && copy->reason != REASON_CONNECTION;
+    if (is_failure || (copy->reason == REASON_DONE && parent->reason == REASON_CONNECTION))
+        parent->reason = copy->reason;
+    engine->receivers[copy->send.receiver].copies--;
     if (--parent->copies == 0)
-        message_end(engine, parent_index, parent->outcome);
+        message_end(engine, parent, parent->reason);
 }
 
-void message_settle(struct engine *engine, uint32_t index, enum reason reason)
+static void flow_leave(struct engine *engine, const struct message *message)
 {
-    struct message *message = &engine->messages[index];
-    if (message->parent != ROUTER_NONE) {
-        copy_settle(engine, index, reason);
-        return;
-    }
-    struct flow_state *flow = &engine->flows[message->flow];
+    uint16_t index = message->send.flow;
+    struct flow_state *flow = &engine->flows[index];
     check(flow->waiting > 0);
     flow->waiting--;
-    if (flow->is_own) { // a connection stays until all of these have ended
-        struct connection *connection = connection_find(engine, message->connection);
-        check(connection != NULL && connection->own > 0);
-        connection->own--;
-    }
-    if (message->is_durable) {
-        page_set(&engine->page->spooled[message->flow], flow->waiting);
-        struct receiver *receiver = &engine->receivers[message->receiver];
-        check(receiver->credit[message->flow].held > 0);
-        receiver->credit[message->flow].held--;
-        receiver->credit[message->flow].due++;
-        receiver->is_credit_due = 1;
-    } else {
-        count(engine, COUNTER_FLOW(message->flow, reason), 1);
-    }
-    message_free(engine, index);
+    if (!message->is_durable)
+        return;
+    page_set(&engine->page->spooled[index], flow->waiting);
+    uint8_t *due = &engine->receivers[message->send.receiver].credit_due[index];
+    if (++*due < ROUTER_CREDIT_STEP)
+        return;
+    credit_give(engine, message->send.receiver, index, *due);
+    *due = 0;
 }
 
-void message_end(struct engine *engine, uint32_t index, enum reason reason)
+void message_finish(struct engine *engine, struct message *message)
 {
-    struct message *message = &engine->messages[index];
-    if (message->parent != ROUTER_NONE || !message->is_durable) {
-        message_settle(engine, index, reason);
-        return;
-    }
-    message->state = MESSAGE_ENDING;
-    message->outcome = (uint8_t)reason;
-    if (commit_message(engine, index) != STATUS_OK) {
-        message->due_ms = engine->now_ms + ROUTER_RETRY_MS;
-        list_append(engine, &engine->ending, index);
-    }
-}
-
-void message_ended(struct engine *engine, uint32_t index, uint32_t result)
-{
-    if (index >= engine->message_used || engine->messages[index].state != MESSAGE_ENDING)
-        return;
-    struct message *message = &engine->messages[index];
-    if (result == COMMIT_NOT_NOW) {
-        message->due_ms = engine->now_ms + ROUTER_RETRY_MS;
-        list_append(engine, &engine->ending, index);
-        return;
-    }
-    if (result == COMMIT_OK)
-        count_page(engine, COUNTER_FLOW(message->flow, message->outcome), 1);
-    message_settle(engine, index, message->outcome);
+    struct connection *connection = message->connection;
+    if (message->event != NULL)
+        event_leave(engine, message);
+    if (message->parent != NULL)
+        copy_finish(engine, message);
+    else
+        flow_leave(engine, message);
+    message->state = MESSAGE_FREE;
+    slots_give(&engine->messages, message);
+    if (connection != NULL)
+        connection_release(engine, connection, message);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
-// From EFFECTS to the end of the event.
+// From EFFECTS to the end of the event (the states: state.h).
 //
-//   EFFECTS -> judged -> tokens -> cursors -> durable? COMMIT -> DONE -> released -> over
+//   EFFECTS -> judged -> tokens -> cursors -> durable? COMMIT -> DONE -> counted, released -> over
 //      |          |         \________ wait ______/  |
 //      |          +-> dead letter: COMMIT --------- +-> over
 //      +-> LOST: its message goes back to its place
@@ -11,165 +11,42 @@
 #include "router/state.h"
 
 #include "core/check.h"
+#include "core/crash.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static struct connection *event_connection(struct engine *engine, const struct event *event)
+static void wait(struct engine *engine, struct message *message, int64_t in_ms)
 {
-    uint64_t id = message_connection(engine, &engine->messages[event->message]);
-    return id != 0 ? connection_find(engine, id) : NULL;
+    message->state = MESSAGE_WAITING;
+    message->due_ms = engine->now_ms + in_ms;
+    wake(engine, message->due_ms);
+    list_insert(&engine->waiting, message);
 }
 
-static int is_of_connection(const struct engine *engine, const struct event *event)
+// Why is in event->text.
+static void fail(struct engine *engine, struct message *message, enum reason reason)
 {
-    return message_connection(engine, &engine->messages[event->message]) != 0;
-}
-
-// Gives back all that the event held but its message.
-static void event_leave(struct engine *engine, struct event *event)
-{
-    struct receiver *receiver = &engine->receivers[event->receiver];
-    const struct message *message = &engine->messages[event->message];
-    check(receiver->in_flight > 0 && event->state != EVENT_FREE);
-    event_unreserve(engine, event);
-    receiver->in_flight--;
-    page_set(&engine->page->in_flight, engine->page->in_flight - 1);
-    struct connection *connection = event_connection(engine, event);
-    if (connection != NULL)
-        connection->is_busy = 0;
-    else if (message->has_key)
-        receiver->busy[message->key % ROUTER_BUCKETS] = 0;
-    event->state = EVENT_FREE;
-    event->next = engine->event_free;
-    engine->event_free = event_index(engine, event);
-}
-
-// Over, and if its input is durable, consumed.
-static void event_finish(struct engine *engine, struct event *event, enum reason reason)
-{
-    uint32_t index = event->message;
-    struct connection *connection = event_connection(engine, event);
-    int is_input = engine->messages[index].is_input;
-    int is_last = engine->messages[index].is_last;
-    event_leave(engine, event);
-    message_settle(engine, index, reason);
-    if (connection == NULL)
-        return;
-    if (reason != REASON_DONE || is_last)
-        connection_end(engine, connection, 1);
-    else if (is_input)
-        connection_taken(engine, connection);
-    connection_settle(engine, connection);
-}
-
-static void event_wait(struct engine *engine, struct event *event, int64_t in_ms)
-{
-    event->state = EVENT_WAITING;
-    event->retry_ms = engine->now_ms + in_ms;
-    event->next = ROUTER_NONE;
-    uint32_t index = event_index(engine, event);
-    if (engine->waiting_tail != ROUTER_NONE)
-        engine->events[engine->waiting_tail].next = index;
-    else
-        engine->waiting_head = index;
-    engine->waiting_tail = index;
-}
-
-static void event_fail(struct engine *engine, struct event *event, enum reason reason)
-{
-    event->is_dead = 1;
-    event->reason = (uint16_t)reason;
-    for (char *c = event->text; *c != 0; c++)
+    char *text = message->event->text;
+    message->reason = (uint8_t)reason;
+    for (char *c = text; *c != 0; c++)
         if (*c < 0x20 || *c > 0x7e)
             *c = '?';
     int is_error = reason == REASON_FAULT || reason == REASON_DEADLINE || reason == REASON_ATTEMPTS;
-    journal(engine, event->receiver, is_error ? ABI_LOG_ERROR : ABI_LOG_WARNING,
-            (const uint8_t *)event->text, strlen(event->text));
-    event_proceed(engine, event);
-}
-
-// The volatile part of one SEND.
-static void send_release(struct engine *engine, const struct event *event, const struct effect *effect)
-{
-    uint16_t index = engine->receivers[event->receiver].outputs[effect->send.flow];
-    const struct system_flow *flow = &engine->system->flows[index];
-    const struct message *input = &engine->messages[event->message];
-    uint32_t size = effect->send.payload_bytes;
-    if (engine->flows[index].is_durable)
-        return;
-    if (!engine->flows[index].is_queued) {
-        connection_output(engine, index, input->connection, effect->second, size);
-        return;
-    }
-    for (uint32_t i = 0; i < engine->flows[index].fan_out; i++) {
-        struct address to;
-        address_of(engine, event, index, effect, i, &to);
-        uint32_t slot = message_new(engine);
-        struct message *message = &engine->messages[slot];
-        message->flow = index;
-        message->receiver = to.receiver;
-        message->port = to.port;
-        message->connection = to.connection;
-        message->asker = to.asker;
-        message->asker_flow = to.asker_flow;
-        message->principal = event->principal;
-        message->number = engine->epoch << 40 | ++engine->number;
-        message->time_ms = engine->wall_ms;
-        message->payload_bytes = size;
-        message->context_bytes = to.context_bytes;
-        memcpy(message_body(engine, slot), effect->second, size);
-        memcpy(message_context(engine, slot), to.context, to.context_bytes);
-        uint8_t key[ROUTER_KEY_BYTES_MAX];
-        size_t key_bytes;
-        message->key = key_of(engine, index, effect->second, size, key, &key_bytes);
-        message->has_key = flow->key_field != SYSTEM_NONE;
-        count(engine, COUNTER_FLOW(index, REASON_ENTERED), 1);
-        engine->flows[index].waiting++;
-        uint64_t id = message_connection(engine, message);
-        struct connection *connection = id != 0 ? connection_find(engine, id) : NULL;
-        if (connection != NULL)
-            connection->own += engine->flows[index].is_own;
-        int is_over = id != 0 && (connection == NULL || connection->state != CONNECTION_OPEN);
-        if (effect->send.delay_ms != 0 && !is_over) { // nobody would clear away what is delayed for none
-            message->state = MESSAGE_DELAYED;
-            message->due_ms = engine->now_ms + effect->send.delay_ms;
-            list_append(engine, &engine->delayed, slot);
-        } else {
-            message_enqueue(engine, slot);
-        }
-    }
-}
-
-static void event_release(struct engine *engine, struct event *event, int is_durable)
-{
-    size_t at = 0;
-    struct effect effect;
-    while (at < event->record_bytes &&
-           effect_next(event->records, event->record_bytes, &at, &effect) == STATUS_OK) {
-        if (effect.kind == ABI_SEND)
-            send_release(engine, event, &effect);
-        if (effect.kind != ABI_LOG)
-            continue;
-        if (effect.log.level == ABI_LOG_REFUSAL)
-            journal_refusal(engine, event->receiver, effect.log.code, effect.first, effect.log.text_bytes);
-        else
-            journal(engine, event->receiver, effect.log.level, effect.first, effect.log.text_bytes);
-        if (!is_durable && effect.log.level == ABI_LOG_REFUSAL)
-            count(engine, COUNTER_REFUSAL(event->receiver, effect.log.code), 1);
-    }
+    journal(engine, message->send.receiver, is_error ? ABI_LOG_ERROR : ABI_LOG_WARNING, "", text, strlen(text));
+    message_proceed(engine, message);
 }
 
 // Tokens of all its flows, or none.
-static int event_pay(struct engine *engine, struct event *event)
+static int pay(struct engine *engine, const struct message *message)
 {
-    const struct receiver *receiver = &engine->receivers[event->receiver];
-    uint64_t connection = message_connection(engine, &engine->messages[event->message]);
+    const struct receiver *receiver = &engine->receivers[message->send.receiver];
+    struct event *event = message->event;
     for (int is_trial = 1; is_trial >= 0; is_trial--)
         for (uint16_t i = 0; i < receiver->output_count; i++) {
             uint16_t flow = receiver->outputs[i];
             if (event->counts[i] == 0 ||
-                tokens_take(engine, flow, connection, event->counts[i], is_trial))
+                tokens_take(engine, flow, message->connection, event->counts[i], is_trial))
                 continue;
             if (!event->is_throttled)
                 count(engine, COUNTER_FLOW(flow, REASON_THROTTLED), 1);
@@ -179,195 +56,193 @@ static int event_pay(struct engine *engine, struct event *event)
     return 1;
 }
 
-void event_proceed(struct engine *engine, struct event *event)
+// Tokens and cursors. REASON_ENTERED: not now.
+static enum reason prepare(struct engine *engine, struct message *message)
 {
-    if (!event->is_dead && !event->is_paid) {
-        if (!event_pay(engine, event)) {
-            event_wait(engine, event, ROUTER_TOKEN_MS);
-            return;
-        }
-        event->is_paid = 1;
-    }
-    if (!event->is_dead && !event->is_held) {
-        enum reason reason = cursors_hold(engine, event);
+    struct event *event = message->event;
+    if (!event->is_paid && !pay(engine, message))
+        return REASON_ENTERED;
+    event->is_paid = 1;
+    enum reason reason = event->is_held ? REASON_DONE : cursors_hold(engine, message);
+    event->is_held = reason == REASON_DONE;
+    return reason;
+}
+
+void message_proceed(struct engine *engine, struct message *message)
+{
+    if (message->event != NULL && message->reason == REASON_DONE) {
+        enum reason reason = prepare(engine, message);
         if (reason == REASON_ENTERED) {
-            event_wait(engine, event, ROUTER_TOKEN_MS);
+            wait(engine, message, ROUTER_TOKEN_MS);
             return;
         }
         if (reason != REASON_DONE) {
-            event_fail(engine, event, reason);
+            fail(engine, message, reason);
             return;
         }
-        event->is_held = 1;
     }
-    if (!event_is_durable(engine, event)) {
-        cursors_settle(engine, event, 1);
-        event_release(engine, event, 0);
-        event_finish(engine, event, REASON_DONE);
+    if (!is_durable(engine, message)) {
+        message_committed(engine, message, COMMIT_OK);
         return;
     }
-    event->state = EVENT_COMMITTING;
-    enum status status = commit_event(engine, event);
+    message->state = MESSAGE_COMMITTING;
+    enum status status = commit_send(engine, message);
     if (status == STATUS_TOO_LARGE) {
-        cursors_settle(engine, event, 0);
-        snprintf(event->text, sizeof event->text, "budget effects of one event");
-        event_fail(engine, event, REASON_BUDGET);
+        cursors_settle(engine, message->event, 0);
+        fail(engine, message, refuse(message, REASON_BUDGET, "effects of one event", ""));
     } else if (status != STATUS_OK) {
-        event_wait(engine, event, ROUTER_RETRY_MS);
+        wait(engine, message, ROUTER_RETRY_MS);
     }
 }
 
-void events_retry(struct engine *engine)
+void message_end(struct engine *engine, struct message *message, enum reason reason)
 {
-    uint32_t index = engine->waiting_head;
-    engine->waiting_head = engine->waiting_tail = ROUTER_NONE;
-    while (index != ROUTER_NONE) {
-        struct event *event = &engine->events[index];
-        index = event->next;
-        if (event->retry_ms <= engine->now_ms)
-            event_proceed(engine, event);
+    message->reason = (uint8_t)reason;
+    message_proceed(engine, message);
+}
+
+void messages_retry(struct engine *engine)
+{
+    struct message *next;
+    for (struct message *message = engine->waiting.next; message != &engine->waiting; message = next) {
+        next = message->next;
+        if (message->due_ms > engine->now_ms) {
+            wake(engine, message->due_ms);
+            continue;
+        }
+        list_remove(message);
+        message_proceed(engine, message);
+    }
+}
+
+// Back to its place in the queue, without what its event made.
+static void again(struct engine *engine, struct message *message)
+{
+    event_leave(engine, message);
+    message_requeue(engine, message);
+}
+
+static void conflict(struct engine *engine, struct message *message)
+{
+    if (message->connection == NULL && message->conflicts < ROUTER_CONFLICTS_MAX) {
+        message->conflicts++;
+        again(engine, message);
+        return;
+    }
+    char times[32];
+    snprintf(times, sizeof times, "%u times", message->conflicts + 1u);
+    fail(engine, message, refuse(message, REASON_CONFLICT, "in the store", times));
+}
+
+// The effects of an event that ended well, or of which the store has taken its part.
+static void take(struct engine *engine, struct message *message)
+{
+    int is_stored = is_durable(engine, message);
+    struct commit_counter counters[ROUTER_COUNTERS_PER_EVENT];
+    const struct receiver *receiver = &engine->receivers[message->send.receiver];
+    size_t used = counters_of(engine, message, counters);
+    for (size_t i = 0; i < used; i++)
+        if (is_stored)
+            page_add(&engine->page->counters[counters[i].index], counters[i].value);
         else
-            event_wait(engine, event, event->retry_ms - engine->now_ms);
+            count(engine, counters[i].index, counters[i].value);
+    if (message->event == NULL || message->reason != REASON_DONE)
+        return;
+    for (uint16_t i = 0; i < receiver->output_count; i++) {
+        uint16_t flow = receiver->outputs[i];
+        if (message->event->counts[i] != 0 && engine->flows[flow].is_durable)
+            flow_enter(engine, flow, (uint64_t)message->event->counts[i] * engine->flows[flow].fan_out);
+    }
+    effects_release(engine, message);
+}
+
+void message_committed(struct engine *engine, struct message *message, uint32_t result)
+{
+    int has_effects = message->event != NULL && message->reason == REASON_DONE;
+    if (has_effects && result != COMMIT_NOT_NOW)
+        cursors_settle(engine, message->event, result == COMMIT_OK);
+    if (has_effects && result == COMMIT_CONFLICT) {
+        conflict(engine, message);
+    } else if (has_effects && result == COMMIT_REFUSED) {
+        fail(engine, message, refuse(message, REASON_NAMESPACE, "is full", ""));
+    } else if (result != COMMIT_OK && result != COMMIT_DUPLICATE) {
+        wait(engine, message, ROUTER_RETRY_MS);
+    } else {
+        if (result == COMMIT_OK)
+            take(engine, message);
+        message_finish(engine, message);
     }
 }
 
-static void event_conflict(struct engine *engine, struct event *event)
+void message_lost(struct engine *engine, struct message *message)
 {
-    struct message *message = &engine->messages[event->message];
-    cursors_settle(engine, event, 0);
-    if (is_of_connection(engine, event) || message->conflicts >= ROUTER_CONFLICTS_MAX) {
-        snprintf(event->text, sizeof event->text, "conflict in the store, %u times",
-                 message->conflicts + 1u);
-        event_fail(engine, event, REASON_CONFLICT);
-        return;
+    char times[32];
+    if (message->connection != NULL) {
+        connection_end(engine, message->connection, 1);
+        event_leave(engine, message);
+        message_end(engine, message, REASON_CONNECTION);
+    } else if (message->attempt >= ROUTER_ATTEMPTS_MAX) {
+        snprintf(times, sizeof times, "%u", message->attempt);
+        fail(engine, message, refuse(message, REASON_ATTEMPTS, times, ""));
+    } else {
+        count(engine, COUNTER_FLOW(message->send.flow, REASON_REDELIVERED), 1);
+        message->attempt++;
+        again(engine, message);
     }
-    message->conflicts++;
-    uint32_t index = event->message;
-    event_leave(engine, event);
-    message_requeue(engine, index);
-}
-
-void event_committed(struct engine *engine, struct event *event, uint32_t result)
-{
-    if (event->state != EVENT_COMMITTING)
-        return;
-    if (result == COMMIT_CONFLICT && !event->is_dead) {
-        event_conflict(engine, event);
-        return;
-    }
-    if (result == COMMIT_REFUSED && !event->is_dead) {
-        cursors_settle(engine, event, 0);
-        snprintf(event->text, sizeof event->text, "namespace is full");
-        event_fail(engine, event, REASON_NAMESPACE);
-        return;
-    }
-    if (result != COMMIT_OK && result != COMMIT_DUPLICATE) {
-        event_wait(engine, event, ROUTER_RETRY_MS);
-        return;
-    }
-    if (!event->is_dead)
-        cursors_settle(engine, event, result == COMMIT_OK);
-    if (result == COMMIT_OK) {
-        struct commit_counter counters[ROUTER_COUNTERS_PER_EVENT];
-        size_t used = event_counters(engine, event, counters);
-        for (size_t i = 0; i < used; i++)
-            count_page(engine, counters[i].index, counters[i].value);
-        const struct receiver *receiver = &engine->receivers[event->receiver];
-        for (uint16_t i = 0; i < receiver->output_count && !event->is_dead; i++) {
-            uint16_t flow = receiver->outputs[i];
-            if (event->counts[i] == 0 || !engine->flows[flow].is_durable)
-                continue;
-            engine->flows[flow].waiting += (uint64_t)event->counts[i] * engine->flows[flow].fan_out;
-            page_set(&engine->page->spooled[flow], engine->flows[flow].waiting);
-        }
-        if (!event->is_dead)
-            event_release(engine, event, 1);
-    }
-    event_finish(engine, event, event->is_dead ? (enum reason)event->reason : REASON_DONE);
-}
-
-void event_lost(struct engine *engine, struct event *event)
-{
-    struct message *message = &engine->messages[event->message];
-    uint32_t index = event->message;
-    struct connection *connection = event_connection(engine, event);
-    if (is_of_connection(engine, event)) {
-        event_leave(engine, event);
-        message_end(engine, index, REASON_CONNECTION);
-        if (connection != NULL) {
-            connection_end(engine, connection, 1);
-            connection_settle(engine, connection);
-        }
-        return;
-    }
-    if (message->attempt >= ROUTER_ATTEMPTS_MAX) {
-        snprintf(event->text, sizeof event->text, "attempts %u", message->attempt);
-        event_fail(engine, event, REASON_ATTEMPTS);
-        return;
-    }
-    count(engine, COUNTER_FLOW(message->flow, REASON_REDELIVERED), 1);
-    message->attempt++;
-    event_leave(engine, event);
-    message_requeue(engine, index);
 }
 
 // Outcomes that are the guest's doing and carry no effects.
-static enum reason failure_of(struct engine *engine, struct event *event, struct link_effects *effects,
-                              const struct link_crash *crash)
+static enum reason failure_of(struct engine *engine, struct message *message, const struct link_effects *effects)
 {
-    const struct receiver *receiver = &engine->receivers[event->receiver];
-    effects->text[sizeof effects->text - 1] = 0;
-    if (event->is_dead) // judged while it was reading
-        return (enum reason)event->reason;
-    if (effects->outcome == LINK_FAULT || effects->outcome == LINK_DEADLINE) {
-        text_crash(engine, event, effects, crash);
+    const struct receiver *receiver = &engine->receivers[message->send.receiver];
+    struct event *event = message->event;
+    if (message->reason != REASON_DONE) // judged while it was reading
+        return message->reason;
+    if (event->crash_bytes != 0) {
+        crash_text(&event->crash, receiver->name, event->text, sizeof event->text);
         return effects->outcome == LINK_FAULT ? REASON_FAULT : REASON_DEADLINE;
     }
-    if (effects->outcome == LINK_REFUSED && event->receiver < engine->system->unikernel_count &&
-        effects->code < engine->system->unikernels[event->receiver].refusal_count) {
+    if (effects->outcome == LINK_REFUSED && effects->code < receiver->refusal_count) {
         event->code = effects->code;
-        snprintf(event->text, sizeof event->text, "refused %s",
-                 engine->system->unikernels[event->receiver].refusals[effects->code]);
-        return REASON_GUEST;
+        return refuse(message, REASON_GUEST, receiver->refusals[effects->code], "");
     }
-    snprintf(event->text, sizeof event->text, "envelope %s: %s", receiver->name,
+    snprintf(event->text, sizeof event->text, "envelope %s: %.*s", receiver->name, (int)sizeof effects->text - 1,
              effects->outcome == LINK_CONTRACT ? effects->text : "unknown refusal");
-    if (effects->outcome == LINK_CONTRACT)
-        text_crash(engine, event, effects, NULL);
     return REASON_ENVELOPE;
 }
 
-enum status effects_receive(struct engine *engine, struct event *event, const uint8_t *bytes, size_t size)
+enum status effects_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
 {
+    struct message *message = message_with(engine, index, bytes);
     struct link_effects effects;
-    struct link_crash crash;
-    if (size < sizeof effects)
-        return STATUS_TRUNCATED;
+    if (message == NULL)
+        return STATUS_MALFORMED;
+    struct event *event = message->event;
     memcpy(&effects, bytes, sizeof effects);
     int is_crash = effects.outcome == LINK_FAULT || effects.outcome == LINK_DEADLINE;
-    size_t fixed = sizeof effects + (is_crash ? sizeof crash : 0);
+    uint32_t crash_bytes = is_crash ? sizeof event->crash : 0;
     if (effects.outcome > LINK_LOST || effects.record_bytes > ABI_OUTPUT_BYTES ||
-        size != fixed + effects.record_bytes)
+        size != sizeof effects + crash_bytes + effects.record_bytes)
         return STATUS_MALFORMED;
-    if (is_crash)
-        memcpy(&crash, bytes + sizeof effects, sizeof crash);
-    check(engine->receivers[event->receiver].with_receiver > 0);
-    engine->receivers[event->receiver].with_receiver--;
-    event->state = EVENT_WAITING;
+    check(engine->receivers[index].with_receiver > 0);
+    engine->receivers[index].with_receiver--;
     if (effects.outcome == LINK_LOST) {
-        event_lost(engine, event);
+        message_lost(engine, message);
         return STATUS_OK;
     }
-    if (effects.outcome != LINK_ENDED || event->is_dead) {
-        event_fail(engine, event, failure_of(engine, event, &effects, is_crash ? &crash : NULL));
-        return STATUS_OK;
+    event->crash_bytes = crash_bytes;
+    memcpy(&event->crash, bytes + sizeof effects, crash_bytes);
+    enum reason reason = message->reason;
+    if (effects.outcome != LINK_ENDED || reason != REASON_DONE) {
+        reason = failure_of(engine, message, &effects);
+    } else {
+        event->record_bytes = effects.record_bytes;
+        memcpy(event->records, bytes + sizeof effects, effects.record_bytes);
+        reason = judge(engine, message);
     }
-    memcpy(event->records, bytes + fixed, effects.record_bytes);
-    event->record_bytes = effects.record_bytes;
-    enum reason reason = judge(engine, event);
-    if (reason != REASON_DONE)
-        event_fail(engine, event, reason);
+    if (reason == REASON_DONE)
+        message_proceed(engine, message);
     else
-        event_proceed(engine, event);
+        fail(engine, message, reason);
     return STATUS_OK;
 }

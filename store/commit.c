@@ -4,14 +4,13 @@
 #include "store/commit.h"
 
 #include "core/check.h"
-#include "core/json_line.h"
 #include "store/audit_rows.h"
+#include "store/audit_text.h"
 #include "store/dead_letters.h"
 #include "store/names.h"
 #include "store/outbox.h"
 #include "store/records.h"
 
-#include <sodium.h>
 #include <string.h>
 
 #define COUNTER_STEP_MAX (1ull << 40) // of one counter in one COMMIT: far from where the sum leaves 63 bits
@@ -45,7 +44,7 @@ static int take_struct(struct walk *walk, void *out, size_t size)
 
 struct view {
     struct commit_header header;
-    size_t reads, writes, sends, cursors, counters, dead, audit; // offsets of the sections
+    size_t reads, writes, sends, cursors, counters, dead; // offsets of the sections
 };
 
 static void check_reads(struct walk *walk, const struct store *store, unsigned count)
@@ -82,7 +81,6 @@ static void check_sends(struct walk *walk, const struct store *store, unsigned c
         (void)take(walk, send.payload_bytes);
         if (send.flow >= store->system->flow_count ||
             send.receiver >= store->system->unikernel_count ||
-            send.asker > store->system->unikernel_count ||
             send.payload_bytes > ABI_PAYLOAD_BYTES_MAX)
             walk->is_bad = 1;
     }
@@ -122,14 +120,12 @@ static enum status parse(struct view *view, const struct store *store, const uin
     struct commit_dead dead;
     if (header->dead_count == 1 && take_struct(&walk, &dead, sizeof dead)) {
         (void)take(&walk, dead.text_bytes);
+        (void)take(&walk, dead.crash_bytes);
         (void)take(&walk, dead.payload_bytes);
+        walk.is_bad |= dead.crash_bytes != 0 && dead.crash_bytes != sizeof(struct link_crash);
+        walk.is_bad |= dead.text_bytes > COMMIT_TEXT_BYTES_MAX;
     }
-    view->audit = walk.at;
-    (void)take(&walk, header->audit_bytes);
-    return walk.is_bad || walk.at != size || header->dead_count > 1 ||
-                   header->audit_bytes > AUDIT_RECORD_BYTES_MAX
-               ? STATUS_MALFORMED
-               : STATUS_OK;
+    return walk.is_bad || walk.at != size || header->dead_count > 1 ? STATUS_MALFORMED : STATUS_OK;
 }
 
 static enum status validate_reads(struct store *store, const struct view *view, struct walk walk,
@@ -262,40 +258,34 @@ static enum status apply_counters(struct store *store, const struct view *view, 
     return STATUS_OK;
 }
 
-// The facts of the commit, never a payload: sha256 over the writes and sends sections stands for them.
-static enum status audit_commit(struct store *store, const struct view *view, const uint8_t *packet,
-                                const struct commit_dead *dead)
+static enum status apply_dead(struct store *store, const struct view *view, struct walk walk,
+                              const uint8_t *packet)
 {
-    const struct commit_header *header = &view->header;
-    const struct system_view *system = store->system;
-    if (header->audit_bytes != 0)
-        return audit_rows_add(store, (const char *)packet + view->audit, header->audit_bytes);
-    uint8_t digest[crypto_hash_sha256_BYTES];
-    crypto_hash_sha256(digest, packet + view->writes, view->cursors - view->writes);
+    struct commit_dead dead;
+    struct link_crash crash;
+    struct audit_facts facts = {.header = &view->header,
+                                .effects = packet + view->writes,
+                                .effect_bytes = view->cursors - view->writes,
+                                .counters = packet + view->counters};
+    if (view->header.dead_count != 0) {
+        check(take_struct(&walk, &dead, sizeof dead));
+        facts.dead = &dead;
+        facts.text = take(&walk, dead.text_bytes);
+        if (dead.crash_bytes != 0 && take_struct(&walk, &crash, sizeof crash))
+            facts.crash = &crash;
+        const uint8_t *payload = take(&walk, dead.payload_bytes);
+        enum status status = dead_letter_add(store, &view->header, &dead, facts.text, payload);
+        if (status != STATUS_OK)
+            return status;
+    }
     char text[AUDIT_RECORD_BYTES_MAX];
-    struct json_line line;
-    json_begin(&line, text, sizeof text);
-    json_string(&line, "kind", "commit");
-    if (header->unikernel < system->unikernel_count)
-        json_string(&line, "unikernel", system->unikernels[header->unikernel].name);
-    if (header->flow < system->flow_count)
-        json_string(&line, "flow", system->flows[header->flow].name);
-    json_unsigned(&line, "number", header->number);
-    json_unsigned(&line, "attempt", header->attempt);
-    json_string(&line, "outcome", dead != NULL ? reason_text(dead->reason) : "done");
-    json_unsigned(&line, "reads", header->read_count);
-    json_unsigned(&line, "writes", header->write_count);
-    json_unsigned(&line, "sends", header->send_count);
-    json_hex(&line, "effects", digest, sizeof digest);
-    return audit_rows_add(store, text, json_end(&line));
+    return audit_rows_add(store, text, audit_text(store->system, &facts, text));
 }
 
 static enum status apply_all(struct store *store, const struct view *view, const uint8_t *packet,
                              size_t size, int64_t now_ms, uint64_t *first_id)
 {
     struct walk walk = {packet, size, 0, 0};
-    struct commit_dead dead;
-    int has_dead = view->header.dead_count != 0;
     walk.at = view->writes;
     enum status status = apply_writes(store, view, walk);
     walk.at = view->sends;
@@ -308,14 +298,8 @@ static enum status apply_all(struct store *store, const struct view *view, const
     if (status == STATUS_OK)
         status = apply_counters(store, view, walk);
     walk.at = view->dead;
-    if (status == STATUS_OK && has_dead) {
-        check(take_struct(&walk, &dead, sizeof dead));
-        const uint8_t *text = take(&walk, dead.text_bytes);
-        const uint8_t *payload = take(&walk, dead.payload_bytes);
-        status = dead_letter_add(store, &view->header, &dead, text, payload);
-    }
     if (status == STATUS_OK)
-        status = audit_commit(store, view, packet, has_dead ? &dead : NULL);
+        status = apply_dead(store, view, walk, packet);
     return status;
 }
 

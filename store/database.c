@@ -18,8 +18,8 @@ static const char schema_sql[] =
     "CREATE INDEX records_index ON records(namespace, index_key) WHERE index_key IS NOT NULL;"
     "CREATE TABLE outbox(id INTEGER PRIMARY KEY AUTOINCREMENT, flow INTEGER NOT NULL,"
     " receiver INTEGER NOT NULL, due_ms INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
-    " principal INTEGER NOT NULL, connection INTEGER NOT NULL, asker INTEGER NOT NULL,"
-    " asker_flow INTEGER NOT NULL, key BLOB NOT NULL, context BLOB NOT NULL,"
+    " principal INTEGER NOT NULL, connection INTEGER NOT NULL,"
+    " key BLOB NOT NULL, context BLOB NOT NULL,"
     " payload BLOB NOT NULL) STRICT;"
     "CREATE INDEX outbox_now ON outbox(receiver, flow, id) WHERE due_ms = 0;"
     "CREATE INDEX outbox_due ON outbox(receiver, flow, due_ms, id) WHERE due_ms > 0;"
@@ -55,15 +55,15 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_RECORD_DELETE] = "DELETE FROM records WHERE namespace = ? AND key = ?",
     [STATEMENT_RECORD_COUNT] = "SELECT count(*) FROM records WHERE namespace = ?",
     [STATEMENT_OUTBOX_ADD] =
-        "INSERT INTO outbox(flow, receiver, due_ms, time_ms, principal, connection, asker, asker_flow,"
-        " key, context, payload) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO outbox(flow, receiver, due_ms, time_ms, principal, connection,"
+        " key, context, payload) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_OUTBOX_EXISTS] = "SELECT 1 FROM outbox WHERE id = ?",
     [STATEMENT_OUTBOX_DELETE] = "DELETE FROM outbox WHERE id = ?",
     [STATEMENT_OUTBOX_NOW] =
-        "SELECT id, flow, due_ms, time_ms, principal, connection, asker, asker_flow, key, context,"
+        "SELECT id, flow, due_ms, time_ms, principal, connection, key, context,"
         " payload FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms = 0 AND id > ?2 ORDER BY id LIMIT ?3",
     [STATEMENT_OUTBOX_DUE] =
-        "SELECT id, flow, due_ms, time_ms, principal, connection, asker, asker_flow, key, context,"
+        "SELECT id, flow, due_ms, time_ms, principal, connection, key, context,"
         " payload FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms > 0 AND (due_ms, id) > (?4, ?2)"
         " AND due_ms <= ?5 ORDER BY due_ms, id LIMIT ?3",
     [STATEMENT_OUTBOX_NEXT_DUE] =

@@ -19,7 +19,7 @@
 
 #include <sqlite3.h>
 
-#define DATABASE_FORMAT 1
+#define DATABASE_FORMAT 2
 #define DATABASE_FILE "store.db"
 #define AUDIT_PENDING_BYTES 65536u
 

@@ -21,11 +21,9 @@ enum status outbox_add(struct store *store, const struct commit_send *send, int6
     bind_integer(statement, 4, time_ms);
     bind_integer(statement, 5, names_principal_id(store, send->principal));
     bind_integer(statement, 6, (int64_t)send->connection);
-    bind_integer(statement, 7, send->asker != 0 ? store->unikernel_ids[send->asker - 1] : 0);
-    bind_integer(statement, 8, send->asker_flow);
-    bind_bytes(statement, 9, key, send->key_bytes);
-    bind_bytes(statement, 10, context, send->context_bytes);
-    bind_bytes(statement, 11, payload, send->payload_bytes);
+    bind_bytes(statement, 7, key, send->key_bytes);
+    bind_bytes(statement, 8, context, send->context_bytes);
+    bind_bytes(statement, 9, payload, send->payload_bytes);
     enum status status = store_run(store, statement);
     if (status == STATUS_OK) {
         *id = sqlite3_last_insert_rowid(store->db);
@@ -56,12 +54,11 @@ static enum status send_row(struct store *store, struct channel *router, unsigne
 {
     static const uint8_t zero[8];
     size_t key_bytes, context_bytes, payload_bytes;
-    const uint8_t *key = column_bytes(row, 8, &key_bytes);
-    const uint8_t *context = column_bytes(row, 9, &context_bytes);
-    const uint8_t *payload = column_bytes(row, 10, &payload_bytes);
+    const uint8_t *key = column_bytes(row, 6, &key_bytes);
+    const uint8_t *context = column_bytes(row, 7, &context_bytes);
+    const uint8_t *payload = column_bytes(row, 8, &payload_bytes);
     int flow = names_flow(store, sqlite3_column_int64(row, 1));
     check(flow >= 0); // names_load refused anything else
-    int64_t asker = sqlite3_column_int64(row, 6);
     struct commit_outbox outbox = {
         .packet = {.kind = COMMIT_OUTBOX, .handle = (uint64_t)sqlite3_column_int64(row, 0)},
         .time_ms = sqlite3_column_int64(row, 3),
@@ -72,9 +69,7 @@ static enum status send_row(struct store *store, struct channel *router, unsigne
                  .payload_bytes = (uint32_t)payload_bytes,
                  .principal = names_principal(store, sqlite3_column_int64(row, 4)),
                  .due_ms = sqlite3_column_int64(row, 2),
-                 .connection = (uint64_t)sqlite3_column_int64(row, 5),
-                 .asker = (uint16_t)(asker != 0 ? names_unikernel(store, asker) + 1 : 0),
-                 .asker_flow = (uint16_t)sqlite3_column_int64(row, 7)}};
+                 .connection = (uint64_t)sqlite3_column_int64(row, 5)}};
     const struct channel_part parts[] = {
         {&outbox, sizeof outbox},
         {key, key_bytes},         {zero, ABI_ALIGN8(key_bytes) - key_bytes},

@@ -7,10 +7,25 @@
 #include <string.h>
 
 struct answer {
-    uint8_t *bytes;
-    size_t used;
+    struct records_answer *to;
     uint32_t item_count;
 };
+
+// What was seen, so that the COMMIT can name it.
+static void put_seen(struct records_answer *to, const struct abi_read *read, const uint8_t *key, uint64_t version)
+{
+    int is_get = read->op == ABI_READ_GET;
+    struct commit_read seen = {.namespace_index = read->namespace_index,
+                               .op = read->op,
+                               .from_bytes = is_get ? read->from_bytes : 0,
+                               .version = version};
+    uint8_t *at = to->seen + to->seen_bytes;
+    memset(at, 0, sizeof seen + ABI_ALIGN8((size_t)seen.from_bytes));
+    memcpy(at, &seen, sizeof seen);
+    memcpy(at + sizeof seen, key, seen.from_bytes);
+    to->seen_bytes += sizeof seen + ABI_ALIGN8((size_t)seen.from_bytes);
+    to->seen_count++;
+}
 
 // Appends an item unless fewer than `reserve` bytes would stay free. Returns 1 when it did.
 static int put_item(struct answer *answer, uint16_t status, const uint8_t *key, size_t key_bytes,
@@ -21,16 +36,16 @@ static int put_item(struct answer *answer, uint16_t status, const uint8_t *key, 
                             .value_bytes = (uint32_t)value_bytes,
                             .version = version};
     size_t size = sizeof item + ABI_ALIGN8(key_bytes) + ABI_ALIGN8(value_bytes);
-    if (size + reserve > ABI_INPUT_BYTES - answer->used)
+    if (size + reserve > ABI_INPUT_BYTES - answer->to->answer_bytes)
         return 0;
-    uint8_t *at = answer->bytes + answer->used;
+    uint8_t *at = answer->to->answer + answer->to->answer_bytes;
     memset(at, 0, size);
     memcpy(at, &item, sizeof item);
     if (key_bytes != 0)
         memcpy(at + sizeof item, key, key_bytes);
     if (value_bytes != 0)
         memcpy(at + sizeof item + ABI_ALIGN8(key_bytes), value, value_bytes);
-    answer->used += size;
+    answer->to->answer_bytes += size;
     answer->item_count++;
     return 1;
 }
@@ -44,14 +59,18 @@ static enum status answer_get(struct store *store, struct answer *answer,
     enum status status = store_step(store, statement);
     if (status == STATUS_ABSENT) {
         *fits = put_item(answer, ABI_ITEM_ABSENT, key, read->from_bytes, NULL, 0, 0, 0);
+        if (*fits)
+            put_seen(answer->to, read, key, 0);
         return STATUS_OK;
     }
     if (status != STATUS_OK)
         return status;
     size_t value_bytes;
     const uint8_t *value = column_bytes(statement, 2, &value_bytes);
-    *fits = put_item(answer, ABI_ITEM_FOUND, key, read->from_bytes, value, value_bytes,
-                     (uint64_t)sqlite3_column_int64(statement, 1), 0);
+    uint64_t version = (uint64_t)sqlite3_column_int64(statement, 1);
+    *fits = put_item(answer, ABI_ITEM_FOUND, key, read->from_bytes, value, value_bytes, version, 0);
+    if (*fits)
+        put_seen(answer->to, read, key, version);
     sqlite3_reset(statement);
     return STATUS_OK;
 }
@@ -61,7 +80,7 @@ static enum status answer_range(struct store *store, struct answer *answer,
                                 const uint8_t *end, int *fits)
 {
     // Room for END must stay; without it this READ gets nothing at all.
-    if (ABI_INPUT_BYTES - answer->used < sizeof(struct abi_item)) {
+    if (ABI_INPUT_BYTES - answer->to->answer_bytes < sizeof(struct abi_item)) {
         *fits = 0;
         return STATUS_OK;
     }
@@ -86,9 +105,10 @@ static enum status answer_range(struct store *store, struct answer *answer,
     sqlite3_reset(statement);
     if (status != STATUS_OK && status != STATUS_ABSENT)
         return status;
-    *fits = put_item(answer, ABI_ITEM_END, NULL, 0, NULL, 0,
-                     store->state.versions[read->namespace_index], 0);
+    uint64_t version = store->state.versions[read->namespace_index];
+    *fits = put_item(answer, ABI_ITEM_END, NULL, 0, NULL, 0, version, 0);
     check(*fits);
+    put_seen(answer->to, read, from, version);
     return STATUS_OK;
 }
 
@@ -109,16 +129,18 @@ static enum status read_is_valid(const struct store *store, const uint8_t *bytes
     return STATUS_OK;
 }
 
-enum status records_answer(struct store *store, const uint8_t *bytes, size_t size,
-                           uint8_t answer_out[ABI_INPUT_BYTES], size_t *answer_bytes)
+enum status records_answer(struct store *store, const uint8_t *bytes, size_t size, struct records_answer *to)
 {
-    struct answer answer = {.bytes = answer_out, .used = sizeof(struct abi_answer)};
+    struct answer answer = {.to = to};
     int fits = 1;
+    unsigned reads = 0;
+    to->answer_bytes = sizeof(struct abi_answer);
+    to->seen_bytes = to->seen_count = 0;
     for (size_t at = 0; at < size;) {
         struct abi_read read;
         enum status status = read_is_valid(store, bytes + at, size - at, &read);
-        if (status != STATUS_OK)
-            return status;
+        if (status != STATUS_OK || ++reads > ABI_READS_PER_WAIT_MAX)
+            return STATUS_MALFORMED;
         const uint8_t *from = bytes + at + sizeof read;
         const uint8_t *end = from + ABI_ALIGN8((size_t)read.from_bytes);
         if (fits && read.op == ABI_READ_GET)
@@ -129,10 +151,9 @@ enum status records_answer(struct store *store, const uint8_t *bytes, size_t siz
             return status;
         at += read.record.size;
     }
-    struct abi_answer head = {.record = {.size = (uint32_t)answer.used, .kind = ABI_ANSWER},
+    struct abi_answer head = {.record = {.size = (uint32_t)to->answer_bytes, .kind = ABI_ANSWER},
                               .item_count = answer.item_count};
-    memcpy(answer_out, &head, sizeof head);
-    *answer_bytes = answer.used;
+    memcpy(to->answer, &head, sizeof head);
     return STATUS_OK;
 }
 

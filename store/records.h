@@ -5,10 +5,17 @@
 
 #include "store/database.h"
 
-// Answers abi READ records (bytes[0..size), namespace_index = the system's) with one abi ANSWER record of at most
-// ABI_INPUT_BYTES in answer; *answer_bytes is its size. What fits how: proto/commit.h.
-enum status records_answer(struct store *store, const uint8_t *bytes, size_t size,
-                           uint8_t answer[ABI_INPUT_BYTES], size_t *answer_bytes) MUST_USE;
+struct records_answer {
+    uint8_t answer[ABI_INPUT_BYTES]; // one abi ANSWER record
+    size_t answer_bytes;
+    // One struct commit_read with its key for each READ that was answered.
+    uint8_t seen[ABI_READS_PER_WAIT_MAX * (sizeof(struct commit_read) + ABI_KEY_BYTES_MAX)];
+    size_t seen_bytes, seen_count;
+};
+
+// Answers abi READ records (bytes[0..size), namespace_index = the system's), at most ABI_READS_PER_WAIT_MAX. What fits
+// how: proto/commit.h.
+enum status records_answer(struct store *store, const uint8_t *bytes, size_t size, struct records_answer *answer) MUST_USE;
 
 // Version of a record, 0 when it is absent.
 enum status records_version(struct store *store, unsigned namespace_index, const uint8_t *key,

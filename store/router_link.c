@@ -8,7 +8,6 @@
 #include "store/audit_rows.h"
 #include "store/commit.h"
 #include "store/names.h"
-#include "store/records.h"
 
 #include <string.h>
 
@@ -137,20 +136,24 @@ static enum status take_hello(struct router_link *link, struct store *store, siz
 static enum status answer_read(struct router_link *link, struct store *store, const uint8_t *bytes,
                                size_t size)
 {
-    struct commit_packet packet;
-    size_t answer_bytes;
-    memcpy(&packet, bytes, sizeof packet);
-    enum status status = records_answer(store, bytes + sizeof packet, size - sizeof packet,
-                                        link->answer, &answer_bytes);
+    struct commit_answer head;
+    struct records_answer *answer = &link->answer;
+    memcpy(&head.packet, bytes, sizeof head.packet);
+    enum status status =
+        records_answer(store, bytes + sizeof head.packet, size - sizeof head.packet, answer);
     if (status == STATUS_FULL) // only memory can be short here
         status = STATUS_SYSTEM;
     if (status != STATUS_OK)
         return status;
-    packet.kind = COMMIT_ANSWER;
-    packet.size = (uint32_t)(sizeof packet + answer_bytes);
-    return channel_send_parts(
-        &link->channel,
-        (const struct channel_part[]){{&packet, sizeof packet}, {link->answer, answer_bytes}}, 2);
+    head.packet.kind = COMMIT_ANSWER;
+    head.packet.size = (uint32_t)(sizeof head + answer->answer_bytes + answer->seen_bytes);
+    head.answer_bytes = (uint32_t)answer->answer_bytes;
+    head.read_count = (uint32_t)answer->seen_count;
+    return channel_send_parts(&link->channel,
+                              (const struct channel_part[]){{&head, sizeof head},
+                                                            {answer->answer, answer->answer_bytes},
+                                                            {answer->seen, answer->seen_bytes}},
+                              3);
 }
 
 static enum status answer_deferred(struct router_link *link, struct store *store)
@@ -266,9 +269,6 @@ static enum status take_packet(struct router_link *link, struct store *store, si
         return take_read(link, store, size);
     case COMMIT_CREDIT:
         return take_credit(link, store, size);
-    case COMMIT_AUDIT:
-        audit_rows_queue(store, (const char *)link->packet + sizeof packet, size - sizeof packet);
-        return STATUS_OK;
     default:
         return STATUS_MALFORMED;
     }

@@ -5,6 +5,7 @@
 
 #include "host/channel.h"
 #include "store/outbox.h"
+#include "store/records.h"
 
 #define ROUTER_BATCH_MAX 256u          // COMMITs in one transaction
 #define ROUTER_DEFERRED_BYTES 65536u   // READs that wait for the end of it
@@ -20,7 +21,7 @@ struct router_link {
     size_t deferred_bytes;
     uint8_t deferred[ROUTER_DEFERRED_BYTES];
     uint8_t packet[COMMIT_BYTES_MAX];
-    uint8_t answer[ABI_INPUT_BYTES];
+    struct records_answer answer;
 };
 
 void router_link_init(struct router_link *link, int fd);

@@ -254,6 +254,9 @@ static uint16_t read_field(struct compile *compile, struct reading *reading, con
                    "'%s' cannot be the %s of flow '%s'", name, key, reading->flow->name);
         return SYSTEM_NONE;
     }
+    if (schema->fields[index].capacity > SYSTEM_KEY_BYTES_MAX)
+        yaml_error(&compile->file, reading->node, "name a shorter field", "the key '%s' of flow '%s' may be over %u bytes",
+                   name, reading->flow->name, SYSTEM_KEY_BYTES_MAX);
     return (uint16_t)index;
 }
 

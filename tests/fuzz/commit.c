@@ -91,12 +91,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 8 || size - 8 > COMMIT_BYTES_MAX)
         return 0;
     if (data[0] == 1) {
-        static uint8_t answer[ABI_INPUT_BYTES];
-        size_t answer_bytes = 0;
-        enum status status = records_answer(&fixture.store, data + 8, size - 8, answer, &answer_bytes);
+        static struct records_answer answer;
+        enum status status = records_answer(&fixture.store, data + 8, size - 8, &answer);
         must(status == STATUS_OK || status == STATUS_MALFORMED);
-        if (status == STATUS_OK)
-            judge_answer(answer, answer_bytes);
+        if (status == STATUS_OK) {
+            judge_answer(answer.answer, answer.answer_bytes);
+            must(answer.seen_count <= ABI_READS_PER_WAIT_MAX && answer.seen_bytes <= sizeof answer.seen);
+        }
         return 0;
     }
     struct commit_done_facts done = {.result = COMMIT_NOT_NOW};

@@ -11,7 +11,7 @@
 #include "router/state.h"
 #include "tests/unit/router_fake.h"
 
-static uint32_t event_of[4]; // index of an event in the hands of each receiver
+static struct message *event_of[4]; // in the hands of each receiver
 
 // One event at FRONT from the gateway; its effects give DECODE and SINK and the service one each.
 static void begin(void)
@@ -37,9 +37,8 @@ static void begin(void)
     fake_tick(1);
     for (uint32_t i = 0; i < 4; i++) {
         must(fake.delivery_count[i] == 1);
-        struct event *event = event_find(fake.engine, fake.deliveries[i][0].deliver.header.handle);
-        must(event != NULL);
-        event_of[i] = event_index(fake.engine, event);
+        event_of[i] = message_with(fake.engine, i, (const uint8_t *)&fake.deliveries[i][0].deliver);
+        must(event_of[i] != NULL);
     }
 }
 
@@ -88,8 +87,8 @@ static void judge_passed(const struct event *event, uint32_t receiver)
     unsigned sends[8] = {0}, writes = 0;
     size_t at = 0;
     for (int is_end = 0; !is_end;) {
-        struct effect effect;
-        must(effect_next(event->records, event->record_bytes, &at, &effect) == STATUS_OK);
+        struct guest_record effect;
+        must(guest_record_next(event->records, event->record_bytes, &at, UINT16_MAX, &effect) == NULL);
         must(effect.first >= event->records && effect.second <= event->records + event->record_bytes);
         is_end = effect.kind == ABI_END;
         writes += effect.kind == ABI_WRITE;
@@ -115,12 +114,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 8 || size - 8 > ABI_OUTPUT_BYTES)
         return 0;
     uint32_t receiver = data[0] & 3u;
-    struct event *event = &fake.engine->events[event_of[receiver]];
+    struct event *event = event_of[receiver]->event;
     memset(event->text, 0x55, sizeof event->text);
     memcpy(event->records, data + 8, size - 8);
     event->record_bytes = (uint32_t)(size - 8);
     event->principal = data[1];
-    enum reason reason = judge(fake.engine, event);
+    enum reason reason = judge(fake.engine, event_of[receiver]);
     if (reason == REASON_DONE) {
         judge_passed(event, receiver);
         return 0;

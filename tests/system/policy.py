@@ -119,6 +119,7 @@ BAD = {
     "unused_but_used": ("unused: [spare]", "unused: [spare, raw]", "'raw' of 'front' is called unused but is in flow 'raw'"),
     "unused_unknown": ("unused: [spare]", "unused: [spare, rwa]", "'front' has no port 'rwa'"),
     "deadline_too_long": ("instances: 4, deadline: 100ms", "instances: 4, deadline: 2s", "the deadline of 'front' is above the one in its manifest"),
+    "key_too_long": ("key: topic", "key: payload", "the key 'payload' of flow 'raw' may be over 136 bytes"),
     "sequence_without_key": ("key: sensor, sequence: number", "sequence: number", "flow 'value' has a sequence but no key"),
     "sequence_without_keys": ("keys: 16, ", "", "flow 'value' has a sequence but no number of keys"),
     "sequence_of_bytes": ("sequence: number", "sequence: text", "'text' cannot be the sequence of flow 'value'"),

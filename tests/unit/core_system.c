@@ -169,6 +169,10 @@ TEST(flow_rules)
                 .name = "number", .type = SCHEMA_BOOL, .offset = 4, .maximum = 1},
             file.blocks[PUBLISH].header.struct_bytes = 8),
            checks); // a sequence that is no number
+    REFUSE((file.blocks[PUBLISH].fields[0] = (struct schema_field){
+                .name = "key", .type = SCHEMA_STRING, .capacity = SYSTEM_KEY_BYTES_MAX + 1},
+            file.blocks[PUBLISH].fields[1].offset = 144, file.blocks[PUBLISH].header.struct_bytes = 152),
+           checks); // a key that may be too long
     REFUSE(flow->keys_max = SYSTEM_KEYS_MAX + 1, checks);
     REFUSE(flow->keys_max = 0, checks);
     REFUSE(flow->cap = 0, checks);

@@ -64,8 +64,9 @@ struct fake {
     uint32_t result_count;     // so many times
     uint32_t dead_count, last_dead_reason;
     char last_dead_text[200];
-    char last_audit[1100];
+    struct link_crash last_crash;
     struct commit_header last_header;
+    struct commit_read last_seen;
     uint64_t read_version; // that GETs answer
     struct fake_delivery deliveries[4][FAKE_PENDING];
     uint32_t delivery_count[4];
@@ -213,7 +214,7 @@ static inline void fake_endpoints(void)
 }
 
 static inline enum status fake_send(void *context, enum engine_peer peer, uint32_t index,
-                                    const struct engine_part *parts, size_t count)
+                                    const struct channel_part *parts, size_t count)
 {
     (void)context;
     static _Alignas(8) uint8_t bytes[COMMIT_BYTES_MAX];
@@ -326,10 +327,11 @@ static inline void fake_apply(const struct commit_header *header, const uint8_t 
         fake_walk(&at, &dead, sizeof dead);
         snprintf(fake.last_dead_text, sizeof fake.last_dead_text, "%.*s", dead.text_bytes,
                  (const char *)fake_bytes(&at, dead.text_bytes));
+        if (dead.crash_bytes != 0)
+            memcpy(&fake.last_crash, fake_bytes(&at, dead.crash_bytes), sizeof fake.last_crash);
         (void)fake_bytes(&at, dead.payload_bytes);
         fake.last_dead_reason = dead.reason;
         fake.dead_count++;
-        snprintf(fake.last_audit, sizeof fake.last_audit, "%.*s", header->audit_bytes, (const char *)at);
     }
 }
 
@@ -339,7 +341,7 @@ static inline uint32_t fake_commit(const uint8_t *bytes)
     memcpy(&header, bytes, sizeof header);
     if (header.flow != SYSTEM_NONE)
         fake.last_header = header;
-    if (fake.result_count != 0 && header.packet.handle >> 56 == 1) {
+    if (fake.result_count != 0 && header.flow != SYSTEM_NONE) {
         fake.result_count--;
         return fake.next_result;
     }
@@ -354,6 +356,7 @@ static inline uint32_t fake_commit(const uint8_t *bytes)
         struct commit_read entry;
         fake_walk(&at, &entry, sizeof entry);
         (void)fake_bytes(&at, entry.from_bytes);
+        fake.last_seen = entry;
     }
     fake_apply(&header, at);
     return COMMIT_OK;
@@ -362,12 +365,15 @@ static inline uint32_t fake_commit(const uint8_t *bytes)
 static inline void fake_answer(uint64_t handle)
 {
     struct {
-        struct commit_packet packet;
+        struct commit_answer head;
         struct abi_answer answer;
         struct abi_item item;
-    } record = {{sizeof record, COMMIT_ANSWER, 0, handle},
+        struct commit_read seen;
+        uint8_t key[8];
+    } record = {{{sizeof record, COMMIT_ANSWER, 0, handle}, sizeof record.answer + sizeof record.item, 1},
                 {{sizeof record.answer + sizeof record.item, ABI_ANSWER, 0}, 1, 0},
-                {fake.read_version != 0 ? ABI_ITEM_FOUND : ABI_ITEM_ABSENT, 0, 0, fake.read_version}};
+                {fake.read_version != 0 ? ABI_ITEM_FOUND : ABI_ITEM_ABSENT, 0, 0, fake.read_version},
+                {0, ABI_READ_GET, 4, 0, fake.read_version}, {0}};
     if (fake_give(ENGINE_STORE, 0, &record, sizeof record) != STATUS_OK)
         abort();
 }

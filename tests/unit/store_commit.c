@@ -314,8 +314,97 @@ TEST(a_counter_cannot_leap_out_of_its_range)
     fixture_end();
 }
 
+static const char *last_audit(void)
+{
+    static char text[AUDIT_RECORD_BYTES_MAX + 1];
+    sqlite3_stmt *statement = NULL;
+    text[0] = 0;
+    if (sqlite3_prepare_v2(fixture.store.db, "SELECT text FROM audit ORDER BY sequence DESC LIMIT 1", -1, &statement,
+                           NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW)
+        snprintf(text, sizeof text, "%.*s", sqlite3_column_bytes(statement, 0),
+                 (const char *)sqlite3_column_blob(statement, 0));
+    sqlite3_finalize(statement);
+    return text;
+}
+
+static void commit_crash(const char *text, const struct link_crash *crash)
+{
+    commit_new(1, 0);
+    struct commit_dead dead = {.reason = REASON_FAULT, .unikernel = UNIKERNEL_A, .flow = FLOW_READING,
+                               .text_bytes = (uint16_t)strlen(text), .crash_bytes = sizeof *crash};
+    add(&dead, sizeof dead);
+    add(text, strlen(text));
+    add(crash, sizeof *crash);
+    head()->dead_count = 1;
+    expect(commit_result_of() == COMMIT_OK);
+}
+
+TEST(each_commit_leaves_its_record)
+{
+    fixture_begin();
+    struct link_crash crash = {.address = 16, .instruction = 0x1a3, .build_id = {1, 2}, .last_log = "the \x1b last"};
+    commit_new(1, 0);
+    expect(commit_result_of() == COMMIT_OK);
+    expect(strstr(last_audit(), "{\"kind\":\"commit\",\"unikernel\":\"decode\",\"flow\":\"reading\"") == last_audit());
+    commit_crash("SIGSEGV: write to 0x10", &crash);
+    expect(strstr(last_audit(), "{\"kind\":\"fault\",\"time_ms\":999,\"unikernel\":\"decode\"") == last_audit());
+    expect(strstr(last_audit(), "\"reason\":\"fault\",\"text\":\"SIGSEGV: write to 0x10\",\"address\":16,"
+                                "\"instruction\":419,\"build\":\"0102000000000000\"") != NULL);
+    expect(strstr(last_audit(), "last\"") != NULL && strchr(last_audit(), 0x1b) == NULL);
+    // Words that do not fit are left out; the facts stay.
+    char words[COMMIT_TEXT_BYTES_MAX + 1] = {0};
+    memset(words, 1, COMMIT_TEXT_BYTES_MAX);
+    commit_crash(words, &crash);
+    expect(strstr(last_audit(), "\"build\":\"0102000000000000\"}") != NULL && strstr(last_audit(), "\"text\"") == NULL);
+    commit_new(1, 0);
+    head()->flow = head()->unikernel = SYSTEM_NONE;
+    commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_ENTERED), 7);
+    commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_DONE), 4);
+    commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_FAULT), 2);
+    commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_THROTTLED), 9);
+    commit_add_counter(COUNTER_REFUSAL(UNIKERNEL_A, 1), 9);
+    expect(commit_result_of() == COMMIT_OK);
+    expect(strcmp(last_audit(), "{\"kind\":\"interval\",\"time_ms\":999,\"entered\":7,\"done\":4,\"failed\":2}") == 0);
+    fixture_end();
+}
+
+// What an ANSWER says was seen goes into the COMMIT as it is.
+TEST(what_was_seen_is_validated)
+{
+    static struct builder reads;
+    struct item items[4];
+    fixture_begin();
+    commit_new(1, 0);
+    commit_put(SPACE_MODELS, "a", "one");
+    expect(commit_result_of() == COMMIT_OK);
+    for (int is_stale = 0; is_stale < 2; is_stale++) {
+        reads.size = 0;
+        read_add(&reads, SPACE_MODELS, ABI_READ_GET, 1, "a", "");
+        read_add(&reads, SPACE_MODELS, ABI_READ_GET, 1, "none", "");
+        read_add(&reads, SPACE_MODELS, ABI_READ_RANGE, 1, "z", "");
+        read_send(&reads, 5);
+        expect(take() == STATUS_OK && answer_items(5, items, 4) == 3 && fixture.seen_count == 3);
+        commit_new(2, 0);
+        add(fixture.seen, fixture.seen_bytes);
+        head()->read_count = (uint16_t)fixture.seen_count;
+        static struct builder kept;
+        kept = building;
+        if (is_stale) {
+            commit_new(3, 0);
+            commit_put(SPACE_MODELS, "none", "now it is there");
+            expect(commit_result_of() == COMMIT_OK);
+        }
+        building = kept;
+        expect(commit_result_of() == (is_stale ? COMMIT_CONFLICT : COMMIT_OK));
+    }
+    fixture_end();
+}
+
 int main(void)
 {
+    RUN(each_commit_leaves_its_record);
+    RUN(what_was_seen_is_validated);
     fixture_use_all();
     RUN(put_get_delete_and_versions);
     RUN(stale_read_conflicts_and_changes_nothing);

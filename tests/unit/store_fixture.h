@@ -62,6 +62,8 @@ struct fixture {
     int64_t now_ms;
     uint8_t packet[COMMIT_BYTES_MAX]; // last one received
     size_t packet_bytes;
+    const uint8_t *seen; // of the last ANSWER
+    size_t seen_bytes, seen_count;
 };
 
 static struct fixture fixture; // too large for a stack
@@ -228,7 +230,7 @@ static void commit_add_counter(uint32_t index, uint64_t value)
 
 static void commit_add_dead(uint16_t reason, const char *text, const void *payload, size_t size)
 {
-    struct commit_dead dead = {reason, UNIKERNEL_A, FLOW_READING, (uint16_t)strlen(text), (uint32_t)size, 1};
+    struct commit_dead dead = {reason, UNIKERNEL_A, FLOW_READING, (uint16_t)strlen(text), (uint32_t)size, 1, 0, 0};
     add(&dead, sizeof dead);
     add(text, strlen(text));
     add(payload, size);
@@ -305,17 +307,24 @@ struct item {
     char key[65], value[65]; // cut
 };
 
-// Receives an ANSWER of that handle; returns the number of items, -1 when it is none.
+// Receives an ANSWER of that handle; returns the number of items, -1 when it is none. What the COMMIT shall name
+// (struct commit_read) is left in fixture.seen.
 static int answer_items(uint64_t handle, struct item *items, int most)
 {
     struct commit_packet *packet = receive();
+    struct commit_answer head_of;
     struct abi_answer answer;
     if (packet == NULL || packet->kind != COMMIT_ANSWER || packet->handle != handle)
         return -1;
-    memcpy(&answer, fixture.packet + sizeof *packet, sizeof answer);
-    if (answer.record.size != fixture.packet_bytes - sizeof *packet || answer.record.size > ABI_INPUT_BYTES)
+    memcpy(&head_of, fixture.packet, sizeof head_of);
+    memcpy(&answer, fixture.packet + sizeof head_of, sizeof answer);
+    if (answer.record.size != head_of.answer_bytes || answer.record.size > ABI_INPUT_BYTES ||
+        head_of.answer_bytes > fixture.packet_bytes - sizeof head_of)
         return -1;
-    size_t at = sizeof *packet + sizeof answer;
+    fixture.seen = fixture.packet + sizeof head_of + head_of.answer_bytes;
+    fixture.seen_bytes = fixture.packet_bytes - sizeof head_of - head_of.answer_bytes;
+    fixture.seen_count = head_of.read_count;
+    size_t at = sizeof head_of + sizeof answer;
     for (int i = 0; i < (int)answer.item_count && i < most; i++) {
         struct abi_item item;
         memcpy(&item, fixture.packet + at, sizeof item);

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: ISC
+// What the SENDs of a judged event are in the system's terms, and the release of what does not wait in the store.
+#include "router/state.h"
+
+#include <string.h>
+
+int effect_next(const struct event *event, uint16_t kind, size_t *at, struct guest_record *record)
+{
+    while (*at < event->record_bytes &&
+           guest_record_next(event->records, event->record_bytes, at, UINT16_MAX, record) == NULL)
+        if (record->kind == kind)
+            return 1;
+    return 0;
+}
+
+uint16_t effect_flow(const struct engine *engine, const struct message *message, const struct guest_record *send)
+{
+    return engine->receivers[message->send.receiver].outputs[send->send.flow];
+}
+
+void sending_make(struct engine *engine, const struct message *message, const struct guest_record *record,
+                  uint32_t turn, struct sending *sending)
+{
+    uint16_t index = effect_flow(engine, message, record);
+    const struct system_flow *flow = &engine->system->flows[index];
+    const struct system_receiver *to = &flow->receivers[turn];
+    int is_service = to->kind == SYSTEM_SERVICE;
+    *sending = (struct sending){
+        .send = {.flow = index,
+                 .receiver = (uint16_t)(to->index + (is_service ? engine->system->unikernel_count : 0)),
+                 .context_bytes = (uint16_t)record->send.context_bytes,
+                 .payload_bytes = record->send.payload_bytes,
+                 .principal = message->event->principal},
+        .context = record->first,
+        .payload = record->second};
+    if (flow->kind == SYSTEM_REPLY) { // to the connection that asked, with the context of the question
+        sending->send.context_bytes = message->send.context_bytes;
+        sending->context = message->body + ABI_ALIGN8(message->send.payload_bytes);
+    }
+    // Besides replies, a question and a message to itself keep the connection whose instance sends it.
+    if (flow->kind != SYSTEM_PLAIN || to->index == message->send.receiver)
+        sending->send.connection = message->send.connection;
+    if (flow->key_field != SYSTEM_NONE)
+        sending->send.key_bytes = (uint16_t)schema_key(&engine->system->schemas[flow->schema], &flow->key_field, 1,
+                                                       record->second, record->send.payload_bytes, sending->key,
+                                                       sizeof sending->key);
+}
+
+static void send_release(struct engine *engine, struct message *message, const struct guest_record *record)
+{
+    uint16_t index = effect_flow(engine, message, record);
+    struct flow_state *state = &engine->flows[index];
+    if (!state->is_durable && !state->is_queued)
+        connection_output(engine, index, message->connection, record->second);
+    for (uint32_t i = 0; i < state->fan_out && state->is_queued; i++) {
+        struct sending sending;
+        sending_make(engine, message, record, i, &sending);
+        struct message *sent = message_new(engine, &sending);
+        if (record->send.delay_ms != 0)
+            sent->due_ms = engine->now_ms + record->send.delay_ms;
+        message_enqueue(engine, sent);
+    }
+}
+
+void effects_release(struct engine *engine, struct message *message)
+{
+    const char(*refusals)[SYSTEM_NAME_BYTES] = engine->receivers[message->send.receiver].refusals;
+    struct guest_record record;
+    for (size_t at = 0; effect_next(message->event, ABI_SEND, &at, &record);)
+        send_release(engine, message, &record);
+    for (size_t at = 0; effect_next(message->event, ABI_LOG, &at, &record);)
+        journal(engine, message->send.receiver, record.log.level,
+                record.log.level == ABI_LOG_REFUSAL ? refusals[record.log.code] : "", record.first,
+                record.log.text_bytes);
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: ISC
+// Fixed tables whose entries come and go. A free entry's first word leads to the next; entries that were
+// never used lie behind them, so a table that is hardly used hardly takes memory.
+#include "router/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int slots_create(struct slots *slots, uint64_t count, size_t slot_bytes)
+{
+    *slots = (struct slots){.bytes = calloc(count + 1, slot_bytes), .slot_bytes = slot_bytes, .count = count};
+    return slots->bytes != NULL;
+}
+
+void *slots_take(struct slots *slots)
+{
+    void *slot = slots->free;
+    if (slot != NULL)
+        memcpy(&slots->free, slot, sizeof slots->free);
+    else if (slots->used < slots->count)
+        slot = slots->bytes + slots->used++ * slots->slot_bytes;
+    return slot;
+}
+
+void slots_give(struct slots *slots, void *slot)
+{
+    memcpy(slot, &slots->free, sizeof slots->free);
+    slots->free = slot;
+}
