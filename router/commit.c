@@ -29,17 +29,10 @@ static void put(struct writer *writer, const void *bytes, size_t size)
     writer->size += padded;
 }
 
-int is_durable(const struct engine *engine, const struct message *message)
+int is_durable(const struct message *message)
 {
-    const struct receiver *receiver = &engine->receivers[message->send.receiver];
-    if (message->is_durable || message->event == NULL)
-        return message->is_durable;
-    if (message->reason != REASON_DONE || message->event->write_count != 0)
-        return 1;
-    for (uint16_t i = 0; i < receiver->output_count; i++)
-        if (message->event->counts[i] != 0 && engine->flows[receiver->outputs[i]].is_durable)
-            return 1;
-    return 0;
+    const struct event *event = message->event;
+    return message->is_durable || (event != NULL && (event->is_durable || message->reason != REASON_DONE));
 }
 
 static uint16_t put_writes(struct engine *engine, struct writer *writer, const struct message *message)

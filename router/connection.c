@@ -116,20 +116,6 @@ enum status gateway_receive(struct engine *engine, uint32_t gateway, const uint8
     return STATUS_OK; // END crossed with what the gateway said of that connection
 }
 
-// CLOSE or free, if nothing of it is in flight.
-static void connection_settle(struct engine *engine, struct connection *connection)
-{
-    if ((connection->state != CONNECTION_CLOSING && connection->state != CONNECTION_CLOSED) ||
-        connection->messages != 0)
-        return;
-    if (!connection->has_instance || !engine->receivers[connection->receiver].is_attached) {
-        connection->state = CONNECTION_FREE;
-    } else if (connection->state == CONNECTION_CLOSING) {
-        connection->state = CONNECTION_CLOSED;
-        tell(engine, ENGINE_RECEIVER, connection->receiver, LINK_CLOSE, connection_id(engine, connection), NULL, 0);
-    }
-}
-
 enum status gone_receive(struct engine *engine, uint32_t receiver, const uint8_t *bytes, size_t size)
 {
     (void)size;
@@ -140,7 +126,6 @@ enum status gone_receive(struct engine *engine, uint32_t receiver, const uint8_t
         return STATUS_OK;
     connection->has_instance = 0;
     connection_end(engine, connection, 1);
-    connection_settle(engine, connection);
     return STATUS_OK;
 }
 
@@ -149,13 +134,12 @@ void connection_release(struct engine *engine, struct connection *connection, co
 {
     connection->messages--;
     connection->own -= engine->flows[message->send.flow].is_own;
-    if (message->reason != REASON_DONE || message->is_last) {
+    if (message->reason != REASON_DONE || message->is_last || connection->state != CONNECTION_OPEN) {
         connection_end(engine, connection, 1);
-    } else if (message->is_input && connection->state == CONNECTION_OPEN) {
+    } else if (message->is_input) {
         connection->is_input_owed = 0;
         tell(engine, ENGINE_GATEWAY, connection->gateway, LINK_TAKEN, connection->handle, NULL, 0);
     }
-    connection_settle(engine, connection);
 }
 
 // A message that ends in the router itself: bytes for the outside, or a subscription.
@@ -187,23 +171,30 @@ void connection_output(struct engine *engine, uint16_t flow, struct connection *
         connection_end(engine, connection, 1);
 }
 
+// What a connection still has when it is no longer open: messages in flight, then its instance, then nothing.
+static void settle(struct engine *engine, struct connection *connection)
+{
+    if (connection->messages != 0)
+        return;
+    if (!connection->has_instance || !engine->receivers[connection->receiver].is_attached) {
+        connection->state = CONNECTION_FREE;
+    } else if (connection->state == CONNECTION_CLOSING) {
+        connection->state = CONNECTION_CLOSED;
+        tell(engine, ENGINE_RECEIVER, connection->receiver, LINK_CLOSE, connection_id(engine, connection), NULL, 0);
+    }
+}
+
 void connection_end(struct engine *engine, struct connection *connection, int tell_gateway)
 {
-    if (connection->state != CONNECTION_OPEN)
-        return;
-    connection->state = CONNECTION_CLOSING;
-    engine->gateway_open[connection->gateway]--;
-    page_set(&engine->page->connections, engine->page->connections - 1);
-    if (tell_gateway)
-        tell(engine, ENGINE_GATEWAY, connection->gateway, LINK_END, connection->handle, NULL, 0);
-    struct message *head = &engine->receivers[connection->receiver].queue, *next;
-    for (struct message *message = head->next; message != head; message = next) {
-        next = message->next;
-        if (message->connection != connection)
-            continue;
-        message_dequeue(engine, message);
-        message_end(engine, message, REASON_CONNECTION);
+    if (connection->state == CONNECTION_OPEN) {
+        connection->state = CONNECTION_CLOSING;
+        engine->gateway_open[connection->gateway]--;
+        page_set(&engine->page->connections, engine->page->connections - 1);
+        if (tell_gateway)
+            tell(engine, ENGINE_GATEWAY, connection->gateway, LINK_END, connection->handle, NULL, 0);
+        queue_end(engine, connection);
     }
+    settle(engine, connection);
 }
 
 void connections_check(struct engine *engine)
@@ -214,10 +205,8 @@ void connections_check(struct engine *engine)
             continue;
         int64_t end_ms = connection->progress_ms + engine->system->gateways[connection->gateway].slow_ms;
         wake(engine, end_ms + 1);
-        if (engine->now_ms <= end_ms)
-            continue;
-        connection_end(engine, connection, 1);
-        connection_settle(engine, connection);
+        if (engine->now_ms > end_ms)
+            connection_end(engine, connection, 1);
     }
 }
 
@@ -231,6 +220,5 @@ void connections_close(struct engine *engine, enum engine_peer peer, uint32_t in
             continue;
         connection->has_instance &= peer == ENGINE_GATEWAY;
         connection_end(engine, connection, peer != ENGINE_GATEWAY);
-        connection_settle(engine, connection);
     }
 }

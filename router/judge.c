@@ -94,6 +94,7 @@ static enum reason judge_send(struct engine *engine, struct message *message, co
         return refuse(message, REASON_FLOW, flow->name, "");
     if (!is_envelope_good(flow, send))
         return refuse(message, REASON_ENVELOPE, flow->name, "");
+    event->is_durable |= engine->flows[index].is_durable;
     if (++event->counts[send->flow] > (flow->kind == SYSTEM_REPLY ? 1 : flow->count_max))
         return refuse(message, REASON_BUDGET, flow->name, "");
     if (engine->flows[index].is_own && ++event->own_count > own_room(engine, message))
@@ -126,6 +127,7 @@ static enum reason judge_write(struct engine *engine, struct message *message, c
     const struct schema *schema = &engine->system->schemas[space->schema];
     if ((space->writers >> message->send.receiver & 1) == 0)
         return refuse(message, REASON_NAMESPACE, space->name, "");
+    message->event->is_durable = 1;
     if (++message->event->write_count > engine->system->unikernels[message->send.receiver].writes_max)
         return refuse(message, REASON_BUDGET, space->name, "");
     if (write->op == ABI_WRITE_DELETE)
@@ -148,7 +150,7 @@ enum reason judge(struct engine *engine, struct message *message)
 {
     struct event *event = message->event;
     memset(event->counts, 0, sizeof event->counts);
-    event->write_count = event->own_count = 0;
+    event->write_count = event->own_count = event->is_durable = 0;
     enum reason reason = REASON_DONE;
     for (size_t at = 0; reason == REASON_DONE;) {
         struct guest_record record;

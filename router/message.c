@@ -76,14 +76,13 @@ struct message *message_new(struct engine *engine, const struct sending *sending
 struct message *message_copy(struct engine *engine, struct message *parent, uint64_t connection)
 {
     struct message *copy = slot_take(engine);
-    copy->send = parent->send;
-    copy->send.connection = connection;
+    uint64_t handle = copy->handle, order = copy->order;
+    *copy = *parent;
+    copy->handle = handle;
+    copy->order = order;
     copy->parent = parent;
-    copy->body = parent->body;
-    copy->number = parent->number;
-    copy->time_ms = parent->time_ms;
-    copy->port = parent->port;
-    copy->bucket = parent->bucket;
+    copy->is_durable = 0; // the parent is what the store knows
+    copy->send.connection = connection;
     return copy;
 }
 
@@ -163,6 +162,18 @@ void message_requeue(struct engine *engine, struct message *message)
         younger = younger->next;
     message->reason = REASON_DONE;
     queue_insert(engine, younger, message);
+}
+
+void queue_end(struct engine *engine, const struct connection *connection)
+{
+    struct message *head = &engine->receivers[connection->receiver].queue, *next;
+    for (struct message *message = head->next; message != head; message = next) {
+        next = message->next;
+        if (message->connection != connection)
+            continue;
+        message_dequeue(engine, message);
+        message_end(engine, message, REASON_CONNECTION);
+    }
 }
 
 static void copy_finish(struct engine *engine, struct message *copy)

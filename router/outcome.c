@@ -81,7 +81,7 @@ void message_proceed(struct engine *engine, struct message *message)
             return;
         }
     }
-    if (!is_durable(engine, message)) {
+    if (!is_durable(message)) {
         message_committed(engine, message, COMMIT_OK);
         return;
     }
@@ -137,23 +137,21 @@ static void conflict(struct engine *engine, struct message *message)
 // The effects of an event that ended well, or of which the store has taken its part.
 static void take(struct engine *engine, struct message *message)
 {
-    int is_stored = is_durable(engine, message);
+    int is_stored = is_durable(message);
     struct commit_counter counters[ROUTER_COUNTERS_PER_EVENT];
-    const struct receiver *receiver = &engine->receivers[message->send.receiver];
     size_t used = counters_of(engine, message, counters);
-    for (size_t i = 0; i < used; i++)
+    for (size_t i = 0; i < used; i++) {
+        uint32_t flow = counters[i].index / REASON_COUNT;
+        int is_sent = counters[i].index % REASON_COUNT == REASON_ENTERED && flow < SYSTEM_FLOWS_MAX;
+        if (is_sent && engine->flows[flow].is_durable)
+            flow_enter(engine, (uint16_t)flow, counters[i].value);
         if (is_stored)
             page_add(&engine->page->counters[counters[i].index], counters[i].value);
         else
             count(engine, counters[i].index, counters[i].value);
-    if (message->event == NULL || message->reason != REASON_DONE)
-        return;
-    for (uint16_t i = 0; i < receiver->output_count; i++) {
-        uint16_t flow = receiver->outputs[i];
-        if (message->event->counts[i] != 0 && engine->flows[flow].is_durable)
-            flow_enter(engine, flow, (uint64_t)message->event->counts[i] * engine->flows[flow].fan_out);
     }
-    effects_release(engine, message);
+    if (message->event != NULL && message->reason == REASON_DONE)
+        effects_release(engine, message);
 }
 
 void message_committed(struct engine *engine, struct message *message, uint32_t result)

@@ -82,6 +82,7 @@ struct event {
     uint8_t is_throttled; // was counted so
     uint16_t waits, reads;           // READ rounds, and READs
     uint16_t write_count, own_count; // judged
+    uint8_t is_durable; // it writes, or sends what waits in the store
     uint16_t counts[MANIFEST_FLOWS_MAX]; // judged sends per output
     struct key_entry *held;          // cursors that it holds
     uint32_t record_bytes, crash_bytes;
@@ -226,6 +227,7 @@ struct message *message_with(struct engine *engine, uint32_t receiver, const uin
 void message_enqueue(struct engine *engine, struct message *message); // a new one
 void message_requeue(struct engine *engine, struct message *message); // back to its place
 void message_dequeue(struct engine *engine, struct message *message);
+void queue_end(struct engine *engine, const struct connection *connection); // ends what waits for it
 void message_finish(struct engine *engine, struct message *message); // over and counted, with message->reason
 
 // ---- schedule.c ----
@@ -265,7 +267,7 @@ void cursors_settle(struct engine *engine, struct event *event, int is_taken);
 
 // ---- commit.c ----
 #define HANDLE_FLUSH 0u // no message has it
-int is_durable(const struct engine *engine, const struct message *message); // does its end need a COMMIT?
+int is_durable(const struct message *message); // does its end need a COMMIT?
 // STATUS_TOO_LARGE: the effects do not fit one COMMIT. STATUS_FULL: the store has no room now.
 enum status commit_send(struct engine *engine, struct message *message) MUST_USE;
 // What the end of a message counts, at most ROUTER_COUNTERS_PER_EVENT.
