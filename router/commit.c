@@ -113,15 +113,15 @@ size_t counters_of(const struct engine *engine, const struct message *message, s
         return add(counters, used, COUNTER_REFUSAL(index, event->code), 1);
     if (event == NULL || message->reason != REASON_DONE)
         return used;
-    for (uint16_t i = 0; i < receiver->output_count; i++)
+    for (uint16_t i = 0; i < receiver->is->output_count; i++)
         if (event->counts[i] != 0)
-            used = add(counters, used, COUNTER_FLOW(receiver->outputs[i], REASON_ENTERED),
-                       (uint64_t)event->counts[i] * engine->flows[receiver->outputs[i]].fan_out);
+            used = add(counters, used, COUNTER_FLOW(receiver->is->outputs[i], REASON_ENTERED),
+                       (uint64_t)event->counts[i] * engine->flows[receiver->is->outputs[i]].fan_out);
     uint64_t refusals[MANIFEST_REFUSALS_MAX] = {0};
     struct guest_record record;
     for (size_t at = 0; effect_next(event, ABI_LOG, &at, &record);)
         refusals[record.log.code] += record.log.level == ABI_LOG_REFUSAL;
-    for (uint16_t i = 0; i < receiver->refusal_count; i++)
+    for (uint16_t i = 0; i < receiver->is->refusal_count; i++)
         used = add(counters, used, COUNTER_REFUSAL(index, i), refusals[i]);
     return used;
 }

@@ -15,7 +15,7 @@ int effect_next(const struct event *event, uint16_t kind, size_t *at, struct gue
 
 uint16_t effect_flow(const struct engine *engine, const struct message *message, const struct guest_record *send)
 {
-    return engine->receivers[message->send.receiver].outputs[send->send.flow];
+    return engine->receivers[message->send.receiver].is->outputs[send->send.flow];
 }
 
 void sending_make(struct engine *engine, const struct message *message, const struct guest_record *record,
@@ -64,7 +64,7 @@ static void send_release(struct engine *engine, struct message *message, const s
 
 void effects_release(struct engine *engine, struct message *message)
 {
-    const char(*refusals)[SYSTEM_NAME_BYTES] = engine->receivers[message->send.receiver].refusals;
+    const char(*refusals)[SYSTEM_NAME_BYTES] = engine->receivers[message->send.receiver].is->refusals;
     struct guest_record record;
     for (size_t at = 0; effect_next(message->event, ABI_SEND, &at, &record);)
         send_release(engine, message, &record);

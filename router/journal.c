@@ -37,7 +37,7 @@ void journal(struct engine *engine, uint32_t index, uint32_t level, const char *
     char words[SYSTEM_NAME_BYTES + 2 + ABI_LOG_BYTES_MAX];
     int length = snprintf(words, sizeof words, "%s%s", refusal, refusal[0] != 0 && size != 0 ? ": " : "");
     memcpy(words + length, text, size);
-    line(engine, receiver->name, levels[level], words, (size_t)length + size);
+    line(engine, receiver->is->name, levels[level], words, (size_t)length + size);
 }
 
 void journal_tick(struct engine *engine)
@@ -49,6 +49,6 @@ void journal_tick(struct engine *engine)
             continue;
         int size = snprintf(text, sizeof text, "%llu lines dropped", (unsigned long long)receiver->log_dropped);
         receiver->log_dropped = 0;
-        line(engine, receiver->name, "warning", text, (size_t)size);
+        line(engine, receiver->is->name, "warning", text, (size_t)size);
     }
 }

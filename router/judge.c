@@ -55,8 +55,8 @@ static enum reason judge_subscription(const struct engine *engine, struct messag
     const struct receiver *receiver = &engine->receivers[message->send.receiver];
     struct builtin_subscription wanted;
     memcpy(&wanted, record->second, sizeof wanted);
-    if (wanted.port >= receiver->input_count || receiver->inputs[wanted.port] == SYSTEM_NONE ||
-        !engine->system->flows[receiver->inputs[wanted.port]].is_broadcast)
+    if (wanted.port >= receiver->is->input_count || receiver->is->inputs[wanted.port] == SYSTEM_NONE ||
+        !engine->system->flows[receiver->is->inputs[wanted.port]].is_broadcast)
         return refuse(message, REASON_FLOW, flow->name, "port");
     return REASON_DONE;
 }
@@ -85,9 +85,9 @@ static enum reason judge_send(struct engine *engine, struct message *message, co
     const struct receiver *receiver = &engine->receivers[message->send.receiver];
     const struct abi_send *send = &record->send;
     struct event *event = message->event;
-    if (send->flow >= receiver->output_count || receiver->outputs[send->flow] == SYSTEM_NONE)
+    if (send->flow >= receiver->is->output_count || receiver->is->outputs[send->flow] == SYSTEM_NONE)
         return refuse(message, REASON_FLOW, "no such output", "");
-    uint16_t index = receiver->outputs[send->flow];
+    uint16_t index = receiver->is->outputs[send->flow];
     const struct system_flow *flow = &engine->system->flows[index];
     const struct schema *schema = &engine->system->schemas[flow->schema];
     if (!is_flow_allowed(engine, message, index))
@@ -111,9 +111,7 @@ static enum reason judge_send(struct engine *engine, struct message *message, co
 
 uint16_t namespace_of(const struct engine *engine, const struct message *message, uint16_t index)
 {
-    if (message->send.receiver >= engine->system->unikernel_count)
-        return SYSTEM_NONE; // a service has none
-    const struct system_unikernel *unikernel = &engine->system->unikernels[message->send.receiver];
+    const struct system_unikernel *unikernel = engine->receivers[message->send.receiver].is;
     return index < unikernel->namespace_count ? unikernel->namespaces[index] : SYSTEM_NONE;
 }
 
@@ -128,7 +126,7 @@ static enum reason judge_write(struct engine *engine, struct message *message, c
     if ((space->writers >> message->send.receiver & 1) == 0)
         return refuse(message, REASON_NAMESPACE, space->name, "");
     message->event->is_durable = 1;
-    if (++message->event->write_count > engine->system->unikernels[message->send.receiver].writes_max)
+    if (++message->event->write_count > engine->receivers[message->send.receiver].is->writes_max)
         return refuse(message, REASON_BUDGET, space->name, "");
     if (write->op == ABI_WRITE_DELETE)
         return REASON_DONE;
@@ -155,7 +153,7 @@ enum reason judge(struct engine *engine, struct message *message)
     for (size_t at = 0; reason == REASON_DONE;) {
         struct guest_record record;
         const char *why = guest_record_next(event->records, event->record_bytes, &at,
-                                            engine->receivers[message->send.receiver].refusal_count, &record);
+                                            engine->receivers[message->send.receiver].is->refusal_count, &record);
         if (why != NULL)
             return refuse(message, REASON_ENVELOPE, why, "");
         if (record.kind == ABI_SEND)

@@ -43,8 +43,8 @@ static int pay(struct engine *engine, const struct message *message)
     const struct receiver *receiver = &engine->receivers[message->send.receiver];
     struct event *event = message->event;
     for (int is_trial = 1; is_trial >= 0; is_trial--)
-        for (uint16_t i = 0; i < receiver->output_count; i++) {
-            uint16_t flow = receiver->outputs[i];
+        for (uint16_t i = 0; i < receiver->is->output_count; i++) {
+            uint16_t flow = receiver->is->outputs[i];
             if (event->counts[i] == 0 ||
                 tokens_take(engine, flow, message->connection, event->counts[i], is_trial))
                 continue;
@@ -115,23 +115,21 @@ void messages_retry(struct engine *engine)
     }
 }
 
-// Back to its place in the queue, without what its event made.
-static void again(struct engine *engine, struct message *message)
+// Back to its place in the queue, without what its event made; unless it was often there, or its instance cannot
+// run an event twice.
+static void again(struct engine *engine, struct message *message, uint16_t *tries, uint16_t most, enum reason reason)
 {
-    event_leave(engine, message);
-    message_requeue(engine, message);
-}
-
-static void conflict(struct engine *engine, struct message *message)
-{
-    if (message->connection == NULL && message->conflicts < ROUTER_CONFLICTS_MAX) {
-        message->conflicts++;
-        again(engine, message);
+    char times[32];
+    if (message->connection != NULL || *tries >= most) {
+        snprintf(times, sizeof times, "%u times", *tries);
+        fail(engine, message, refuse(message, reason, times, ""));
         return;
     }
-    char times[32];
-    snprintf(times, sizeof times, "%u times", message->conflicts + 1u);
-    fail(engine, message, refuse(message, REASON_CONFLICT, "in the store", times));
+    ++*tries;
+    if (reason == REASON_ATTEMPTS)
+        count(engine, COUNTER_FLOW(message->send.flow, REASON_REDELIVERED), 1);
+    event_leave(engine, message);
+    message_requeue(engine, message);
 }
 
 // The effects of an event that ended well, or of which the store has taken its part.
@@ -160,7 +158,7 @@ void message_committed(struct engine *engine, struct message *message, uint32_t 
     if (has_effects && result != COMMIT_NOT_NOW)
         cursors_settle(engine, message->event, result == COMMIT_OK);
     if (has_effects && result == COMMIT_CONFLICT) {
-        conflict(engine, message);
+        again(engine, message, &message->conflicts, ROUTER_CONFLICTS_MAX, REASON_CONFLICT);
     } else if (has_effects && result == COMMIT_REFUSED) {
         fail(engine, message, refuse(message, REASON_NAMESPACE, "is full", ""));
     } else if (result != COMMIT_OK && result != COMMIT_DUPLICATE) {
@@ -174,19 +172,13 @@ void message_committed(struct engine *engine, struct message *message, uint32_t 
 
 void message_lost(struct engine *engine, struct message *message)
 {
-    char times[32];
-    if (message->connection != NULL) {
-        connection_end(engine, message->connection, 1);
-        event_leave(engine, message);
-        message_end(engine, message, REASON_CONNECTION);
-    } else if (message->attempt >= ROUTER_ATTEMPTS_MAX) {
-        snprintf(times, sizeof times, "%u", message->attempt);
-        fail(engine, message, refuse(message, REASON_ATTEMPTS, times, ""));
-    } else {
-        count(engine, COUNTER_FLOW(message->send.flow, REASON_REDELIVERED), 1);
-        message->attempt++;
-        again(engine, message);
+    if (message->connection == NULL) {
+        again(engine, message, &message->attempt, ROUTER_ATTEMPTS_MAX, REASON_ATTEMPTS);
+        return;
     }
+    connection_end(engine, message->connection, 1);
+    event_leave(engine, message);
+    message_end(engine, message, REASON_CONNECTION);
 }
 
 // Outcomes that are the guest's doing and carry no effects.
@@ -197,14 +189,14 @@ static enum reason failure_of(struct engine *engine, struct message *message, co
     if (message->reason != REASON_DONE) // judged while it was reading
         return message->reason;
     if (event->crash_bytes != 0) {
-        crash_text(&event->crash, receiver->name, event->text, sizeof event->text);
+        crash_text(&event->crash, receiver->is->name, event->text, sizeof event->text);
         return effects->outcome == LINK_FAULT ? REASON_FAULT : REASON_DEADLINE;
     }
-    if (effects->outcome == LINK_REFUSED && effects->code < receiver->refusal_count) {
+    if (effects->outcome == LINK_REFUSED && effects->code < receiver->is->refusal_count) {
         event->code = effects->code;
-        return refuse(message, REASON_GUEST, receiver->refusals[effects->code], "");
+        return refuse(message, REASON_GUEST, receiver->is->refusals[effects->code], "");
     }
-    snprintf(event->text, sizeof event->text, "envelope %s: %.*s", receiver->name, (int)sizeof effects->text - 1,
+    snprintf(event->text, sizeof event->text, "envelope %s: %.*s", receiver->is->name, (int)sizeof effects->text - 1,
              effects->outcome == LINK_CONTRACT ? effects->text : "unknown refusal");
     return REASON_ENVELOPE;
 }

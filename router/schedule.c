@@ -89,9 +89,9 @@ static int needs_room(const struct engine *engine, uint16_t flow, uint32_t princ
 static int has_room(const struct engine *engine, const struct receiver *receiver, const struct message *message)
 {
     uint32_t principal = principal_of(message);
-    for (uint16_t i = 0; i < receiver->output_count; i++)
-        if (needs_room(engine, receiver->outputs[i], principal) &&
-            !has_room_on(engine, receiver->outputs[i], message))
+    for (uint16_t i = 0; i < receiver->is->output_count; i++)
+        if (needs_room(engine, receiver->is->outputs[i], principal) &&
+            !has_room_on(engine, receiver->is->outputs[i], message))
             return 0;
     return 1;
 }
@@ -99,10 +99,10 @@ static int has_room(const struct engine *engine, const struct receiver *receiver
 static struct receiver *reserve(struct engine *engine, const struct message *message, int is_taken)
 {
     struct receiver *receiver = &engine->receivers[message->send.receiver];
-    for (uint16_t i = 0; i < receiver->output_count; i++) {
-        if (!needs_room(engine, receiver->outputs[i], message->event->principal))
+    for (uint16_t i = 0; i < receiver->is->output_count; i++) {
+        if (!needs_room(engine, receiver->is->outputs[i], message->event->principal))
             continue;
-        struct flow_state *state = &engine->flows[receiver->outputs[i]];
+        struct flow_state *state = &engine->flows[receiver->is->outputs[i]];
         check(is_taken || state->reserved >= state->need);
         state->reserved += is_taken ? state->need : 0 - state->need;
     }

@@ -4,6 +4,7 @@
 #include "router/state.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define ROUTER_EVENTS_MAX 512u
 #define ROUTER_CONNECTIONS_MAX 8192u // of one gateway
@@ -46,28 +47,20 @@ static uint64_t flow_init(struct engine *engine, const struct system_flow *flow,
 static uint32_t receivers_init(struct engine *engine)
 {
     const struct system_view *system = engine->system;
-    uint32_t events = 0;
+    uint32_t events = 0, unikernels = (uint32_t)system->unikernel_count;
     for (uint32_t i = 0; i < engine->receiver_count; i++) {
         struct receiver *receiver = &engine->receivers[i];
         list_init(&receiver->queue);
-        if (i < system->unikernel_count) {
-            const struct system_unikernel *unikernel = &system->unikernels[i];
-            receiver->name = unikernel->name;
-            receiver->inputs = unikernel->inputs;
-            receiver->outputs = unikernel->outputs;
-            receiver->refusals = unikernel->refusals;
-            receiver->input_count = unikernel->input_count;
-            receiver->output_count = unikernel->output_count;
-            receiver->refusal_count = unikernel->refusal_count;
-            receiver->is_connection = unikernel->lifetime == LIFETIME_CONNECTION;
-            receiver->capacity_max = at_most(unikernel->instances_max, ROUTER_CAPACITY_MAX);
-        } else {
-            const struct system_service *service = &system->services[i - system->unikernel_count];
-            receiver->name = service->name;
-            receiver->outputs = &service->reply_flow;
-            receiver->output_count = 1;
-            receiver->capacity_max = ROUTER_SERVICE_CAPACITY;
+        struct system_unikernel *service = &engine->services[i < unikernels ? 0 : i - unikernels];
+        receiver->is = i < unikernels ? &system->unikernels[i] : service;
+        if (i >= unikernels) {
+            memcpy(service->name, system->services[i - unikernels].name, sizeof service->name);
+            service->outputs[0] = system->services[i - unikernels].reply_flow;
+            service->output_count = 1;
+            service->instances_max = ROUTER_SERVICE_CAPACITY;
         }
+        receiver->is_connection = receiver->is->lifetime == LIFETIME_CONNECTION;
+        receiver->capacity_max = at_most(receiver->is->instances_max, ROUTER_CAPACITY_MAX);
         events += receiver->capacity_max + ROUTER_PIPELINE;
     }
     return events;

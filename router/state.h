@@ -63,14 +63,13 @@ struct message {
     uint64_t number, order;
     int64_t time_ms, due_ms; // due: not before (the monotonic clock)
     uint32_t copies; // of a parent: not yet ended
-    uint16_t port, attempt;
+    uint16_t port, attempt, conflicts;
     uint16_t bucket;  // of its key; ROUTER_BUCKETS: it has none
     uint8_t state;    // enum message_state
     uint8_t reason;   // enum reason: DONE, or why its event failed; of a parent what its copies came to
     uint8_t is_durable; // number is the outbox id
     uint8_t is_input, is_last; // from a gateway: TAKEN is owed; it is the connection's last
     uint8_t is_throttled; // was counted so
-    uint8_t conflicts;
 };
 
 struct event {
@@ -114,10 +113,7 @@ struct flow_state {
 };
 
 struct receiver { // a unikernel's tender or a host service
-    const char *name;
-    const uint16_t *inputs, *outputs; // system's flows
-    const char (*refusals)[SYSTEM_NAME_BYTES];
-    uint16_t input_count, output_count, refusal_count;
+    const struct system_unikernel *is; // a service: what it would be as a unikernel
     uint8_t is_connection; // lifetime
     uint8_t is_attached;   // said HELLO
     uint32_t capacity, capacity_max;
@@ -178,6 +174,7 @@ struct engine {
     struct slots messages, events, keys;
     uint8_t *bodies;        // of messages
     struct message waiting; // list
+    struct system_unikernel services[SYSTEM_SERVICES_MAX];
     struct receiver *receivers;
     uint32_t receiver_count;
     struct connection *connections;
