@@ -37,31 +37,6 @@ static struct connection *by_handle(struct engine *engine, uint32_t gateway, uin
     return NULL;
 }
 
-static void connection_open(struct engine *engine, uint16_t gateway, uint64_t handle)
-{
-    const struct system_gateway *definition = &engine->system->gateways[gateway];
-    uint32_t end = engine->gateway_first[gateway + 1];
-    uint32_t i = engine->gateway_first[gateway];
-    while (i < end && engine->connections[i].state != CONNECTION_FREE)
-        i++;
-    if (i == end || engine->gateway_open[gateway] >= definition->connections_max) {
-        tell(engine, ENGINE_GATEWAY, gateway, LINK_END, handle, NULL, 0);
-        return;
-    }
-    if (i >= engine->connection_used)
-        engine->connection_used = i + 1;
-    struct connection *connection = &engine->connections[i];
-    *connection = (struct connection){.handle = handle,
-                                      .generation = connection->generation + 1,
-                                      .gateway = gateway,
-                                      .receiver = definition->unikernel,
-                                      .state = CONNECTION_OPEN};
-    memset(&engine->connection_buckets[(size_t)i * engine->bucket_columns], 0,
-           engine->bucket_columns * sizeof engine->connection_buckets[0]);
-    engine->gateway_open[gateway]++;
-    page_set(&engine->page->connections, engine->page->connections + 1);
-}
-
 // One wire/1 message: bytes of the connection, or the word that it ended.
 static void wire_enqueue(struct engine *engine, const struct connection *connection, const uint8_t *bytes,
                          size_t size, int is_last)
@@ -84,45 +59,66 @@ static void wire_enqueue(struct engine *engine, const struct connection *connect
     message_enqueue(engine, message);
 }
 
-static enum status connection_receive(struct engine *engine, struct connection *connection, uint16_t kind,
-                                      const uint8_t *bytes, size_t size)
+enum status open_receive(struct engine *engine, const struct packet *packet)
 {
-    if (kind == LINK_DRAINED) {
-        uint64_t drained;
-        memcpy(&drained, bytes, sizeof drained);
-        if (drained > connection->output_bytes)
-            return STATUS_MALFORMED;
-        connection->output_bytes -= drained;
-        connection->progress_ms = engine->now_ms;
+    const struct system_gateway *gateway = &engine->system->gateways[packet->index];
+    uint32_t end = engine->gateway_first[packet->index + 1], i = engine->gateway_first[packet->index];
+    if (by_handle(engine, packet->index, packet->handle) != NULL)
+        return STATUS_MALFORMED;
+    while (i < end && engine->connections[i].state != CONNECTION_FREE)
+        i++;
+    if (i == end || engine->gateway_open[packet->index] >= gateway->connections_max) {
+        tell(engine, ENGINE_GATEWAY, packet->index, LINK_END, packet->handle, NULL, 0);
         return STATUS_OK;
     }
-    if (kind == LINK_OPEN || connection->is_shut || (kind == LINK_INPUT && connection->is_input_owed))
-        return STATUS_MALFORMED;
-    connection->is_shut = kind == LINK_SHUT;
-    connection->is_input_owed |= kind == LINK_INPUT;
-    wire_enqueue(engine, connection, bytes, size, kind == LINK_SHUT);
+    if (i >= engine->connection_used)
+        engine->connection_used = i + 1;
+    struct connection *connection = &engine->connections[i];
+    *connection = (struct connection){.handle = packet->handle,
+                                      .generation = connection->generation + 1,
+                                      .gateway = (uint16_t)packet->index,
+                                      .receiver = gateway->unikernel,
+                                      .state = CONNECTION_OPEN};
+    memset(&engine->connection_buckets[(size_t)i * engine->bucket_columns], 0,
+           engine->bucket_columns * sizeof engine->connection_buckets[0]);
+    engine->gateway_open[packet->index]++;
+    page_set(&engine->page->connections, engine->page->connections + 1);
     return STATUS_OK;
 }
 
-enum status gateway_receive(struct engine *engine, uint32_t gateway, const uint8_t *bytes, size_t size)
+// INPUT or SHUT.
+enum status input_receive(struct engine *engine, const struct packet *packet)
 {
-    struct link_header header;
-    memcpy(&header, bytes, sizeof header);
-    struct connection *connection = by_handle(engine, gateway, header.handle);
-    if (connection != NULL)
-        return connection_receive(engine, connection, header.kind, bytes + sizeof header, size - sizeof header);
-    if (header.kind == LINK_OPEN)
-        connection_open(engine, (uint16_t)gateway, header.handle);
-    return STATUS_OK; // END crossed with what the gateway said of that connection
+    struct connection *connection = by_handle(engine, packet->index, packet->handle);
+    int is_shut = packet->kind == LINK_SHUT;
+    if (connection == NULL)
+        return STATUS_OK; // END crossed with what the gateway said of that connection
+    if (connection->is_shut || (connection->is_input_owed && !is_shut))
+        return STATUS_MALFORMED;
+    connection->is_shut = is_shut != 0;
+    connection->is_input_owed |= !is_shut;
+    wire_enqueue(engine, connection, packet->body, packet->body_bytes, is_shut);
+    return STATUS_OK;
 }
 
-enum status gone_receive(struct engine *engine, uint32_t receiver, const uint8_t *bytes, size_t size)
+enum status drained_receive(struct engine *engine, const struct packet *packet)
 {
-    (void)size;
-    struct link_header header;
-    memcpy(&header, bytes, sizeof header);
-    struct connection *connection = connection_find(engine, header.handle);
-    if (connection == NULL || connection->receiver != receiver)
+    struct connection *connection = by_handle(engine, packet->index, packet->handle);
+    uint64_t drained;
+    memcpy(&drained, packet->body, sizeof drained);
+    if (connection == NULL)
+        return STATUS_OK;
+    if (drained > connection->output_bytes)
+        return STATUS_MALFORMED;
+    connection->output_bytes -= drained;
+    connection->progress_ms = engine->now_ms;
+    return STATUS_OK;
+}
+
+enum status gone_receive(struct engine *engine, const struct packet *packet)
+{
+    struct connection *connection = connection_find(engine, packet->handle);
+    if (connection == NULL || connection->receiver != packet->index)
         return STATUS_OK;
     connection->has_instance = 0;
     connection_end(engine, connection, 1);
@@ -148,6 +144,7 @@ void connection_output(struct engine *engine, uint16_t flow, struct connection *
     const struct system_receiver *receiver = &engine->system->flows[flow].receivers[0];
     struct builtin_wire wire;
     struct builtin_subscription wanted;
+    check(connection != NULL); // system_check(): only a connection's unikernel sends there
     int is_open = connection->state == CONNECTION_OPEN &&
                   (receiver->kind != SYSTEM_GATEWAY || receiver->index == connection->gateway);
     count(engine, COUNTER_FLOW(flow, is_open ? REASON_DONE : REASON_CONNECTION), 1);

@@ -36,65 +36,63 @@ void credit_give(struct engine *engine, uint32_t receiver, uint32_t flow, uint32
     tell(engine, ENGINE_STORE, 0, COMMIT_CREDIT, 0, (const uint8_t *)&credit + HEADER, sizeof credit - HEADER);
 }
 
-static enum status hello_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+static enum status hello_receive(struct engine *engine, const struct packet *packet)
 {
-    struct receiver *receiver = &engine->receivers[index];
+    struct receiver *receiver = &engine->receivers[packet->index];
     struct link_hello hello;
-    memcpy(&hello, bytes, size);
+    memcpy(&hello, packet->bytes, sizeof hello);
     if (hello.version != LINK_VERSION)
         return STATUS_VERSION;
     if (hello.capacity == 0 || receiver->is_attached)
         return STATUS_MALFORMED;
-    if (index < engine->system->unikernel_count &&
-        memcmp(hello.image_digest, engine->system->unikernels[index].image_digest, sizeof hello.image_digest) != 0)
+    if (packet->index < engine->system->unikernel_count &&
+        memcmp(hello.image_digest, receiver->is->image_digest, sizeof hello.image_digest) != 0)
         return STATUS_SIGNATURE; // not the image that the system names
     receiver->capacity = hello.capacity < receiver->capacity_max ? hello.capacity : receiver->capacity_max;
     receiver->is_attached = 1;
     return STATUS_OK;
 }
 
-static enum status outbox_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+static enum status outbox_receive(struct engine *engine, const struct packet *packet)
 {
-    (void)index;
     struct commit_outbox outbox;
-    memcpy(&outbox, bytes, sizeof outbox);
+    memcpy(&outbox, packet->bytes, sizeof outbox);
     const struct commit_send *send = &outbox.send;
     struct sending sending = {.send = *send};
     size_t context_at = sizeof outbox + ABI_ALIGN8((size_t)send->key_bytes);
     size_t payload_at = context_at + ABI_ALIGN8((size_t)send->context_bytes);
     if (!is_spooled_for(engine, send->flow, send->receiver) || send->payload_bytes > ABI_PAYLOAD_BYTES_MAX ||
         send->context_bytes > ABI_CONTEXT_BYTES_MAX || send->key_bytes > sizeof sending.key ||
-        size != payload_at + ABI_ALIGN8(send->payload_bytes))
+        packet->size != payload_at + ABI_ALIGN8(send->payload_bytes))
         return STATUS_MALFORMED;
-    memcpy(sending.key, bytes + sizeof outbox, send->key_bytes);
-    sending.context = bytes + context_at;
-    sending.payload = bytes + payload_at;
+    memcpy(sending.key, packet->bytes + sizeof outbox, send->key_bytes);
+    sending.context = packet->bytes + context_at;
+    sending.payload = packet->bytes + payload_at;
     struct message *message = message_new(engine, &sending);
     message->is_durable = 1;
-    message->number = outbox.packet.handle;
+    message->number = packet->handle;
     message->time_ms = outbox.time_ms;
     message_enqueue(engine, message);
     return STATUS_OK;
 }
 
-static enum status done_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+static enum status done_receive(struct engine *engine, const struct packet *packet)
 {
-    (void)index;
     struct commit_done done;
-    memcpy(&done, bytes, size);
-    struct message *message = message_find(engine, bytes);
+    memcpy(&done, packet->bytes, sizeof done);
+    struct message *message = message_find(engine, packet->handle);
     if (done.result > COMMIT_REFUSED)
         return STATUS_MALFORMED;
-    if (done.packet.handle == HANDLE_FLUSH)
+    if (packet->handle == HANDLE_FLUSH)
         counters_flushed(engine, done.result);
     else if (message != NULL && message->state == MESSAGE_COMMITTING)
         message_committed(engine, message, done.result);
     return STATUS_OK;
 }
 
-static enum status ready_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+static enum status ready_receive(struct engine *engine, const struct packet *packet)
 {
-    (void)index, (void)bytes, (void)size;
+    (void)packet; // says no more
     engine->is_ready = 1;
     counters_reconcile(engine);
     for (uint32_t receiver = 0; receiver < engine->system->unikernel_count; receiver++)
@@ -104,38 +102,33 @@ static enum status ready_receive(struct engine *engine, uint32_t index, const ui
     return STATUS_OK;
 }
 
-static enum status cursor_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+static enum status cursor_receive(struct engine *engine, const struct packet *packet)
 {
-    (void)index;
     struct commit_cursor cursor;
-    const uint8_t *key = bytes + sizeof(struct commit_packet) + sizeof cursor;
-    memcpy(&cursor, bytes + sizeof(struct commit_packet), sizeof cursor);
-    if (cursor.key_bytes > SYSTEM_KEY_BYTES_MAX || cursor.key_bytes > size - (size_t)(key - bytes))
+    memcpy(&cursor, packet->body, sizeof cursor);
+    if (cursor.key_bytes > SYSTEM_KEY_BYTES_MAX || cursor.key_bytes > packet->body_bytes - sizeof cursor)
         return STATUS_MALFORMED;
     if (cursor.flow < engine->system->flow_count)
-        cursor_load(engine, cursor.flow, key, cursor.key_bytes, cursor.sequence);
+        cursor_load(engine, cursor.flow, packet->body + sizeof cursor, cursor.key_bytes, cursor.sequence);
     return STATUS_OK;
 }
 
 // From zero at start; later what an operator put in again. The same holds for SPOOL.
-static enum status counter_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+static enum status counter_receive(struct engine *engine, const struct packet *packet)
 {
-    (void)index, (void)size;
     struct commit_counter counter;
-    memcpy(&counter, bytes + sizeof(struct commit_packet), sizeof counter);
+    memcpy(&counter, packet->body, sizeof counter);
     if (counter.index < COUNTERS_MAX)
         page_add(&engine->page->counters[counter.index], counter.value);
     return STATUS_OK;
 }
 
-static enum status spool_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+static enum status spool_receive(struct engine *engine, const struct packet *packet)
 {
-    (void)index;
     struct commit_spool spool;
-    memcpy(&spool, bytes, size);
-    uint64_t flow = spool.packet.handle;
-    if (flow < engine->system->flow_count && engine->flows[flow].is_durable)
-        flow_enter(engine, (uint16_t)flow, spool.waiting);
+    memcpy(&spool, packet->bytes, sizeof spool);
+    if (packet->handle < engine->system->flow_count && engine->flows[packet->handle].is_durable)
+        flow_change(engine, (uint16_t)packet->handle, (int64_t)spool.waiting);
     return STATUS_OK;
 }
 
@@ -149,10 +142,10 @@ static const struct row {
     {ENGINE_RECEIVER, LINK_GONE, HEADER, HEADER, gone_receive},
     {ENGINE_RECEIVER, LINK_READ, HEADER + sizeof(struct abi_read), LINK_BYTES_MAX, reads_receive},
     {ENGINE_RECEIVER, LINK_EFFECTS, sizeof(struct link_effects), LINK_BYTES_MAX, effects_receive},
-    {ENGINE_GATEWAY, LINK_OPEN, HEADER, LINK_BYTES_MAX, gateway_receive},
-    {ENGINE_GATEWAY, LINK_INPUT, HEADER + 1, HEADER + LINK_INPUT_BYTES_MAX, gateway_receive},
-    {ENGINE_GATEWAY, LINK_SHUT, HEADER, HEADER, gateway_receive},
-    {ENGINE_GATEWAY, LINK_DRAINED, sizeof(struct link_drained), sizeof(struct link_drained), gateway_receive},
+    {ENGINE_GATEWAY, LINK_OPEN, HEADER, LINK_BYTES_MAX, open_receive},
+    {ENGINE_GATEWAY, LINK_INPUT, HEADER + 1, HEADER + LINK_INPUT_BYTES_MAX, input_receive},
+    {ENGINE_GATEWAY, LINK_SHUT, HEADER, HEADER, input_receive},
+    {ENGINE_GATEWAY, LINK_DRAINED, sizeof(struct link_drained), sizeof(struct link_drained), drained_receive},
     {ENGINE_STORE, COMMIT_READY, HEADER, HEADER, ready_receive},
     {ENGINE_STORE, COMMIT_DONE, sizeof(struct commit_done), sizeof(struct commit_done), done_receive},
     {ENGINE_STORE, COMMIT_ANSWER, sizeof(struct commit_answer), COMMIT_BYTES_MAX, answer_receive},
@@ -177,7 +170,8 @@ enum status engine_receive(struct engine *engine, enum engine_peer peer, uint32_
         row++;
     if (row == end || size < row->least || size > row->most)
         return STATUS_MALFORMED;
-    enum status status = row->take(engine, index, bytes, size);
+    struct packet packet = {index, header.kind, header.handle, bytes, bytes + HEADER, size, size - HEADER};
+    enum status status = row->take(engine, &packet);
     schedule(engine);
     return status;
 }

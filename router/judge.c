@@ -36,19 +36,6 @@ int is_principal_allowed(const struct system_flow *flow, uint32_t principal)
                              (flow->principals >> (principal - 1) & 1) != 0);
 }
 
-// May this event say anything on that flow at all?
-static int is_flow_allowed(const struct engine *engine, const struct message *message, uint16_t index)
-{
-    const struct system_flow *flow = &engine->system->flows[index];
-    const struct system_flow *input = &engine->system->flows[message->send.flow];
-    const struct system_receiver *to = &flow->receivers[0];
-    if (flow->kind == SYSTEM_REPLY) // only to who asked, and only an answer to that question
-        return input->kind == SYSTEM_REQUEST && input->pair == index;
-    if (flow->kind == SYSTEM_REQUEST && to->kind == SYSTEM_UNIKERNEL)
-        return !engine->receivers[to->index].is_connection;
-    return message->connection != NULL || (to->kind != SYSTEM_GATEWAY && to->kind != SYSTEM_SUBSCRIPTION);
-}
-
 static enum reason judge_subscription(const struct engine *engine, struct message *message,
                                       const struct system_flow *flow, const struct guest_record *record)
 {
@@ -62,10 +49,8 @@ static enum reason judge_subscription(const struct engine *engine, struct messag
 }
 
 // What a flow may carry besides its payload.
-static int is_envelope_good(const struct system_flow *flow, const struct abi_send *send)
+static int is_envelope_good(const struct system_flow *flow, int is_self, const struct abi_send *send)
 {
-    int is_self = flow->sender_kind == SYSTEM_UNIKERNEL && flow->receiver_count == 1 &&
-                  flow->receivers[0].kind == SYSTEM_UNIKERNEL && flow->receivers[0].index == flow->sender;
     int is_context_allowed = flow->kind == SYSTEM_REQUEST || (is_self && flow->kind == SYSTEM_PLAIN);
     return ((send->flags & ABI_SEND_REPLY) == 0 || flow->kind == SYSTEM_REPLY) &&
            (send->delay_ms == 0 || is_self) && (send->context_bytes == 0 || is_context_allowed);
@@ -90,9 +75,9 @@ static enum reason judge_send(struct engine *engine, struct message *message, co
     uint16_t index = receiver->is->outputs[send->flow];
     const struct system_flow *flow = &engine->system->flows[index];
     const struct schema *schema = &engine->system->schemas[flow->schema];
-    if (!is_flow_allowed(engine, message, index))
-        return refuse(message, REASON_FLOW, flow->name, "");
-    if (!is_envelope_good(flow, send))
+    if (flow->kind == SYSTEM_REPLY && engine->system->flows[message->send.flow].pair != index)
+        return refuse(message, REASON_FLOW, flow->name, ""); // an answer to that question only
+    if (!is_envelope_good(flow, engine->flows[index].is_self, send))
         return refuse(message, REASON_ENVELOPE, flow->name, "");
     event->is_durable |= engine->flows[index].is_durable;
     if (++event->counts[send->flow] > (flow->kind == SYSTEM_REPLY ? 1 : flow->count_max))

@@ -17,10 +17,11 @@ void count(struct engine *engine, uint32_t index, uint64_t value)
     engine->is_dirty = 1;
 }
 
-void flow_enter(struct engine *engine, uint16_t flow, uint64_t messages)
+void flow_change(struct engine *engine, uint16_t flow, int64_t messages)
 {
     struct flow_state *state = &engine->flows[flow];
-    state->waiting += messages;
+    check(messages > 0 || state->waiting >= (uint64_t)-messages);
+    state->waiting += (uint64_t)messages;
     if (state->is_durable)
         page_set(&engine->page->spooled[flow], state->waiting);
 }
@@ -86,19 +87,17 @@ struct message *message_copy(struct engine *engine, struct message *parent, uint
     return copy;
 }
 
-struct message *message_find(struct engine *engine, const uint8_t *packet)
+struct message *message_find(struct engine *engine, uint64_t handle)
 {
-    struct link_header header;
-    memcpy(&header, packet, sizeof header);
-    struct message *message = message_at(engine, (uint32_t)header.handle);
-    int is_there = (uint32_t)header.handle < engine->messages.used && message->state != MESSAGE_FREE &&
-                   message->handle == header.handle;
+    struct message *message = message_at(engine, (uint32_t)handle);
+    int is_there = (uint32_t)handle < engine->messages.used && message->state != MESSAGE_FREE &&
+                   message->handle == handle;
     return is_there ? message : NULL;
 }
 
-struct message *message_with(struct engine *engine, uint32_t receiver, const uint8_t *packet)
+struct message *message_with(struct engine *engine, uint32_t receiver, uint64_t handle)
 {
-    struct message *message = message_find(engine, packet);
+    struct message *message = message_find(engine, handle);
     int is_there = message != NULL && message->send.receiver == receiver &&
                    (message->state == MESSAGE_STARTED || message->state == MESSAGE_READING);
     return is_there ? message : NULL;
@@ -147,7 +146,7 @@ void message_enqueue(struct engine *engine, struct message *message)
 {
     struct receiver *receiver = &engine->receivers[message->send.receiver];
     if (!message->is_durable && message->parent == NULL)
-        flow_enter(engine, message->send.flow, 1);
+        flow_change(engine, message->send.flow, 1);
     if (receiver->is_connection && !is_broadcast(engine, message) && !bind(engine, message))
         message_end(engine, message, REASON_CONNECTION);
     else
@@ -189,19 +188,13 @@ static void copy_finish(struct engine *engine, struct message *copy)
         message_end(engine, parent, parent->reason);
 }
 
-static void flow_leave(struct engine *engine, const struct message *message)
+// Room for one more durable message; the store is told in steps.
+static void credit_return(struct engine *engine, uint16_t receiver, uint16_t flow)
 {
-    uint16_t index = message->send.flow;
-    struct flow_state *flow = &engine->flows[index];
-    check(flow->waiting > 0);
-    flow->waiting--;
-    if (!message->is_durable)
-        return;
-    page_set(&engine->page->spooled[index], flow->waiting);
-    uint8_t *due = &engine->receivers[message->send.receiver].credit_due[index];
+    uint8_t *due = &engine->receivers[receiver].credit_due[flow];
     if (++*due < ROUTER_CREDIT_STEP)
         return;
-    credit_give(engine, message->send.receiver, index, *due);
+    credit_give(engine, receiver, flow, *due);
     *due = 0;
 }
 
@@ -213,7 +206,9 @@ void message_finish(struct engine *engine, struct message *message)
     if (message->parent != NULL)
         copy_finish(engine, message);
     else
-        flow_leave(engine, message);
+        flow_change(engine, message->send.flow, -1);
+    if (message->is_durable)
+        credit_return(engine, message->send.receiver, message->send.flow);
     message->state = MESSAGE_FREE;
     slots_give(&engine->messages, message);
     if (connection != NULL)

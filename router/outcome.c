@@ -142,7 +142,7 @@ static void take(struct engine *engine, struct message *message)
         uint32_t flow = counters[i].index / REASON_COUNT;
         int is_sent = counters[i].index % REASON_COUNT == REASON_ENTERED && flow < SYSTEM_FLOWS_MAX;
         if (is_sent && engine->flows[flow].is_durable)
-            flow_enter(engine, (uint16_t)flow, counters[i].value);
+            flow_change(engine, (uint16_t)flow, (int64_t)counters[i].value);
         if (is_stored)
             page_add(&engine->page->counters[counters[i].index], counters[i].value);
         else
@@ -201,33 +201,34 @@ static enum reason failure_of(struct engine *engine, struct message *message, co
     return REASON_ENVELOPE;
 }
 
-enum status effects_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+enum status effects_receive(struct engine *engine, const struct packet *packet)
 {
-    struct message *message = message_with(engine, index, bytes);
+    struct message *message = message_with(engine, packet->index, packet->handle);
     struct link_effects effects;
     if (message == NULL)
         return STATUS_MALFORMED;
     struct event *event = message->event;
-    memcpy(&effects, bytes, sizeof effects);
+    memcpy(&effects, packet->bytes, sizeof effects);
     int is_crash = effects.outcome == LINK_FAULT || effects.outcome == LINK_DEADLINE;
     uint32_t crash_bytes = is_crash ? sizeof event->crash : 0;
     if (effects.outcome > LINK_LOST || effects.record_bytes > ABI_OUTPUT_BYTES ||
-        size != sizeof effects + crash_bytes + effects.record_bytes)
+        packet->size != sizeof effects + crash_bytes + effects.record_bytes)
         return STATUS_MALFORMED;
-    check(engine->receivers[index].with_receiver > 0);
-    engine->receivers[index].with_receiver--;
+    const uint8_t *crash = packet->bytes + sizeof effects, *records = crash + crash_bytes;
+    check(engine->receivers[packet->index].with_receiver > 0);
+    engine->receivers[packet->index].with_receiver--;
     if (effects.outcome == LINK_LOST) {
         message_lost(engine, message);
         return STATUS_OK;
     }
     event->crash_bytes = crash_bytes;
-    memcpy(&event->crash, bytes + sizeof effects, crash_bytes);
+    memcpy(&event->crash, crash, crash_bytes);
     enum reason reason = message->reason;
     if (effects.outcome != LINK_ENDED || reason != REASON_DONE) {
         reason = failure_of(engine, message, &effects);
     } else {
         event->record_bytes = effects.record_bytes;
-        memcpy(event->records, bytes + sizeof effects, effects.record_bytes);
+        memcpy(event->records, records, effects.record_bytes);
         reason = judge(engine, message);
     }
     if (reason == REASON_DONE)

@@ -46,36 +46,34 @@ static enum reason judge_reads(struct engine *engine, struct message *message, u
     return reason;
 }
 
-enum status reads_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+enum status reads_receive(struct engine *engine, const struct packet *packet)
 {
-    struct message *message = message_with(engine, index, bytes);
+    struct message *message = message_with(engine, packet->index, packet->handle);
     if (message == NULL || message->state != MESSAGE_STARTED)
         return STATUS_MALFORMED;
-    size -= sizeof(struct link_header);
-    memcpy(engine->scratch, bytes + sizeof(struct link_header), size);
+    memcpy(engine->scratch, packet->body, packet->body_bytes);
     if (message->reason == REASON_DONE)
-        message->reason = (uint8_t)judge_reads(engine, message, engine->scratch, size);
+        message->reason = (uint8_t)judge_reads(engine, message, engine->scratch, packet->body_bytes);
     if (message->reason == REASON_DONE) {
         message->state = MESSAGE_READING;
-        tell(engine, ENGINE_STORE, 0, COMMIT_READ, message->handle, engine->scratch, size);
+        tell(engine, ENGINE_STORE, 0, COMMIT_READ, message->handle, engine->scratch, packet->body_bytes);
         return STATUS_OK;
     }
     struct abi_answer empty = {.record = {.size = sizeof empty, .kind = ABI_ANSWER}};
-    tell(engine, ENGINE_RECEIVER, index, LINK_ANSWER, message->handle, &empty, sizeof empty);
+    tell(engine, ENGINE_RECEIVER, packet->index, LINK_ANSWER, message->handle, &empty, sizeof empty);
     return STATUS_OK;
 }
 
-enum status answer_receive(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size)
+enum status answer_receive(struct engine *engine, const struct packet *packet)
 {
-    (void)index;
     struct commit_answer head;
-    memcpy(&head, bytes, sizeof head);
-    struct message *message = message_find(engine, bytes);
+    memcpy(&head, packet->bytes, sizeof head);
+    struct message *message = message_find(engine, packet->handle);
     if (message == NULL || message->state != MESSAGE_READING)
         return STATUS_OK; // it ended meanwhile
     struct event *event = message->event;
-    const uint8_t *answer = bytes + sizeof head;
-    size_t behind = size - sizeof head;
+    const uint8_t *answer = packet->bytes + sizeof head;
+    size_t behind = packet->size - sizeof head;
     if (head.answer_bytes > ABI_INPUT_BYTES || head.answer_bytes > behind ||
         behind - head.answer_bytes > sizeof event->seen - event->seen_bytes)
         return STATUS_MALFORMED;
@@ -83,6 +81,6 @@ enum status answer_receive(struct engine *engine, uint32_t index, const uint8_t 
     event->seen_bytes += (uint32_t)(behind - head.answer_bytes);
     event->seen_count += head.read_count;
     message->state = MESSAGE_STARTED;
-    tell(engine, ENGINE_RECEIVER, message->send.receiver, LINK_ANSWER, head.packet.handle, answer, head.answer_bytes);
+    tell(engine, ENGINE_RECEIVER, message->send.receiver, LINK_ANSWER, packet->handle, answer, head.answer_bytes);
     return STATUS_OK;
 }

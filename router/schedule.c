@@ -69,7 +69,7 @@ static int has_room_on(const struct engine *engine, uint16_t flow, const struct 
     const struct flow_state *state = &engine->flows[flow];
     const struct connection *connection = message->connection;
     if (definition->receivers[0].kind == SYSTEM_GATEWAY)
-        return connection == NULL || connection->output_bytes == 0 ||
+        return connection->output_bytes == 0 ||
                connection->output_bytes + (uint64_t)definition->count_max * LINK_INPUT_BYTES_MAX <=
                    engine->system->gateways[connection->gateway].output_bytes_max;
     if (state->need == 0)
@@ -126,7 +126,7 @@ void event_leave(struct engine *engine, struct message *message)
 static int is_free(const struct engine *engine, const struct receiver *receiver)
 {
     return receiver->is_attached && receiver->with_receiver < receiver->capacity &&
-           receiver->in_flight < receiver->capacity + ROUTER_PIPELINE && (engine->events.free != NULL || engine->events.used < engine->events.count);
+           receiver->in_flight < receiver->capacity + ROUTER_PIPELINE && slots_left(&engine->events);
 }
 
 static void start(struct engine *engine, struct message *message)

@@ -12,14 +12,6 @@
 
 static uint32_t at_most(uint32_t value, uint32_t most) { return value < most ? value : most; }
 
-// Is it a message of a connection's instance to itself?
-static int is_own(const struct engine *engine, const struct system_flow *flow)
-{
-    return flow->kind == SYSTEM_PLAIN && flow->sender_kind == SYSTEM_UNIKERNEL && flow->receiver_count == 1 &&
-           flow->receivers[0].kind == SYSTEM_UNIKERNEL && flow->receivers[0].index == flow->sender &&
-           engine->receivers[flow->sender].is_connection;
-}
-
 // Returns the slots that its messages need.
 static uint64_t flow_init(struct engine *engine, const struct system_flow *flow, struct flow_state *state)
 {
@@ -27,7 +19,10 @@ static uint64_t flow_init(struct engine *engine, const struct system_flow *flow,
     int is_local = flow->sender_kind != SYSTEM_GATEWAY && (to == SYSTEM_UNIKERNEL || to == SYSTEM_SERVICE);
     state->is_durable = flow->is_durable;
     state->is_queued = is_local && !flow->is_durable;
-    state->is_own = state->is_queued && is_own(engine, flow);
+    state->is_self = flow->sender_kind == SYSTEM_UNIKERNEL && flow->receiver_count == 1 && to == SYSTEM_UNIKERNEL &&
+                     flow->receivers[0].index == flow->sender;
+    state->is_own = state->is_self && state->is_queued && flow->kind == SYSTEM_PLAIN &&
+                    engine->receivers[flow->sender].is_connection;
     state->fan_out = flow->receiver_count;
     if (flow->is_rate_per_connection)
         state->bucket_column = engine->bucket_columns++;

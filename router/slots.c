@@ -12,6 +12,8 @@ int slots_create(struct slots *slots, uint64_t count, size_t slot_bytes)
     return slots->bytes != NULL;
 }
 
+int slots_left(const struct slots *slots) { return slots->free != NULL || slots->used < slots->count; }
+
 void *slots_take(struct slots *slots)
 {
     void *slot = slots->free;

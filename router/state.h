@@ -100,7 +100,8 @@ struct bucket { // zero: full
 struct flow_state {
     uint8_t is_durable; // waits in the store
     uint8_t is_queued;  // volatile, waits in the router
-    uint8_t is_own;     // queued, from a connection's instance to itself: room is per connection
+    uint8_t is_self;    // from a unikernel to itself
+    uint8_t is_own;     // and queued, of a connection: room is per connection
     uint16_t fan_out;   // messages per send
     uint32_t bucket_column; // in connection_buckets, if the rate is per connection
     uint32_t keys;      // with a cursor
@@ -197,8 +198,14 @@ struct sending {
     uint8_t key[SYSTEM_KEY_BYTES_MAX];
 };
 
-// What a peer said is taken by one of these (the table in engine.c): size fits, packet->size is size.
-typedef enum status engine_take(struct engine *engine, uint32_t index, const uint8_t *bytes, size_t size);
+struct packet { // what a peer said, as long as it may be (the table in engine.c)
+    uint32_t index; // of the peer
+    uint16_t kind;
+    uint64_t handle;
+    const uint8_t *bytes, *body; // body: behind the header
+    size_t size, body_bytes;
+};
+typedef enum status engine_take(struct engine *engine, const struct packet *packet);
 
 // ---- engine.c ----
 void tell(struct engine *engine, enum engine_peer peer, uint32_t index, uint16_t kind, uint64_t handle,
@@ -207,20 +214,21 @@ void credit_give(struct engine *engine, uint32_t receiver, uint32_t flow, uint32
 
 // ---- slots.c ----
 int slots_create(struct slots *slots, uint64_t count, size_t slot_bytes); // 0: no memory
+int slots_left(const struct slots *slots);
 void *slots_take(struct slots *slots); // NULL: none left
 void slots_give(struct slots *slots, void *slot);
 
 // ---- message.c ----
 void count(struct engine *engine, uint32_t index, uint64_t value); // page, and the store within a second
 void page_add(uint64_t *word, uint64_t value);
-void flow_enter(struct engine *engine, uint16_t flow, uint64_t messages);
+void flow_change(struct engine *engine, uint16_t flow, int64_t messages); // that wait: more or less
 void list_init(struct message *head);
 void list_insert(struct message *before, struct message *message);
 void list_remove(struct message *message);
 struct message *message_new(struct engine *engine, const struct sending *sending); // check(): slots suffice
 struct message *message_copy(struct engine *engine, struct message *parent, uint64_t connection);
-struct message *message_find(struct engine *engine, const uint8_t *packet); // by its handle
-struct message *message_with(struct engine *engine, uint32_t receiver, const uint8_t *packet); // its event is there
+struct message *message_find(struct engine *engine, uint64_t handle);
+struct message *message_with(struct engine *engine, uint32_t receiver, uint64_t handle); // its event is there
 void message_enqueue(struct engine *engine, struct message *message); // a new one
 void message_requeue(struct engine *engine, struct message *message); // back to its place
 void message_dequeue(struct engine *engine, struct message *message);
@@ -285,7 +293,7 @@ void messages_retry(struct engine *engine);
 engine_take reads_receive, answer_receive;
 
 // ---- connection.c ----
-engine_take gateway_receive, gone_receive;
+engine_take open_receive, input_receive, drained_receive, gone_receive;
 struct connection *connection_find(struct engine *engine, uint64_t id);
 uint64_t connection_id(const struct engine *engine, const struct connection *connection);
 void connection_end(struct engine *engine, struct connection *connection, int tell_gateway);

@@ -37,7 +37,7 @@ static void begin(void)
     fake_tick(1);
     for (uint32_t i = 0; i < 4; i++) {
         must(fake.delivery_count[i] == 1);
-        event_of[i] = message_with(fake.engine, i, (const uint8_t *)&fake.deliveries[i][0].deliver);
+        event_of[i] = message_with(fake.engine, i, fake.deliveries[i][0].deliver.header.handle);
         must(event_of[i] != NULL);
     }
 }
