@@ -2,8 +2,9 @@
 // COMMIT packets (proto/commit.h): whole events, ends of durable messages, and counters.
 //
 // A COMMIT is built from the event's own records each time it is offered, so nothing but the event
-// is kept while the store cannot take it. What no COMMIT of an event carries is counted at once, and once a second all
-// of it goes to the store as one COMMIT without an event: so the store's sums always fit together.
+// is kept while the store cannot take it. What no COMMIT of an event carries is counted at once, and
+// once a second all of it goes to the store as one COMMIT without an event: so the store's sums
+// always fit together.
 #include "router/state.h"
 
 #include "core/check.h"

@@ -19,6 +19,11 @@ uint64_t connection_id(const struct engine *engine, const struct connection *con
            (uint64_t)(connection - engine->connections);
 }
 
+struct bucket *connection_buckets(const struct engine *engine, const struct connection *connection)
+{
+    return engine->connection_buckets + (size_t)(connection - engine->connections) * engine->bucket_columns;
+}
+
 struct connection *connection_find(struct engine *engine, uint64_t id)
 {
     uint32_t index = (uint32_t)(id & 0xffff);
@@ -79,8 +84,7 @@ enum status open_receive(struct engine *engine, const struct packet *packet)
                                       .gateway = (uint16_t)packet->index,
                                       .receiver = gateway->unikernel,
                                       .state = CONNECTION_OPEN};
-    memset(&engine->connection_buckets[(size_t)i * engine->bucket_columns], 0,
-           engine->bucket_columns * sizeof engine->connection_buckets[0]);
+    memset(connection_buckets(engine, connection), 0, engine->bucket_columns * sizeof(struct bucket));
     engine->gateway_open[packet->index]++;
     page_set(&engine->page->connections, engine->page->connections + 1);
     return STATUS_OK;
@@ -139,7 +143,8 @@ void connection_release(struct engine *engine, struct connection *connection, co
 }
 
 // A message that ends in the router itself: bytes for the outside, or a subscription.
-void connection_output(struct engine *engine, uint16_t flow, struct connection *connection, const uint8_t *payload)
+void connection_output(struct engine *engine, uint16_t flow, struct connection *connection,
+                       const uint8_t *payload)
 {
     const struct system_receiver *receiver = &engine->system->flows[flow].receivers[0];
     struct builtin_wire wire;
@@ -161,8 +166,8 @@ void connection_output(struct engine *engine, uint16_t flow, struct connection *
         if (connection->output_bytes == 0)
             connection->progress_ms = engine->now_ms;
         connection->output_bytes += wire.size;
-        tell(engine, ENGINE_GATEWAY, connection->gateway, LINK_OUTPUT, connection->handle, payload + sizeof wire,
-             wire.size);
+        tell(engine, ENGINE_GATEWAY, connection->gateway, LINK_OUTPUT, connection->handle,
+             payload + sizeof wire, wire.size);
     }
     if (wire.is_closed)
         connection_end(engine, connection, 1);
@@ -177,7 +182,8 @@ static void settle(struct engine *engine, struct connection *connection)
         connection->state = CONNECTION_FREE;
     } else if (connection->state == CONNECTION_CLOSING) {
         connection->state = CONNECTION_CLOSED;
-        tell(engine, ENGINE_RECEIVER, connection->receiver, LINK_CLOSE, connection_id(engine, connection), NULL, 0);
+        tell(engine, ENGINE_RECEIVER, connection->receiver, LINK_CLOSE, connection_id(engine, connection),
+             NULL, 0);
     }
 }
 

@@ -23,7 +23,8 @@ static struct key_entry **find(struct engine *engine, uint16_t flow, const uint8
 }
 
 // NULL: no room for a new key.
-static struct key_entry *find_or_add(struct engine *engine, uint16_t flow, const uint8_t *key, size_t key_bytes)
+static struct key_entry *find_or_add(struct engine *engine, uint16_t flow, const uint8_t *key,
+                                     size_t key_bytes)
 {
     struct key_entry **link = find(engine, flow, key, key_bytes), *entry;
     if (*link != NULL || engine->flows[flow].keys >= engine->system->flows[flow].keys_max)
@@ -45,7 +46,8 @@ static void remove_entry(struct engine *engine, struct key_entry *entry)
     slots_give(&engine->keys, entry);
 }
 
-void cursor_load(struct engine *engine, uint16_t flow, const uint8_t *key, size_t key_bytes, uint64_t sequence)
+void cursor_load(struct engine *engine, uint16_t flow, const uint8_t *key, size_t key_bytes,
+                 uint64_t sequence)
 {
     struct key_entry *entry = find_or_add(engine, flow, key, key_bytes);
     if (entry == NULL || (entry->is_known && entry->sequence >= sequence))
@@ -66,7 +68,8 @@ static enum reason hold(struct engine *engine, struct message *message, const st
         return refuse(message, REASON_KEY_TABLE, flow->name, "");
     if (entry->holder != NULL && entry->holder != message)
         return REASON_ENTERED;
-    if (entry->holder != NULL ? sequence <= entry->held_sequence : entry->is_known && sequence <= entry->sequence)
+    if (entry->holder != NULL ? sequence <= entry->held_sequence
+                              : entry->is_known && sequence <= entry->sequence)
         return refuse(message, REASON_REPLAY, flow->name, schema->fields[flow->sequence_field].name);
     if (entry->holder == NULL) {
         entry->held_next = message->event->held;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-// What the SENDs of a judged event are in the system's terms, and the release of what does not wait in the store.
+// What the SENDs of a judged event are in the system's terms, and the release of what does not wait in
+// the store.
 #include "router/state.h"
 
 #include <string.h>
@@ -13,9 +14,10 @@ int effect_next(const struct event *event, uint16_t kind, size_t *at, struct gue
     return 0;
 }
 
-uint16_t effect_flow(const struct engine *engine, const struct message *message, const struct guest_record *send)
+uint16_t effect_flow(const struct engine *engine, const struct message *message,
+                     const struct guest_record *send)
 {
-    return engine->receivers[message->send.receiver].is->outputs[send->send.flow];
+    return receiver_of(engine, message)->is->outputs[send->send.flow];
 }
 
 void sending_make(struct engine *engine, const struct message *message, const struct guest_record *record,
@@ -23,6 +25,7 @@ void sending_make(struct engine *engine, const struct message *message, const st
 {
     uint16_t index = effect_flow(engine, message, record);
     const struct system_flow *flow = &engine->system->flows[index];
+    const struct schema *schema = &engine->system->schemas[flow->schema];
     const struct system_receiver *to = &flow->receivers[turn];
     int is_service = to->kind == SYSTEM_SERVICE;
     *sending = (struct sending){
@@ -41,9 +44,9 @@ void sending_make(struct engine *engine, const struct message *message, const st
     if (flow->kind != SYSTEM_PLAIN || to->index == message->send.receiver)
         sending->send.connection = message->send.connection;
     if (flow->key_field != SYSTEM_NONE)
-        sending->send.key_bytes = (uint16_t)schema_key(&engine->system->schemas[flow->schema], &flow->key_field, 1,
-                                                       record->second, record->send.payload_bytes, sending->key,
-                                                       sizeof sending->key);
+        sending->send.key_bytes =
+            (uint16_t)schema_key(schema, &flow->key_field, 1, record->second, record->send.payload_bytes,
+                                 sending->key, sizeof sending->key);
 }
 
 static void send_release(struct engine *engine, struct message *message, const struct guest_record *record)
@@ -64,7 +67,7 @@ static void send_release(struct engine *engine, struct message *message, const s
 
 void effects_release(struct engine *engine, struct message *message)
 {
-    const char(*refusals)[SYSTEM_NAME_BYTES] = engine->receivers[message->send.receiver].is->refusals;
+    const char(*refusals)[SYSTEM_NAME_BYTES] = receiver_of(engine, message)->is->refusals;
     struct guest_record record;
     for (size_t at = 0; effect_next(message->event, ABI_SEND, &at, &record);)
         send_release(engine, message, &record);

@@ -61,9 +61,9 @@ static enum status outbox_receive(struct engine *engine, const struct packet *pa
     struct sending sending = {.send = *send};
     size_t context_at = sizeof outbox + ABI_ALIGN8((size_t)send->key_bytes);
     size_t payload_at = context_at + ABI_ALIGN8((size_t)send->context_bytes);
-    if (!is_spooled_for(engine, send->flow, send->receiver) || send->payload_bytes > ABI_PAYLOAD_BYTES_MAX ||
-        send->context_bytes > ABI_CONTEXT_BYTES_MAX || send->key_bytes > sizeof sending.key ||
-        packet->size != payload_at + ABI_ALIGN8(send->payload_bytes))
+    if (!is_spooled_for(engine, send->flow, send->receiver) ||
+        send->payload_bytes > ABI_PAYLOAD_BYTES_MAX || send->context_bytes > ABI_CONTEXT_BYTES_MAX ||
+        send->key_bytes > sizeof sending.key || packet->size != payload_at + ABI_ALIGN8(send->payload_bytes))
         return STATUS_MALFORMED;
     memcpy(sending.key, packet->bytes + sizeof outbox, send->key_bytes);
     sending.context = packet->bytes + context_at;
@@ -151,8 +151,8 @@ static const struct row {
     {ENGINE_STORE, COMMIT_ANSWER, sizeof(struct commit_answer), COMMIT_BYTES_MAX, answer_receive},
     {ENGINE_STORE, COMMIT_OUTBOX, sizeof(struct commit_outbox), COMMIT_BYTES_MAX, outbox_receive},
     {ENGINE_STORE, COMMIT_CURSOR, HEADER + sizeof(struct commit_cursor), COMMIT_BYTES_MAX, cursor_receive},
-    {ENGINE_STORE, COMMIT_COUNTER, HEADER + sizeof(struct commit_counter), HEADER + sizeof(struct commit_counter),
-     counter_receive},
+    {ENGINE_STORE, COMMIT_COUNTER, HEADER + sizeof(struct commit_counter),
+     HEADER + sizeof(struct commit_counter), counter_receive},
     {ENGINE_STORE, COMMIT_SPOOL, sizeof(struct commit_spool), sizeof(struct commit_spool), spool_receive},
 };
 

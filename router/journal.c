@@ -26,7 +26,8 @@ static void line(struct engine *engine, const char *name, const char *level, con
     engine->io.log(engine->io.context, out, length + 1);
 }
 
-void journal(struct engine *engine, uint32_t index, uint32_t level, const char *refusal, const void *text, size_t size)
+void journal(struct engine *engine, uint32_t index, uint32_t level, const char *refusal, const void *text,
+             size_t size)
 {
     static const char *const levels[] = {"debug", "info", "warning", "error", "refusal"};
     struct receiver *receiver = &engine->receivers[index];
@@ -47,7 +48,8 @@ void journal_tick(struct engine *engine)
         char text[64];
         if (receiver->log_dropped == 0)
             continue;
-        int size = snprintf(text, sizeof text, "%llu lines dropped", (unsigned long long)receiver->log_dropped);
+        int size = snprintf(text, sizeof text, "%llu lines dropped",
+                            (unsigned long long)receiver->log_dropped);
         receiver->log_dropped = 0;
         line(engine, receiver->is->name, "warning", text, (size_t)size);
     }

@@ -27,7 +27,8 @@ static enum reason judge_value(struct message *message, const struct schema *sch
     enum reason reason = schema_check(schema, bytes, size, &field);
     if (reason == REASON_DONE)
         return REASON_DONE;
-    return refuse(message, reason, name, field < schema->header->field_count ? schema->fields[field].name : "");
+    return refuse(message, reason, name,
+                  field < schema->header->field_count ? schema->fields[field].name : "");
 }
 
 int is_principal_allowed(const struct system_flow *flow, uint32_t principal)
@@ -39,7 +40,7 @@ int is_principal_allowed(const struct system_flow *flow, uint32_t principal)
 static enum reason judge_subscription(const struct engine *engine, struct message *message,
                                       const struct system_flow *flow, const struct guest_record *record)
 {
-    const struct receiver *receiver = &engine->receivers[message->send.receiver];
+    const struct receiver *receiver = receiver_of(engine, message);
     struct builtin_subscription wanted;
     memcpy(&wanted, record->second, sizeof wanted);
     if (wanted.port >= receiver->is->input_count || receiver->is->inputs[wanted.port] == SYSTEM_NONE ||
@@ -61,13 +62,14 @@ static int is_envelope_good(const struct system_flow *flow, int is_self, const s
 static uint32_t own_room(const struct engine *engine, const struct message *message)
 {
     check(message->connection != NULL);
-    return engine->receivers[message->send.receiver].own_max + engine->flows[message->send.flow].is_own -
+    return receiver_of(engine, message)->own_max + engine->flows[message->send.flow].is_own -
            message->connection->own;
 }
 
-static enum reason judge_send(struct engine *engine, struct message *message, const struct guest_record *record)
+static enum reason judge_send(struct engine *engine, struct message *message,
+                              const struct guest_record *record)
 {
-    const struct receiver *receiver = &engine->receivers[message->send.receiver];
+    const struct receiver *receiver = receiver_of(engine, message);
     const struct abi_send *send = &record->send;
     struct event *event = message->event;
     if (send->flow >= receiver->is->output_count || receiver->is->outputs[send->flow] == SYSTEM_NONE)
@@ -96,11 +98,12 @@ static enum reason judge_send(struct engine *engine, struct message *message, co
 
 uint16_t namespace_of(const struct engine *engine, const struct message *message, uint16_t index)
 {
-    const struct system_unikernel *unikernel = engine->receivers[message->send.receiver].is;
+    const struct system_unikernel *unikernel = receiver_of(engine, message)->is;
     return index < unikernel->namespace_count ? unikernel->namespaces[index] : SYSTEM_NONE;
 }
 
-static enum reason judge_write(struct engine *engine, struct message *message, const struct guest_record *record)
+static enum reason judge_write(struct engine *engine, struct message *message,
+                               const struct guest_record *record)
 {
     const struct abi_write *write = &record->write;
     uint16_t index = namespace_of(engine, message, write->namespace_index);
@@ -111,7 +114,7 @@ static enum reason judge_write(struct engine *engine, struct message *message, c
     if ((space->writers >> message->send.receiver & 1) == 0)
         return refuse(message, REASON_NAMESPACE, space->name, "");
     message->event->is_durable = 1;
-    if (++message->event->write_count > engine->receivers[message->send.receiver].is->writes_max)
+    if (++message->event->write_count > receiver_of(engine, message)->is->writes_max)
         return refuse(message, REASON_BUDGET, space->name, "");
     if (write->op == ABI_WRITE_DELETE)
         return REASON_DONE;
@@ -123,8 +126,9 @@ static enum reason judge_write(struct engine *engine, struct message *message, c
                                   write->value_bytes, key, sizeof key);
     if (key_bytes != write->key_bytes || memcmp(key, record->first, key_bytes) != 0)
         return refuse(message, REASON_NAMESPACE, space->name, "key");
-    if (space->index_count != 0 && schema_key(schema, space->index_fields, space->index_count, record->second,
-                                              write->value_bytes, key, sizeof key) == 0)
+    if (space->index_count != 0 &&
+        schema_key(schema, space->index_fields, space->index_count, record->second, write->value_bytes,
+                   key, sizeof key) == 0)
         return refuse(message, REASON_NAMESPACE, space->name, "index");
     return REASON_DONE;
 }
@@ -138,7 +142,7 @@ enum reason judge(struct engine *engine, struct message *message)
     for (size_t at = 0; reason == REASON_DONE;) {
         struct guest_record record;
         const char *why = guest_record_next(event->records, event->record_bytes, &at,
-                                            engine->receivers[message->send.receiver].is->refusal_count, &record);
+                                            receiver_of(engine, message)->is->refusal_count, &record);
         if (why != NULL)
             return refuse(message, REASON_ENVELOPE, why, "");
         if (record.kind == ABI_SEND)

@@ -179,8 +179,9 @@ static void links_add(enum engine_peer peer, size_t count)
     for (uint32_t i = 0; i < count; i++) {
         struct link *link = &router.links[router.link_count++];
         size_t capacity = peer == ENGINE_STORE ? STORE_BUFFER_BYTES : LINK_BUFFER_BYTES;
+        const struct system_gateway *gateway = &router.system.gateways[i];
         if (peer == ENGINE_GATEWAY) // what its connections may leave undrained, and records about them
-            capacity += (size_t)router.system.gateways[i].connections_max * router.system.gateways[i].output_bytes_max;
+            capacity += (size_t)gateway->connections_max * gateway->output_bytes_max;
         *link = (struct link){.peer = peer, .index = i};
         link->channel = (struct channel){.fd = -1, .buffer = calloc(1, capacity), .capacity = capacity};
         if (link->channel.buffer == NULL)

@@ -107,13 +107,13 @@ static void queue_insert(struct engine *engine, struct message *before, struct m
 {
     list_insert(before, message);
     message->state = MESSAGE_QUEUED;
-    engine->receivers[message->send.receiver].queued++;
+    receiver_of(engine, message)->queued++;
 }
 
 void message_dequeue(struct engine *engine, struct message *message)
 {
     list_remove(message);
-    engine->receivers[message->send.receiver].queued--;
+    receiver_of(engine, message)->queued--;
 }
 
 // A reply of the password service tells the router too who speaks on that connection.
@@ -144,7 +144,7 @@ static int bind(struct engine *engine, struct message *message)
 
 void message_enqueue(struct engine *engine, struct message *message)
 {
-    struct receiver *receiver = &engine->receivers[message->send.receiver];
+    struct receiver *receiver = receiver_of(engine, message);
     if (!message->is_durable && message->parent == NULL)
         flow_change(engine, message->send.flow, 1);
     if (receiver->is_connection && !is_broadcast(engine, message) && !bind(engine, message))
@@ -155,7 +155,7 @@ void message_enqueue(struct engine *engine, struct message *message)
 
 void message_requeue(struct engine *engine, struct message *message)
 {
-    struct message *head = &engine->receivers[message->send.receiver].queue;
+    struct message *head = &receiver_of(engine, message)->queue;
     struct message *younger = head->next;
     while (younger != head && younger->order < message->order)
         younger = younger->next;
@@ -183,7 +183,7 @@ static void copy_finish(struct engine *engine, struct message *copy)
     int is_failure = copy->reason != REASON_DONE && copy->reason != REASON_CONNECTION;
     if (is_failure || (copy->reason == REASON_DONE && parent->reason == REASON_CONNECTION))
         parent->reason = copy->reason;
-    engine->receivers[copy->send.receiver].copies--;
+    receiver_of(engine, copy)->copies--;
     if (--parent->copies == 0)
         message_end(engine, parent, parent->reason);
 }

@@ -33,14 +33,15 @@ static void fail(struct engine *engine, struct message *message, enum reason rea
         if (*c < 0x20 || *c > 0x7e)
             *c = '?';
     int is_error = reason == REASON_FAULT || reason == REASON_DEADLINE || reason == REASON_ATTEMPTS;
-    journal(engine, message->send.receiver, is_error ? ABI_LOG_ERROR : ABI_LOG_WARNING, "", text, strlen(text));
+    uint32_t level = is_error ? ABI_LOG_ERROR : ABI_LOG_WARNING;
+    journal(engine, message->send.receiver, level, "", text, strlen(text));
     message_proceed(engine, message);
 }
 
 // Tokens of all its flows, or none.
 static int pay(struct engine *engine, const struct message *message)
 {
-    const struct receiver *receiver = &engine->receivers[message->send.receiver];
+    const struct receiver *receiver = receiver_of(engine, message);
     struct event *event = message->event;
     for (int is_trial = 1; is_trial >= 0; is_trial--)
         for (uint16_t i = 0; i < receiver->is->output_count; i++) {
@@ -115,9 +116,10 @@ void messages_retry(struct engine *engine)
     }
 }
 
-// Back to its place in the queue, without what its event made; unless it was often there, or its instance cannot
-// run an event twice.
-static void again(struct engine *engine, struct message *message, uint16_t *tries, uint16_t most, enum reason reason)
+// Back to its place in the queue, without what its event made; unless it was often there, or its
+// instance cannot run an event twice.
+static void again(struct engine *engine, struct message *message, uint16_t *tries, uint16_t most,
+                  enum reason reason)
 {
     char times[32];
     if (message->connection != NULL || *tries >= most) {
@@ -182,9 +184,10 @@ void message_lost(struct engine *engine, struct message *message)
 }
 
 // Outcomes that are the guest's doing and carry no effects.
-static enum reason failure_of(struct engine *engine, struct message *message, const struct link_effects *effects)
+static enum reason failure_of(struct engine *engine, struct message *message,
+                              const struct link_effects *effects)
 {
-    const struct receiver *receiver = &engine->receivers[message->send.receiver];
+    const struct receiver *receiver = receiver_of(engine, message);
     struct event *event = message->event;
     if (message->reason != REASON_DONE) // judged while it was reading
         return message->reason;
@@ -196,8 +199,9 @@ static enum reason failure_of(struct engine *engine, struct message *message, co
         event->code = effects->code;
         return refuse(message, REASON_GUEST, receiver->is->refusals[effects->code], "");
     }
-    snprintf(event->text, sizeof event->text, "envelope %s: %.*s", receiver->is->name, (int)sizeof effects->text - 1,
-             effects->outcome == LINK_CONTRACT ? effects->text : "unknown refusal");
+    const char *what = effects->outcome == LINK_CONTRACT ? effects->text : "unknown refusal";
+    snprintf(event->text, sizeof event->text, "envelope %s: %.*s", receiver->is->name,
+             (int)sizeof effects->text - 1, what);
     return REASON_ENVELOPE;
 }
 

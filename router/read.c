@@ -13,13 +13,15 @@ static enum reason judge_read(struct engine *engine, struct message *message, co
                               uint8_t *bytes)
 {
     const struct abi_read *read = &record->read;
-    if (record->kind != ABI_READ || (read->op == ABI_READ_GET && (read->from_bytes == 0 || read->end_bytes != 0)))
+    int is_get = read->op == ABI_READ_GET;
+    if (record->kind != ABI_READ || (is_get && (read->from_bytes == 0 || read->end_bytes != 0)))
         return refuse(message, REASON_ENVELOPE, "read", "");
     uint16_t index = namespace_of(engine, message, read->namespace_index);
     if (index == SYSTEM_NONE)
         return refuse(message, REASON_NAMESPACE, "no such namespace", "");
     const struct system_namespace *space = &engine->system->namespaces[index];
-    if ((space->readers >> message->send.receiver & 1) == 0 || (read->op == ABI_READ_INDEX && space->index_count == 0))
+    if ((space->readers >> message->send.receiver & 1) == 0 ||
+        (read->op == ABI_READ_INDEX && space->index_count == 0))
         return refuse(message, REASON_NAMESPACE, space->name, "");
     if (++message->event->reads > ROUTER_READS_MAX)
         return refuse(message, REASON_BUDGET, "reads of one event", "");

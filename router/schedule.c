@@ -15,8 +15,8 @@
 #include <string.h>
 
 // More than a full bucket may be taken at once from a full one: the rest is debt.
-int bucket_take(const struct engine *engine, struct bucket *bucket, uint32_t per_second, uint32_t burst, uint32_t wanted,
-                int is_trial)
+int bucket_take(const struct engine *engine, struct bucket *bucket, uint32_t per_second, uint32_t burst,
+                uint32_t wanted, int is_trial)
 {
     int64_t full = (int64_t)burst * 1000;
     int64_t passed = engine->now_ms - bucket->at_ms;
@@ -39,8 +39,7 @@ int tokens_take(struct engine *engine, uint16_t flow, const struct connection *c
     const struct system_flow *definition = &engine->system->flows[flow];
     struct bucket *bucket = &engine->flows[flow].bucket;
     if (definition->is_rate_per_connection && connection != NULL)
-        bucket = &engine->connection_buckets[(size_t)(connection - engine->connections) * engine->bucket_columns +
-                                             engine->flows[flow].bucket_column];
+        bucket = connection_buckets(engine, connection) + engine->flows[flow].bucket_column;
     return bucket_take(engine, bucket, definition->rate_per_second, definition->rate_burst, wanted, is_trial);
 }
 
@@ -86,7 +85,8 @@ static int needs_room(const struct engine *engine, uint16_t flow, uint32_t princ
     return flow != SYSTEM_NONE && is_principal_allowed(&engine->system->flows[flow], principal);
 }
 
-static int has_room(const struct engine *engine, const struct receiver *receiver, const struct message *message)
+static int has_room(const struct engine *engine, const struct receiver *receiver,
+                    const struct message *message)
 {
     uint32_t principal = principal_of(message);
     for (uint16_t i = 0; i < receiver->is->output_count; i++)
@@ -98,7 +98,7 @@ static int has_room(const struct engine *engine, const struct receiver *receiver
 
 static struct receiver *reserve(struct engine *engine, const struct message *message, int is_taken)
 {
-    struct receiver *receiver = &engine->receivers[message->send.receiver];
+    struct receiver *receiver = receiver_of(engine, message);
     for (uint16_t i = 0; i < receiver->is->output_count; i++) {
         if (!needs_room(engine, receiver->is->outputs[i], message->event->principal))
             continue;
@@ -177,13 +177,15 @@ static int broadcast_expand(struct engine *engine, struct receiver *receiver, st
     if (receiver->copies != 0 && receiver->copies + copies > receiver->copies_max)
         return 0;
     receiver->copies += parent->copies = copies;
-    for (uint32_t i = 0; i < engine->connection_used; i++)
-        if (has_joined(&engine->connections[i], parent))
-            message_enqueue(engine, message_copy(engine, parent, connection_id(engine, &engine->connections[i])));
+    for (uint32_t i = 0; i < engine->connection_used; i++) {
+        const struct connection *connection = &engine->connections[i];
+        if (has_joined(connection, parent))
+            message_enqueue(engine, message_copy(engine, parent, connection_id(engine, connection)));
+    }
     return 1;
 }
 
-// Tokens for what comes from outside are taken at its start, for what is sent at the end of the event that sends.
+// Tokens for what comes from outside are taken at its start, for what is sent at the end of its event.
 static int is_input_paid(struct engine *engine, struct message *message)
 {
     if (!message->is_input || message->is_last || message->attempt != 1 ||
@@ -196,22 +198,30 @@ static int is_input_paid(struct engine *engine, struct message *message)
     return 0;
 }
 
-// Order is kept within a connection, and of others within a flow: the later ones wait behind the first that must.
+static int is_busy(const struct receiver *receiver, const struct message *message)
+{
+    return message->connection != NULL ? message->connection->is_busy
+                                       : message->bucket != ROUTER_BUCKETS && receiver->busy[message->bucket];
+}
+
+// Order is kept within a connection, and of others within a flow: the later ones wait behind the first
+// that must.
 static void queue_start(struct engine *engine, struct receiver *receiver)
 {
     struct message *head = &receiver->queue, *next;
     engine->pass++;
-    for (struct message *message = head->next; message != head && is_free(engine, receiver); message = next) {
+    for (struct message *message = head->next; message != head; message = next) {
         struct connection *connection = message->connection;
-        uint64_t *blocked = connection != NULL ? &connection->blocked : &engine->flows[message->send.flow].blocked;
-        int is_busy = connection != NULL ? connection->is_busy
-                                         : message->bucket != ROUTER_BUCKETS && receiver->busy[message->bucket];
+        struct flow_state *flow = &engine->flows[message->send.flow];
+        uint64_t *blocked = connection != NULL ? &connection->blocked : &flow->blocked;
         next = message->next;
+        if (!is_free(engine, receiver))
+            return;
         if (message->due_ms > engine->now_ms) {
             wake(engine, message->due_ms);
             continue;
         }
-        if (is_busy || *blocked == engine->pass)
+        if (is_busy(receiver, message) || *blocked == engine->pass)
             continue;
         if (is_broadcast(engine, message)) {
             if (!broadcast_expand(engine, receiver, message)) {

@@ -19,8 +19,8 @@ static uint64_t flow_init(struct engine *engine, const struct system_flow *flow,
     int is_local = flow->sender_kind != SYSTEM_GATEWAY && (to == SYSTEM_UNIKERNEL || to == SYSTEM_SERVICE);
     state->is_durable = flow->is_durable;
     state->is_queued = is_local && !flow->is_durable;
-    state->is_self = flow->sender_kind == SYSTEM_UNIKERNEL && flow->receiver_count == 1 && to == SYSTEM_UNIKERNEL &&
-                     flow->receivers[0].index == flow->sender;
+    state->is_self = flow->sender_kind == SYSTEM_UNIKERNEL && flow->receiver_count == 1 &&
+                     to == SYSTEM_UNIKERNEL && flow->receivers[0].index == flow->sender;
     state->is_own = state->is_self && state->is_queued && flow->kind == SYSTEM_PLAIN &&
                     engine->receivers[flow->sender].is_connection;
     state->fan_out = flow->receiver_count;
@@ -118,7 +118,8 @@ struct engine *engine_create(const struct system_view *system, struct router_pag
         }
         slots += gateways_init(engine);
     }
-    if (engine->receivers == NULL || slots >= 1u << 20 || !tables_create(engine, slots, at_most(events, ROUTER_EVENTS_MAX), keys)) {
+    events = at_most(events, ROUTER_EVENTS_MAX);
+    if (engine->receivers == NULL || slots >= 1u << 20 || !tables_create(engine, slots, events, keys)) {
         engine_destroy(engine);
         return NULL;
     }

@@ -13,10 +13,11 @@
 //     +---------- DONE, released <---------- COMMITTING <---------- durable: COMMIT <---------+
 //                                             ^ not now, no tokens, a key is held: WAITING, then proceed again
 //
-// A message that ends without an event (its connection ended, nobody joined, its copies ended) proceeds too, with its
-// reason and no effects. An event is what a message has from its start on: the buffer of what came back, and
-// the reservation of its worst case. Slots suffice by construction: each volatile flow has a quota, each receiver of
-// durable messages a window of credit, each connection its own inputs, copies and timers.
+// A message that ends without an event (its connection ended, nobody joined, its copies ended) proceeds
+// too, with its reason and no effects. An event is what a message has from its start on: the buffer of
+// what came back, and the reservation of its worst case. Slots suffice by construction: each volatile
+// flow has a quota, each receiver of durable messages a window of credit, each connection its own
+// inputs, copies and timers.
 #ifndef CRENEL_ROUTER_STATE_H
 #define CRENEL_ROUTER_STATE_H
 
@@ -258,7 +259,8 @@ uint16_t namespace_of(const struct engine *engine, const struct message *message
 // ---- effects.c ----
 // The next record of that kind among judged effects; 0: no more.
 int effect_next(const struct event *event, uint16_t kind, size_t *at, struct guest_record *record);
-uint16_t effect_flow(const struct engine *engine, const struct message *message, const struct guest_record *send);
+uint16_t effect_flow(const struct engine *engine, const struct message *message,
+                     const struct guest_record *send);
 void sending_make(struct engine *engine, const struct message *message, const struct guest_record *record,
                   uint32_t turn, struct sending *sending);
 void effects_release(struct engine *engine, struct message *message); // of volatile flows, and log lines
@@ -295,10 +297,12 @@ engine_take reads_receive, answer_receive;
 // ---- connection.c ----
 engine_take open_receive, input_receive, drained_receive, gone_receive;
 struct connection *connection_find(struct engine *engine, uint64_t id);
+struct bucket *connection_buckets(const struct engine *engine, const struct connection *connection);
 uint64_t connection_id(const struct engine *engine, const struct connection *connection);
 void connection_end(struct engine *engine, struct connection *connection, int tell_gateway);
 void connection_release(struct engine *engine, struct connection *connection, const struct message *message);
-void connection_output(struct engine *engine, uint16_t flow, struct connection *connection, const uint8_t *payload);
+void connection_output(struct engine *engine, uint16_t flow, struct connection *connection,
+                       const uint8_t *payload);
 void connections_check(struct engine *engine); // slow ones
 void connections_close(struct engine *engine, enum engine_peer peer, uint32_t index); // its link ended
 
@@ -320,7 +324,13 @@ static inline struct message *message_at(struct engine *engine, uint32_t index)
     return (struct message *)(void *)engine->messages.bytes + index;
 }
 
-static inline int is_broadcast(const struct engine *engine, const struct message *message) // not yet copied
+static inline struct receiver *receiver_of(const struct engine *engine, const struct message *message)
+{
+    return &engine->receivers[message->send.receiver];
+}
+
+// Not yet copied.
+static inline int is_broadcast(const struct engine *engine, const struct message *message)
 {
     return engine->system->flows[message->send.flow].is_broadcast && message->parent == NULL;
 }
