@@ -107,13 +107,13 @@ static void queue_insert(struct engine *engine, struct message *before, struct m
 {
     list_insert(before, message);
     message->state = MESSAGE_QUEUED;
-    receiver_of(engine, message)->queued++;
+    receiver_of(engine, message)->queued += message->due_ms == 0;
 }
 
 void message_dequeue(struct engine *engine, struct message *message)
 {
     list_remove(message);
-    receiver_of(engine, message)->queued--;
+    receiver_of(engine, message)->queued -= message->due_ms == 0;
 }
 
 // A reply of the password service tells the router too who speaks on that connection.
@@ -160,6 +160,7 @@ void message_requeue(struct engine *engine, struct message *message)
     while (younger != head && younger->order < message->order)
         younger = younger->next;
     message->reason = REASON_DONE;
+    message->due_ms = 0;
     queue_insert(engine, younger, message);
 }
 

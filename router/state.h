@@ -124,7 +124,7 @@ struct receiver { // a unikernel's tender or a host service
     uint32_t own_need, own_max; // messages on own flows: of one event, of one connection at most
     uint8_t credit_due[SYSTEM_FLOWS_MAX]; // not yet told to the store
     struct message queue;
-    uint64_t queued;
+    uint64_t queued; // timers left out
     struct bucket log_bucket;
     uint64_t log_dropped;
     uint8_t busy[ROUTER_BUCKETS]; // a key of this bucket is in flight
