@@ -259,36 +259,57 @@ enum status image_open(struct image *image, const uint8_t *bytes, size_t size, c
     return status;
 }
 
-// What a two-byte opcode 0f xx begins, or NULL; at[0] is 0f or what stands for it. Bytes behind the end of text are zero in memory and
-// complete none of these.
+// What text may not hold, by the second opcode byte (behind 0f, or what stands for it) and the byte behind that. A row
+// with an operand in memory means that byte as a ModRM byte with the register field given and any memory form.
+// docs/hardening.md says for each instruction that is missing here what stops it at run time.
+static const struct forbidden {
+    uint8_t opcode, third, mask;
+    uint8_t is_memory; // ModRM names memory: third is below 0xc0
+    const char *name;
+} forbidden[] = {
+    {0x01, 0x00, 0x38, 1, "holds the instruction sgdt"}, // where the kernel's table lies, another for each CPU
+    {0x01, 0x08, 0x38, 1, "holds the instruction sidt"},
+    {0x01, 0x20, 0x38, 1, "holds the instruction smsw"},
+    {0x01, 0xe0, 0xf8, 0, "holds the instruction smsw"},
+    {0x01, 0xc1, 0xff, 0, "holds the instruction vmcall"},
+    {0x01, 0xd0, 0xff, 0, "holds the instruction xgetbv"},
+    {0x01, 0xd4, 0xff, 0, "holds the instruction vmfunc"},
+    {0x01, 0xd9, 0xff, 0, "holds the instruction vmmcall"},
+    {0x01, 0xee, 0xff, 0, "holds the instruction rdpkru"},
+    {0x01, 0xef, 0xff, 0, "holds the instruction wrpkru"},
+    {0x01, 0xf9, 0xff, 0, "holds the instruction rdtscp"},
+    {0x01, 0xfa, 0xfe, 0, "holds the instruction monitorx or mwaitx"}, // a wait that is timed
+    {0x01, 0xfd, 0xff, 0, "holds the instruction rdpru"},
+    {0x03, 0x00, 0x00, 0, "holds the instruction lsl"}, // of the segment in which Linux keeps the CPU's number
+    {0x05, 0x00, 0x00, 0, "holds the instruction syscall"},
+    {0x07, 0x00, 0x00, 0, "holds the instruction sysret"},
+    {0x31, 0x00, 0x00, 0, "holds the instruction rdtsc"},
+    {0x33, 0x00, 0x00, 0, "holds the instruction rdpmc"},
+    {0x34, 0x00, 0x00, 0, "holds the instruction sysenter"},
+    {0x35, 0x00, 0x00, 0, "holds the instruction sysexit"},
+    {0xa2, 0x00, 0x00, 0, "holds the instruction cpuid"}, // faulting it costs more than a fork
+    {0xa7, 0xc0, 0xff, 0, "holds the instruction xstore"}, // random numbers on Zhaoxin processors
+    {0xae, 0xc0, 0xe0, 0, "holds the instruction rdfsbase, rdgsbase, wrfsbase or wrgsbase"},
+    {0xae, 0x20, 0x38, 1, "holds the instruction xsave"},
+    {0xae, 0x28, 0x38, 1, "holds the instruction xrstor"}, // wrpkru by another name
+    {0xae, 0x30, 0x38, 1, "holds the instruction xsaveopt"},
+    {0xae, 0xf0, 0xf8, 0, "holds the instruction umonitor, umwait, tpause or mfence"}, // tpause compares with the clock
+    {0xc7, 0x20, 0x38, 1, "holds the instruction xsavec"},
+    {0xc7, 0xf0, 0xf8, 0, "holds the instruction rdrand or senduipi"},
+    {0xc7, 0xf8, 0xf8, 0, "holds the instruction rdseed or rdpid"},
+};
+
+// at[0] is 0f or what stands for it. Bytes behind the end of text are zero in memory.
 static const char *forbidden_name(const uint8_t *at, size_t left)
 {
-    uint8_t third = left > 2 ? at[2] : 0;
+    uint8_t second = left > 1 ? at[1] : 0, third = left > 2 ? at[2] : 0;
 
-    switch (left > 1 ? at[1] : 0) {
-    case 0x03: return "holds the instruction lsl"; // of the segment in which Linux keeps the CPU's number
-    case 0x05: return "holds the instruction syscall";
-    case 0x07: return "holds the instruction sysret";
-    case 0x31: return "holds the instruction rdtsc";
-    case 0x34: return "holds the instruction sysenter";
-    case 0x35: return "holds the instruction sysexit";
-    case 0xa2: return "holds the instruction cpuid"; // faulting it costs more than a fork
-    case 0x01:
-        switch (third) {
-        case 0xc1: return "holds the instruction vmcall";
-        case 0xd0: return "holds the instruction xgetbv";
-        case 0xd9: return "holds the instruction vmmcall";
-        case 0xee: return "holds the instruction rdpkru";
-        case 0xef: return "holds the instruction wrpkru";
-        case 0xf9: return "holds the instruction rdtscp";
-        default: return NULL;
-        }
-    case 0xc7: // group 9 with a register operand; f3 before it makes the last one rdpid
-        if (third >= 0xf8)
-            return "holds the instruction rdseed or rdpid";
-        return third >= 0xf0 ? "holds the instruction rdrand" : NULL;
-    default: return NULL;
+    for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++) {
+        const struct forbidden *row = &forbidden[i];
+        if (second == row->opcode && (third & row->mask) == row->third && (!row->is_memory || third < 0xc0))
+            return row->name;
     }
+    return NULL;
 }
 
 size_t image_forbidden(const uint8_t *text, size_t size, size_t from, const char **name)
@@ -299,6 +320,8 @@ size_t image_forbidden(const uint8_t *text, size_t size, size_t from, const char
             found = forbidden_name(text + i, size - i);
         else if (text[i] == 0xd5 && (text[i + 1] & 0x80) != 0) // APX: the prefix REX2 in place of 0f
             found = forbidden_name(text + i + 1, size - i - 1);
+        else if (text[i] == 0xc7 && text[i + 1] == 0xf8) // a fault inside a transaction is not reported
+            found = "holds the instruction xbegin";
         if (found != NULL) {
             *name = found;
             return i;

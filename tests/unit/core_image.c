@@ -173,10 +173,18 @@ TEST(refuses_forbidden_instructions)
         size_t size;
     } forbidden[] = {
         {{0x0f, 0x05}, 2}, {{0x0f, 0x34}, 2}, {{0x0f, 0x31}, 2}, {{0x0f, 0x07}, 2}, {{0x0f, 0x35}, 2},
-        {{0x0f, 0xa2}, 2}, {{0x0f, 0x03}, 2}, {{0xd5, 0x80, 0x05}, 3}, {{0xd5, 0xff, 0xc7, 0xf0}, 4},
+        {{0x0f, 0xa2}, 2}, {{0x0f, 0x03}, 2}, {{0x0f, 0x33}, 2}, {{0xc7, 0xf8}, 2},
+        {{0xd5, 0x80, 0x05}, 3}, {{0xd5, 0xff, 0xc7, 0xf0}, 4}, {{0xd5, 0x80, 0xae, 0x28}, 4},
         {{0x0f, 0x01, 0xf9}, 3}, {{0x0f, 0x01, 0xd0}, 3}, {{0x0f, 0x01, 0xee}, 3},
         {{0x0f, 0x01, 0xef}, 3}, {{0x0f, 0x01, 0xc1}, 3}, {{0x0f, 0x01, 0xd9}, 3},
+        {{0x0f, 0x01, 0xd4}, 3}, {{0x0f, 0x01, 0xfd}, 3}, {{0x0f, 0x01, 0xfa}, 3},
+        {{0x0f, 0x01, 0xfb}, 3}, {{0x0f, 0x01, 0x04}, 3}, {{0x0f, 0x01, 0x8f}, 3},
+        {{0x0f, 0x01, 0x20}, 3}, {{0x0f, 0x01, 0xe7}, 3}, // sgdt, sidt, smsw
         {{0x0f, 0xc7, 0xf0}, 3}, {{0x0f, 0xc7, 0xff}, 3}, {{0xf3, 0x0f, 0xc7, 0xf8}, 4},
+        {{0x0f, 0xc7, 0x64}, 3}, {{0x0f, 0xae, 0x20}, 3}, {{0x0f, 0xae, 0xaf}, 3}, // xsavec, xsave, xrstor
+        {{0x0f, 0xae, 0x77}, 3}, {{0x66, 0x0f, 0xae, 0xf7}, 4}, // xsaveopt, tpause
+        {{0xf3, 0x0f, 0xae, 0xc0}, 4}, {{0xf3, 0x0f, 0xae, 0xdf}, 4}, // rdfsbase, wrgsbase
+        {{0x0f, 0xa7, 0xc0}, 3},
     };
     struct sample sample;
     const char *name = NULL;
@@ -185,19 +193,47 @@ TEST(refuses_forbidden_instructions)
         for (size_t at = 0; at + forbidden[i].size <= 20; at++) { // every offset
             sample_make(&sample);
             uint8_t *text = sample.bytes + segment(&sample, TEXT)->p_offset;
+            memset(text, 0x90, 20);
             memcpy(text + at, forbidden[i].bytes, forbidden[i].size);
             expect(open_sample(&sample) == STATUS_DENIED);
-            size_t prefix = forbidden[i].bytes[0] == 0xf3;
+            size_t prefix = forbidden[i].bytes[0] == 0xf3 || forbidden[i].bytes[0] == 0x66;
             expect(image_forbidden(text, 20, 0, &name) == at + prefix && name != NULL);
         }
     }
 }
 
+// Behind 0f each pair of bytes is refused or taken; a pair more or less is a mistake in the table.
+TEST(refuses_so_many_pairs_and_no_more)
+{
+    static const unsigned wanted[256] = {
+        [0x01] = 3 * 24 + 8 + 10, [0x03] = 256, [0x05] = 256, [0x07] = 256, [0x31] = 256, [0x33] = 256,
+        [0x34] = 256, [0x35] = 256, [0xa2] = 256, [0xa7] = 1, [0xae] = 32 + 3 * 24 + 8, [0xc7] = 24 + 16,
+    };
+    const char *name;
+
+    for (unsigned second = 0; second < 256; second++) {
+        unsigned count = 0;
+        for (unsigned third = 0; third < 256; third++) {
+            const uint8_t text[3] = {0x0f, (uint8_t)second, (uint8_t)third};
+            count += image_forbidden(text, sizeof text, 0, &name) == 0;
+        }
+        expect(count == wanted[second]);
+    }
+}
+
+TEST(refuses_what_the_zero_bytes_behind_text_complete)
+{
+    static const uint8_t text[2] = {0x0f, 0x01}; // sgdt (%rax)
+    const char *name;
+
+    expect(image_forbidden(text, sizeof text, 0, &name) == 0);
+}
+
 TEST(takes_instructions_that_are_allowed)
 {
-    static const uint8_t allowed[] = {0x0f, 0xa3, 0xcd, 0x80, 0xec, 0x0f, 0x0b, 0x0f, 0xc7, 0x0f,
-                                      0x0f, 0x01, 0x04, 0x24, 0xf3, 0x0f, 0x1e, 0xfa, 0xd5, 0x70, 0x05, 0xd5, 0x80,
-                                      0x0f};
+    static const uint8_t allowed[] = {0x0f, 0xa3, 0xcd, 0x80, 0xec, 0x0f, 0x0b, 0x0f, 0xc7, 0x0f, 0x0f, 0x01, 0xc8,
+                                      0xf3, 0x0f, 0x1e, 0xfa, 0xd5, 0x70, 0x05, 0x0f, 0xae, 0x10, 0x0f, 0xae, 0xe8,
+                                      0xc7, 0xd5, 0x80, 0x0f};
     const char *name;
 
     expect(image_forbidden(allowed, sizeof allowed, 0, &name) == sizeof allowed);
@@ -269,6 +305,8 @@ int main(void)
     RUN(refuses_bad_relocations);
     RUN(refuses_foreign_files);
     RUN(refuses_forbidden_instructions);
+    RUN(refuses_so_many_pairs_and_no_more);
+    RUN(refuses_what_the_zero_bytes_behind_text_complete);
     RUN(takes_instructions_that_are_allowed);
     RUN(refuses_bad_manifests);
     TEST_END();
