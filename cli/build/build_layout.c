@@ -11,7 +11,8 @@
 #include <string.h>
 
 #define MAP_BYTES_MAX (16u << 20)
-#define SLIDES 3u
+#define SLIDE_BYTES 16u
+#define ORDER_ATTEMPTS 3u // with the same order of sections
 #define HITS_MAX 32u
 #define LINK_ONLY_ATTEMPTS 2u // places of sections alone: they cost no compiling
 
@@ -60,13 +61,13 @@ const char *const *layout_options(const struct layout *layout, size_t object, si
 
 unsigned layout_slide(const struct layout *layout)
 {
-    return layout->attempt % SLIDES * 48;
+    return layout->attempt * SLIDE_BYTES;
 }
 
 const char *layout_order(const struct layout *layout)
 {
     static const char *const orders[] = {NULL, "name", "alignment"};
-    return orders[layout->attempt / SLIDES % 3];
+    return orders[layout->attempt / ORDER_ATTEMPTS % 3];
 }
 
 // A line of the map: [" .text.name"] spaces 0xADDRESS spaces 0xSIZE space PATH. Marks the object if a hit

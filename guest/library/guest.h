@@ -31,6 +31,9 @@ void *guest_record(uint16_t kind, size_t size, const char *what);
 // Calls the gate: publishes the records so far, returns with the host's next record in the input.
 const struct abi_record *guest_wait(void);
 
+// Fails the event if a block of the arena was overrun.
+void arena_check(void);
+
 // Copies and pads with zero to a multiple of 8; returns the end.
 uint8_t *guest_copy(uint8_t *to, const void *from, size_t bytes);
 

@@ -64,6 +64,7 @@ static void effects_reset(struct guest *guest)
 
 static void event_end(uint16_t verdict, uint16_t code)
 {
+    arena_check();
     struct abi_end *end = guest_record(ABI_END, sizeof *end, "END");
 
     end->verdict = verdict;

@@ -131,7 +131,7 @@ is padding_builds padded 12000 0
 before=$(distance)
 lead=$(((before - 0x310f) & 15)) # functions are aligned: the odd bytes go before the call
 is layout_avoids_a_chance_clock padded $((12000 + 0x310f - before + lead)) $lead
-is layout_was_changed [ "$(distance)" -eq $((0x310f + 48)) ]
+is layout_was_changed [ "$(distance)" -gt $((0x310f)) ]
 
 # The same within one function: a branch over so many bytes that its distance holds 0f 31. No place and no
 # alignment of the function moves it; other code for it does.

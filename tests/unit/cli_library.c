@@ -79,6 +79,35 @@ TEST(notices_a_smashed_stack)
     expect(!instance.is_faulted);
 }
 
+TEST(notices_a_write_beyond_what_it_knows_to_be_room)
+{
+    start();
+    command(0, 19, "copy too much");
+    expect(failed_with("memcpy: 13 bytes into 8"));
+    start();
+    command(0, 19, "set too much");
+    expect(failed_with("memset: 12 bytes into 8"));
+    start();
+    command(0, 19, "move");
+    expect(failed_with("memmove: 4 bytes into 3"));
+    start();
+    command(0, 19, "index out of bounds");
+    expect(instance.is_faulted && send_find(0) == NULL);
+    start();
+    command(0, 19, "inside");
+    expect(ended(ABI_END_DONE, 0));
+}
+
+TEST(notices_a_write_behind_a_block_of_the_arena)
+{
+    static const char *const blocks[] = {"", "1", "22"};
+    for (size_t i = 0; i < 3; i++) {
+        start();
+        command(0, 20, blocks[i]);
+        expect(failed_with("the arena is overwritten"));
+    }
+}
+
 TEST(cannot_write_constants)
 {
     start();
@@ -256,6 +285,8 @@ int main(void)
     RUN(resets_the_arena);
     RUN(notices_a_smashed_stack);
     RUN(takes_the_canary_of_the_host);
+    RUN(notices_a_write_beyond_what_it_knows_to_be_room);
+    RUN(notices_a_write_behind_a_block_of_the_arena);
     RUN(cannot_write_constants);
     RUN(reads_and_writes_the_store);
     RUN(writes_keys_as_the_host_reads_them);

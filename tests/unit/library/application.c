@@ -43,9 +43,33 @@ static void send_dirty(void)
 __attribute__((noinline)) static void overflow(const char *text, size_t length)
 {
     char small[8];
+    volatile char *to = small;
+    __asm__ volatile("" : "+r"(to)); // the compiler does not know how much room is there
     for (volatile size_t i = 0; i < length; i++)
-        ((volatile char *)small)[i] = text[i];
+        to[i] = text[i];
     log_info("%s", small);
+}
+
+// Like that, but to memory whose room the compiler knows.
+static void overflow_known(const struct command *message)
+{
+    static char fixed[8];
+    volatile size_t length = message->text_length;
+    switch (message->text[0]) {
+    case 'i': ((volatile char *)fixed)[length] = 1; break;
+    case 'c': memcpy(fixed, message->text, length); break;
+    case 'm': say(memmove(arena_allocate(length - 1), message->text, length)); break;
+    case 's': memset(fixed, 0, length); break;
+    default: break;
+    }
+}
+
+// Writes one byte behind the block given of three, in the arena.
+static void overflow_arena(unsigned block)
+{
+    volatile char *blocks[3] = {arena_allocate(16), arena_allocate(40), arena_allocate(0)};
+    static const unsigned room[3] = {16, 48, 0}; // blocks end on 16 bytes
+    blocks[block][room[block]] = 1;
 }
 
 static void use_store(void)
@@ -66,7 +90,7 @@ static void use_store(void)
 static void use_arena(void)
 {
     uint8_t *first = arena_allocate(3), *second = arena_allocate(100);
-    bool is_good = (uintptr_t)first % 16 == 0 && second == first + 16;
+    bool is_good = (uintptr_t)first % 16 == 0 && second == first + 32;
 
     for (size_t i = 0; i < 100; i++)
         is_good = is_good && second[i] == 0;
@@ -129,6 +153,8 @@ void on_command(const struct event *event, const struct command *message)
     case 16: format(); break;
     case 17: *(volatile char *)(uintptr_t)words = 1; break; // RELRO is read-only
     case 18: records_delete("a", 1, 1); records_delete("a", 1, 2); records_delete("a", 1, 3); break;
+    case 19: overflow_known(message); break;
+    case 20: overflow_arena(message->text_length); break;
     default: fail("no such command: %u", message->what);
     }
 }
