@@ -360,8 +360,7 @@ static void header_read(struct build_source *source, struct yaml_file *file)
     header->is_random = (uint8_t)yaml_choice(file, root, "random", booleans, 2, 0);
     if (header->is_random)
         yaml_error(file, yaml_child(file, root, "random", YAML_SCALAR, 0),
-                   "leave 'random' out, and let a host service draw what must not be guessed",
-                   "no host of this version gives a unikernel a seed");
+                   "let a host service draw what must not be guessed", "no host gives a unikernel a seed yet");
     header->writes_max =
         (uint16_t)yaml_integer(file, root, "writes", 0, MANIFEST_EFFECTS_MAX, 1, 0);
     header->deadline_ms =

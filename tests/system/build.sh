@@ -99,7 +99,7 @@ says build_wants_a_unit 1 "bad/unikernel.yaml:6: " "$crenel" build bad
 broken && sed -i 's/^lifetime/livetime/' bad/unikernel.yaml
 says build_refuses_an_unknown_key 1 "did you mean 'lifetime'" "$crenel" build bad
 broken && echo "random: true" >>bad/unikernel.yaml
-says build_promises_no_seed 1 "no host of this version gives a unikernel a seed" "$crenel" build bad
+says build_promises_no_seed 1 "no host gives a unikernel a seed yet" "$crenel" build bad
 broken && sed -i 's|schema: alert/1|schema: alarm/1|' bad/unikernel.yaml
 says build_misses_a_schema 1 "there is no schema 'alarm/1'" "$crenel" build bad
 broken && sed -i 's/on_reading/on_readings/' bad/hot.c
