@@ -1,16 +1,19 @@
 # The library OS: what `crenel build` finds beside itself, in the layout of an installed prefix.
 
 GUEST = $(BUILD)/guest
-GUEST_CFLAGS = @guest/compile.flags -Os -I. -isystem $(shell $(CC) -print-file-name=include) \
+GUEST_COMPILER = $(if $(findstring clang,$(CC)),clang,gcc)
+GUEST_CFLAGS = @guest/compile.flags @guest/compile.$(GUEST_COMPILER).flags -Os -I. \
+	-isystem $(shell $(CC) -print-file-name=include) \
 	-ffile-prefix-map=$(CURDIR)=. -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 GUEST_LIBRARY = $(patsubst guest/library/%.c,$(GUEST)/object/%.o,$(sort $(wildcard guest/library/*.c)))
-GUEST_FILES = $(GUEST)/include/crenel.h $(GUEST)/libcrenel.a $(GUEST)/image.ld $(GUEST)/compile.flags \
+GUEST_FILES = $(GUEST)/include/crenel.h $(GUEST)/libcrenel.a $(GUEST)/image.ld \
+	$(addprefix $(GUEST)/,compile.flags compile.gcc.flags compile.clang.flags) \
 	$(patsubst schemas/%,$(GUEST)/schemas/%,$(wildcard schemas/*.yaml))
 
 .PHONY: guest
 guest: $(GUEST_FILES) ## the library OS and what else `crenel build` needs
 
-$(GUEST)/object/%.o: guest/library/%.c guest/compile.flags
+$(GUEST)/object/%.o: guest/library/%.c $(wildcard guest/*.flags)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
 

@@ -104,7 +104,8 @@ static int is_same_origin(const struct tool_build *build)
 // The image is newer than everything that it is made of.
 static int is_current(const struct tool_build *build, const char *image_path)
 {
-    static const char *const ours[] = {"libcrenel.a", "image.ld", "compile.flags"};
+    static const char *const ours[] = {"libcrenel.a", "image.ld", "compile.flags", "compile.gcc.flags",
+                                       "compile.clang.flags"};
     const struct build_source *source = build->source;
     struct stat info;
     char path[PATH_MAX];

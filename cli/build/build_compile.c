@@ -109,6 +109,8 @@ static enum status file_compile(const struct tool_build *build, const struct lay
 
     argument_add(&arguments, "%s", compiler());
     argument_add(&arguments, "@%s/compile.flags", build->guest);
+    argument_add(&arguments, "@%s/compile.%s.flags", build->guest,
+                 strstr(compiler(), "clang") == NULL ? "gcc" : "clang");
     argument_add(&arguments, "-isystem");
     argument_add(&arguments, "%s", headers);
     argument_add(&arguments, "-I%s/include", build->guest);

@@ -80,6 +80,14 @@ assert not any("w" in x["permissions"] and "x" in x["permissions"] for x in i["s
 is symbolize_names_function_and_line grep -q 'on_reading at .*hot.c:[0-9]' symbol.txt
 says symbolize_without_symbols 3 "mend:" "$crenel" symbolize first.img 0x1004
 
+if command -v clang >/dev/null; then
+    is builds_with_clang env CRENEL_CC=clang "$crenel" build hot -o clang.img
+    echo '{"sensor": 1, "value": 93.5}' | "$crenel" run clang.img >clang.out 2>&1
+    is what_clang_built_runs grep -q '"flow":"alert"' clang.out
+else
+    echo "skip builds_with_clang - clang is not installed"
+fi
+
 # Files that are no images.
 head -c 1000 first.img >short.img
 says inspect_refuses_a_truncated_image 1 "not an image" "$crenel" inspect short.img
@@ -159,7 +167,7 @@ sed -i 's/^    log_info/    static const int64_t values[2] = {1, 2};\n    log_in
 plain() { # PAD OPTION...: compiles skip.c as an attempt would
     sed "s/PAD/$1/" skip.c >bad/skip.c
     shift
-    gcc @"$build/guest/compile.flags" -isystem "$(gcc -print-file-name=include)" -I"$build/guest/include" \
+    gcc @"$build/guest/compile.flags" @"$build/guest/compile.gcc.flags" -isystem "$(gcc -print-file-name=include)" -I"$build/guest/include" \
         -Ibuild/bad.d -c "$@" -o skip.o bad/skip.c
 }
 branches() { # the distances of branches over the padding in a file

@@ -31,7 +31,7 @@ __asm__(".pushsection .text.privileged, \"ax\"\n"
         INSTRUCTION("mov $20, %eax\n int $0x80")
         INSTRUCTION("int $0x20")
         INSTRUCTION("int3")
-        INSTRUCTION("int1")
+        INSTRUCTION(".byte 0xf1") // int1
         "privileged_end:\n"
         "plain:\n" // no endbr64: no indirect branch should come here
         "    ret\n"
