@@ -8,6 +8,8 @@
 #include <elf.h>
 #include <string.h>
 
+#define REGION_BYTES 0x200000u // executable memory of an instance lies closer together
+#define PREFIXES_MAX 14u       // of one instruction
 #define NOTE_DESCRIPTION 24u // offset in a note of name "CRENEL" with 8-byte alignment
 
 struct reader {
@@ -312,6 +314,22 @@ static const char *forbidden_name(const uint8_t *at, size_t left)
     return NULL;
 }
 
+// xbegin, whose faults are reported to nobody: c7 f8 and the distance to where they go on. If that is nowhere near, it
+// is a fault as any other, and the bytes are an innocent `add $-8`. With the prefix 66 the distance has 16 bits.
+static int is_transaction(const uint8_t *text, size_t size, size_t at)
+{
+    uint8_t bytes[4] = {0};
+    int32_t distance;
+
+    if (at + 1 >= size || text[at] != 0xc7 || text[at + 1] != 0xf8)
+        return 0;
+    size_t left = size - at - 2, before = at < PREFIXES_MAX ? at : PREFIXES_MAX;
+    memcpy(bytes, text + at + 2, left < sizeof bytes ? left : sizeof bytes);
+    memcpy(&distance, bytes, sizeof distance);
+    return (distance > -(int32_t)REGION_BYTES && distance < (int32_t)REGION_BYTES) ||
+           memchr(text + at - before, 0x66, before) != NULL;
+}
+
 size_t image_forbidden(const uint8_t *text, size_t size, size_t from, const char **name)
 {
     for (size_t i = from; i + 1 < size; i++) {
@@ -320,7 +338,7 @@ size_t image_forbidden(const uint8_t *text, size_t size, size_t from, const char
             found = forbidden_name(text + i, size - i);
         else if (text[i] == 0xd5 && (text[i + 1] & 0x80) != 0) // APX: the prefix REX2 in place of 0f
             found = forbidden_name(text + i + 1, size - i - 1);
-        else if (text[i] == 0xc7 && text[i + 1] == 0xf8) // a fault inside a transaction is not reported
+        else if (is_transaction(text, size, i))
             found = "holds the instruction xbegin";
         if (found != NULL) {
             *name = found;

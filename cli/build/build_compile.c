@@ -64,6 +64,31 @@ static const char *compiler(void)
     return name == NULL || name[0] == 0 ? "gcc" : name;
 }
 
+static int is_clang(void)
+{
+    return strstr(compiler(), "clang") != NULL;
+}
+
+// Other code for the same source. Clang knows few of the options that the layout names, but levels and alignments.
+static void variant_add(struct arguments *arguments, const struct layout *layout, size_t index)
+{
+    static const char *const levels[] = {"-O2", "-Os", "-O1", "-O3", "-Oz"};
+    unsigned variant = layout->variant[index], level_count = sizeof levels / sizeof levels[0];
+    size_t option_count;
+    const char *const *options = layout_options(layout, index, &option_count);
+
+    if (variant == 0)
+        return;
+    argument_add(arguments, "-w"); // the plain way has warned
+    if (is_clang()) {
+        argument_add(arguments, "%s", levels[variant % level_count]);
+        argument_add(arguments, "-falign-functions=%u", 16u << variant / level_count);
+        return;
+    }
+    for (size_t i = 0; i < option_count; i++)
+        argument_add(arguments, "%s", options[i]);
+}
+
 // The compiler's own headers (stdint.h and the like) are the only ones besides ours.
 static enum status compiler_headers(const struct tool_build *build, char folder[PATH_MAX])
 {
@@ -104,13 +129,11 @@ static enum status file_compile(const struct tool_build *build, const struct lay
 {
     const struct build_source *source = build->source;
     struct arguments arguments = {0};
-    size_t option_count;
-    const char *const *options = layout_options(layout, index, &option_count);
 
     argument_add(&arguments, "%s", compiler());
     argument_add(&arguments, "@%s/compile.flags", build->guest);
     argument_add(&arguments, "@%s/compile.%s.flags", build->guest,
-                 strstr(compiler(), "clang") == NULL ? "gcc" : "clang");
+                 is_clang() ? "clang" : "gcc");
     argument_add(&arguments, "-isystem");
     argument_add(&arguments, "%s", headers);
     argument_add(&arguments, "-I%s/include", build->guest);
@@ -119,10 +142,7 @@ static enum status file_compile(const struct tool_build *build, const struct lay
     prefix_map_add(&arguments, build, path);
     for (size_t i = 0; i < source->define_count; i++)
         argument_add(&arguments, "-D%s", source->defines[i]);
-    for (size_t i = 0; i < option_count; i++)
-        argument_add(&arguments, "%s", options[i]);
-    if (layout->variant[index] != 0)
-        argument_add(&arguments, "-w"); // the plain way has warned
+    variant_add(&arguments, layout, index);
     argument_add(&arguments, "-MMD");
     argument_add(&arguments, "-MF%s/%zu.d", build->work, index);
     argument_add(&arguments, "-c");

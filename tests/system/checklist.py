@@ -59,7 +59,7 @@ class Tender:
                 events.append(Event(log, kind, line if kind == "flow" else said["what"]))
                 log = ""
         if len(events) != len(lines):
-            raise RuntimeError(f"{len(lines)} events, {len(events)} ends: {out.stderr.strip().splitlines()[-1:]}")
+            raise RuntimeError(f"{len(lines)} events, {len(events)} ends: {out.stderr.strip()}")
         return events
 
     def act(self, act, key=0):
@@ -221,6 +221,8 @@ def checklist(isolation, image, folder):
         tender = Tender(isolation, image, folder)
         tender.run([("WHERE", 0)])
     except RuntimeError as why:
+        if isolation == "process":
+            raise
         checks.skip(isolation, why)
         return
     for rows in (addresses, memory, canaries, objects, processor, image_rows):

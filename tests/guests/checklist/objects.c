@@ -3,6 +3,7 @@
 #include "acts.h"
 
 static uint8_t array[16];
+static volatile uint8_t indexed[16];
 
 static __attribute__((noinline)) void smash(unsigned bytes)
 {
@@ -62,7 +63,7 @@ void act_on_objects(unsigned act, unsigned key)
         log_info("victim=%x", victim[0]);
         break;
     }
-    case INDEX: ((volatile uint8_t *)array)[count] = 1; break;
+    case INDEX: indexed[count] = 1; break;
     case COPY: memcpy(array, format, count); break;
     case FORMAT:
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
