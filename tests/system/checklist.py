@@ -76,10 +76,9 @@ def failed_with(event, reason):
 
 
 def spread(values):
-    """How many bits of the values vary, and the least even of them in per cent."""
+    """How many bits of the values vary, and how many of these are even: 1 in 35 to 65 per cent."""
     shares = [100 * sum(value >> bit & 1 for value in values) / len(values) for bit in range(64)]
-    varying = [share for share in shares if 0 < share < 100]
-    return len(varying), max((abs(share - 50) for share in varying), default=50)
+    return sum(0 < share < 100 for share in shares), sum(35 <= share <= 65 for share in shares)
 
 
 def starts(tender):
@@ -92,9 +91,9 @@ def addresses(tender, row):
     events = starts(tender)
     for part in PARTS:
         found = [event.value(part) for event in events]
-        bits, odd = spread(found)
-        row(f"aslr_{part}", "NCC X41", len(set(found)) == STARTS and bits >= 26 and odd < 25,
-            f"{STARTS} starts, {len(set(found))} addresses, {bits} bits vary, each within {odd:.0f} of 50 %: "
+        bits, even = spread(found)
+        row(f"aslr_{part}", "NCC X41", len(set(found)) == STARTS and even >= 26,
+            f"{STARTS} starts, {len(set(found))} addresses, {bits} bits vary, {even} of them evenly: "
             f"{found[0]:#x}, {found[1]:#x}, {found[2]:#x}")
     distances = {tuple(event.value(part) - event.value("text") for part in ("data", "stack", "arena")) for event in events}
     if len(distances) == 1:
@@ -105,9 +104,9 @@ def addresses(tender, row):
 
 def canaries(tender, row):
     found = [event.value("canary") for event in tender.run([("WHERE", 0)] * STARTS)]
-    bits, odd = spread(found)
+    bits, even = spread(found)
     ones = 100 * sum(bin(canary).count("1") for canary in found) / (56 * len(found))
-    row("canary_random", "NCC X41", bits == 56 and odd < 25, f"{bits} bits vary, each within {odd:.0f} of 50 %")
+    row("canary_random", "NCC X41", even == 56, f"{bits} bits vary, {even} of them evenly")
     row("canary_each_instance", "", len(set(found)) == STARTS, f"{STARTS} events of one start, {len(set(found))} canaries: {found[0]:#x}, {found[1]:#x}")
     row("canary_ends_text", "", all(canary & 0xff == 0 for canary in found),
         f"{sum(canary & 0xff == 0 for canary in found)} of {len(found)} begin with a zero byte in memory")
