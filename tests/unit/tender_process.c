@@ -207,7 +207,20 @@ TEST(system_call)
     expect(last_crash.syscall == 39 && last_crash.instruction != UINT64_MAX);
 }
 TEST(int80) { expect_crash(guest_int80, SIGSYS, "system call"); }
-TEST(vsyscall) { expect_crash(guest_vsyscall, SIGSYS, "system call 201"); }
+// Where the kernel has that page it reaches the filter; kernels as Debian builds them have none.
+TEST(vsyscall)
+{
+    char line[256] = "";
+    FILE *maps = fopen("/proc/self/maps", "r");
+    check(maps != NULL);
+    while (strstr(line, "[vsyscall]") == NULL && fgets(line, sizeof line, maps) != NULL)
+        ;
+    fclose(maps);
+    if (strstr(line, "[vsyscall]") != NULL)
+        expect_crash(guest_vsyscall, SIGSYS, "system call 201");
+    else
+        expect_crash(guest_vsyscall, SIGSEGV, "jump to 0xffffffffff600400");
+}
 TEST(gate_middle) { expect_crash(guest_gate_middle, SIGSYS, "system call 1"); }
 TEST(zygote_page_is_gone) { expect_crash(guest_read_zygote_page, SIGSEGV, "in the zygote's page"); }
 
