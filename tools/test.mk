@@ -5,10 +5,15 @@
 UNIT_SOURCES = $(sort $(wildcard tests/unit/*.c))
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SOURCES))
 
-.PHONY: deps test unit system
+.PHONY: deps kvm-deps test unit system
 deps: ## install the Debian packages that building and testing need (or print the command)
 	@tools/install-packages $(BUILD)
+kvm-deps: ## what tests/system/kvm_machine.sh needs: QEMU, and a kernel of Debian's in BUILD/kvm-machine
+	@tools/install-packages $(BUILD) qemu-system-x86 busybox-static
+	@tools/kvm-machine $(BUILD) fetch
 test: deps ## build and run every test; ends in "N passed, N failed, N skipped"
+	@case "system kvm_machine.sh" in *"$(TEST)"*) $(MAKE) --no-print-directory -s kvm-deps 2>&1 || \
+		echo "crenel: going on; the test that needs it is skipped";; esac >&2
 	@echo "building the programs, the example and the tests" >&2
 	@$(MAKE_QUIETLY) all unit-tests
 	@tools/run-tests $(BUILD) $(TEST)

@@ -1,0 +1,61 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# Tests that want hardware KVM, and those of the process wall, inside a virtual machine that has it (tools/kvm-machine):
+# on any host, as any user. Result lines of a program in there are ours, with its name before them.
+cd "$(dirname "$0")/../.." || exit 1
+build=${CRENEL_BUILD:-build}
+out=$(mktemp)
+machine=
+finish() {
+    [ -z "$machine" ] || { kill "$machine" && wait "$machine"; } 2>/dev/null
+    rm -f "$out"
+}
+trap finish EXIT
+trap 'exit 1' INT TERM HUP
+
+set -- # a line each: what is run in there
+for name in host_kvm_probe host_isolation host_filter tender_filter tender_process; do
+    set -- "$@" "+$build/tests/unit/$name"
+done
+set -- "$@" "+$build/bin/crenel doctor --json"
+
+timeout -k 5 150 tools/kvm-machine "$build" run 60 "$@" >"$out" 2>"$out.err" &
+machine=$!
+wait "$machine"
+code=$?
+machine=
+if [ $code = 3 ]; then
+    echo "skip kvm_machine - $(cat "$out.err")"
+    rm -f "$out.err"
+    exit 0
+fi
+cat "$out.err" >&2
+rm -f "$out.err"
+
+tr -d '\r' <"$out" | awk -v count=$# '
+    /^== ended / {
+        ended++
+        if ($3 != 0 && !is_red && program != "crenel") {
+            print "not ok machine/" program " - exit code " $3
+            failed = 1
+        }
+        next
+    }
+    /^== / { program = $2; sub(".*/", "", program); is_red = 0; next }
+    /^(ok|skip) / { sub(" ", " machine/" program "/"); print; next }
+    /^not ok / { sub("not ok ", "not ok machine/" program "/"); print; is_red = failed = 1; next }
+    program == "crenel" && /"check":"virtualization","verdict":"ok"/ { is_hardware = 1 }
+    END {
+        if (is_hardware)
+            print "ok doctor_calls_it_hardware_kvm"
+        else
+            print "not ok doctor_calls_it_hardware_kvm - it says otherwise"
+        if (ended == count)
+            print "ok every_program_ended"
+        else
+            print "not ok every_program_ended - " ended + 0 " of " count
+        exit failed || !is_hardware || ended != count
+    }'
+code=$?
+[ $code = 0 ] || tail -n 30 "$build/kvm-machine/console" >&2
+exit $code
