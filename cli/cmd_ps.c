@@ -77,7 +77,7 @@ static void print_ps(const cJSON *reply)
     const cJSON *row;
     printf("system %s: %s, epoch %.0f, %s mode, %.12s\n", text_of(reply, "system"), text_of(reply, "phase"),
            number_of(reply, "epoch"), text_of(reply, "mode"), text_of(reply, "digest"));
-    printf("%-16s %-9s %-12s %-9s %-10s %-9s %9s %9s %9s %7s %8s %10s\n", "UNIKERNEL", "RELEASE", "IMAGE",
+    printf("%-16s %-9s %-12s %-12s %-10s %-9s %9s %9s %9s %7s %8s %10s\n", "UNIKERNEL", "RELEASE", "IMAGE",
            "ISOLATION", "LIFETIME", "STATE", "INSTANCES", "CREATED", "EVENTS", "FAULTS", "RESTARTS", "MEMORY");
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(reply, "unikernels"))
     {
@@ -85,7 +85,7 @@ static void print_ps(const cJSON *reply)
         snprintf(instances, sizeof instances, "%.0f/%.0f", number_of(row, "instances_live"),
                  number_of(row, "instances_max"));
         double memory = number_of(row, "pss_bytes");
-        printf("%-16s %-9s %-12.12s %-9s %-10s %-9s %9s %9.0f %9.0f %7.0f %8.0f %10s\n",
+        printf("%-16s %-9s %-12.12s %-12s %-10s %-9s %9s %9.0f %9.0f %7.0f %8.0f %10s\n",
                text_of(row, "unikernel"), text_of(row, "release"), text_of(row, "digest"),
                text_of(row, "isolation"), text_of(row, "lifetime"), text_of(row, "state"), instances,
                number_of(row, "instances_created"), number_of(row, "events"), number_of(row, "faults"),
@@ -194,6 +194,9 @@ static void print_status(const cJSON *reply)
         cJSON_ArrayForEach(item, row)
             if (item->valuedouble > 0)
                 printf("refused by %s: %s %.0f\n", row->string, item->string, item->valuedouble);
+    printf("isolation:");
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(reply, "isolation"))
+        printf(" %s %s%s", item->string, cJSON_GetStringValue(item), item->next != NULL ? "," : "\n");
     const cJSON *store = cJSON_GetObjectItemCaseSensitive(reply, "store");
     const cJSON *audit = cJSON_GetObjectItemCaseSensitive(reply, "audit");
     printf("store: %.0f commits in %.0f transactions, %.0f conflicts, %.0f dead letters\n",

@@ -110,6 +110,8 @@ static int wait_until_ready(int fd)
         if (strcmp(line, "error") == 0) {
             report_error(NULL, 0, mend != NULL && *mend != 0 ? mend : NULL, "%s", text);
             is_error_told = 1;
+        } else if (strcmp(line, "warning") == 0) {
+            report_error(NULL, 0, mend, "WARNING: %s", text);
         } else {
             report_progress("%s", text);
         }

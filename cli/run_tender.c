@@ -5,6 +5,7 @@
 #include "cli/run_tender.h"
 
 #include "cli/report.h"
+#include "host/kvm_probe.h"
 #include "host/sealed_file.h"
 #include "proto/control.h"
 #include "proto/status_page.h"
@@ -46,7 +47,7 @@ uint8_t *run_system(const struct run_config *config, size_t *size)
         .deadline_ms = config->deadline_ms,
         .instances_max = from->lifetime == LIFETIME_CONNECTION ? RUN_CONNECTIONS_MAX : 1,
         .lifetime = from->lifetime,
-        .isolation = ISOLATION_ANY,
+        .isolation = config->isolation,
         .input_count = from->input_count,
         .output_count = from->output_count,
         .namespace_count = from->namespace_count,
@@ -125,6 +126,23 @@ static enum status tender_path(char path[PATH_MAX])
     return access(path, X_OK) == 0 ? STATUS_OK : STATUS_SYSTEM;
 }
 
+// What the host cannot give does not start.
+static enum status choose_isolation(const struct run_config *config)
+{
+    struct isolation_facts facts;
+    struct isolation_reason reason;
+    uint8_t image_asks = config->image->manifest.header->isolation;
+    kvm_probe(&facts, isolation_asked(image_asks, config->isolation));
+    enum isolation_level level = isolation_choose(image_asks, config->isolation, &facts, &reason);
+    if (level == ISOLATION_LEVEL_NONE) {
+        report_error(config->image_path, 0, reason.mend, "it cannot be isolated as asked: %s", reason.why);
+        return STATUS_DENIED;
+    }
+    if (level == ISOLATION_LEVEL_KVM_SOFTWARE)
+        report_error(config->image_path, 0, reason.mend, "WARNING: it is not isolated by hardware: %s", reason.why);
+    return STATUS_OK;
+}
+
 static enum status hand_over(struct run_tender *tender, const struct run_config *config,
                              int router_fd)
 {
@@ -159,6 +177,9 @@ enum status run_tender_start(struct run_tender *tender, const struct run_config 
                      strerror(errno));
         return STATUS_SYSTEM;
     }
+    enum status status = choose_isolation(config);
+    if (status != STATUS_OK)
+        return status;
     uint8_t *system = run_system(config, &size);
     int system_fd = system == NULL ? -1 : make_memfd("crenel-system", system, size);
     int page_fd = make_memfd("crenel-page", NULL, STATUS_PAGE_BYTES);
@@ -178,7 +199,7 @@ enum status run_tender_start(struct run_tender *tender, const struct run_config 
     close(page_fd);
     tender->control_fd = control[0];
     channel_init(&tender->link, link[0], NULL, 0);
-    enum status status = tender->pid < 0 ? STATUS_SYSTEM : hand_over(tender, config, link[1]);
+    status = tender->pid < 0 ? STATUS_SYSTEM : hand_over(tender, config, link[1]);
     if (status != STATUS_OK)
         report_error(config->image_path, 0, "the lines above say why; crenel doctor says what this host lacks",
                      "the tender did not start (%s)", status_text(status));

@@ -18,6 +18,7 @@ struct run_config {
     const char *configuration;
     size_t configuration_bytes;
     uint32_t deadline_ms;
+    uint8_t isolation; // enum manifest_isolation that the run asks for
 };
 
 struct run_tender {

@@ -46,21 +46,28 @@ enum isolation_kvm isolation_judge(const struct isolation_facts *facts, struct i
         return ISOLATION_KVM_HARDWARE;
     }
     reason->mend = MEND_HARDWARE;
-    if (!is_enforcing)
+    if (!is_enforcing && facts->looked_at != 0)
         snprintf(reason->why, sizeof reason->why, "software KVM%s%s%s: it does not enforce %u of %u things: %s",
                  facts->software[0] != 0 ? " (" : "", facts->software, facts->software[0] != 0 ? ")" : "",
                  facts->looked_at - facts->enforced, facts->looked_at, facts->not_enforced);
     else if (facts->software[0] != 0)
         snprintf(reason->why, sizeof reason->why, "software KVM (%s)", facts->software);
     else
-        snprintf(reason->why, sizeof reason->why, "software KVM: the CPU shows neither vmx nor svm");
+        snprintf(reason->why, sizeof reason->why, "software KVM: %s",
+                 facts->has_vmx || facts->has_svm ? "it was seen to enforce nothing"
+                                                  : "the CPU shows neither vmx nor svm");
     return ISOLATION_KVM_SOFTWARE;
+}
+
+uint8_t isolation_asked(uint8_t image_asks, uint8_t system_asks)
+{
+    return system_asks != ISOLATION_ANY ? system_asks : image_asks;
 }
 
 enum isolation_level isolation_choose(uint8_t image_asks, uint8_t system_asks,
                                       const struct isolation_facts *facts, struct isolation_reason *reason)
 {
-    uint8_t asked = system_asks != ISOLATION_ANY ? system_asks : image_asks;
+    uint8_t asked = isolation_asked(image_asks, system_asks);
     *reason = (struct isolation_reason){.mend = NULL};
     if (image_asks != ISOLATION_ANY && image_asks != asked) {
         snprintf(reason->why, sizeof reason->why, "the image asks for isolation %s, the system for %s",
@@ -73,6 +80,13 @@ enum isolation_level isolation_choose(uint8_t image_asks, uint8_t system_asks,
     if (asked != ISOLATION_ANY && asked != ISOLATION_KVM) {
         snprintf(reason->why, sizeof reason->why, "no host gives isolation %s in this version", isolation_text(asked));
         reason->mend = "write `isolation: kvm`, `process` or `any`";
+        return ISOLATION_LEVEL_NONE;
+    }
+    if (!facts->has_wall) {
+        if (asked == ISOLATION_ANY)
+            return ISOLATION_LEVEL_PROCESS;
+        snprintf(reason->why, sizeof reason->why, "crenel-tender has no kvm wall in this version");
+        reason->mend = "write `isolation: process` or `any`";
         return ISOLATION_LEVEL_NONE;
     }
     enum isolation_kvm kvm = isolation_judge(facts, reason);

@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct isolation_facts { // made by kvm_probe()
+struct isolation_facts { // made by kvm_probe(); looked_at is 0 where that needed no guest
+    uint8_t has_wall;    // crenel-tender has a kvm wall
     int open_error;      // errno of opening /dev/kvm; 0: it is open
     int make_error;      // errno of making a first machine; 0: it was made
     char make_step[24];  // what was refused then
@@ -20,7 +21,7 @@ struct isolation_facts { // made by kvm_probe()
     uint8_t has_vmx, has_svm;
     char software[16];   // the loaded module that is a software KVM, else empty
     uint32_t looked_at, enforced; // rows
-    char not_enforced[256];       // names of the others, as many as fit
+    char not_enforced[64];        // names of the others, as many as fit
     uint32_t exit_ns;    // one call to the host and back, the least of some; a hint, it decides nothing
 };
 
@@ -34,12 +35,15 @@ enum isolation_level { // what is in force
 };
 
 struct isolation_reason {
-    char why[512];
+    char why[400];
     const char *mend; // static text, or NULL
 };
 
 // What KVM is here, and why it is no more than that.
 enum isolation_kvm isolation_judge(const struct isolation_facts *facts, struct isolation_reason *reason);
+
+// What image and system ask for together: the system may be stricter.
+uint8_t isolation_asked(uint8_t image_asks, uint8_t system_asks);
 
 // The isolation of a unikernel for which image and system ask so (enum manifest_isolation). NONE: it does not start,
 // reason says why. KVM_SOFTWARE: it starts, reason is the warning. PROCESS for `any`: reason says why it is not kvm.

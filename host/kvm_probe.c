@@ -3,6 +3,8 @@
 // the choice of isolation rest on them; tests/unit/host_kvm_probe.c shows that they fail where a wall is left out.
 #include "host/kvm_probe.h"
 
+#include "core/manifest.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -15,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define HAS_WALL 0 // tender/kvm/: until it is there, `kvm` is refused and `any` is process
 #define PROBE_SECONDS_MAX 10
 #define TIMED_CALLS 64
 
@@ -204,8 +207,10 @@ static void look_at_rows(struct kvm_guest *guest, struct isolation_facts *facts)
             continue;
         }
         size_t used = strlen(facts->not_enforced), room = sizeof facts->not_enforced - used;
-        if (strlen(rows[i].name) + 3 <= room)
+        if (strlen(rows[i].name) + 3 + sizeof ", ..." <= room)
             snprintf(facts->not_enforced + used, room, "%s%s", used == 0 ? "" : ", ", rows[i].name);
+        else if (strstr(facts->not_enforced, "...") == NULL)
+            snprintf(facts->not_enforced + used, room, ", ...");
     }
 }
 
@@ -237,10 +242,8 @@ static void look_at_kvm(struct isolation_facts *facts)
 }
 
 // In a child: whatever a strange KVM does to it ends with it.
-void kvm_probe(struct isolation_facts *facts)
+static void run_rows(struct isolation_facts *facts)
 {
-    *facts = (struct isolation_facts){.open_error = 0};
-    look_at_flags(facts);
     struct isolation_facts *seen =
         mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (seen == MAP_FAILED) {
@@ -269,4 +272,16 @@ void kvm_probe(struct isolation_facts *facts)
         snprintf(facts->make_step, sizeof facts->make_step, "to run a guest");
     }
     munmap(seen, sizeof *seen);
+}
+
+void kvm_probe(struct isolation_facts *facts, uint8_t asked)
+{
+    *facts = (struct isolation_facts){.has_wall = HAS_WALL};
+    if (asked == ISOLATION_PROCESS || (asked == ISOLATION_ANY && !HAS_WALL))
+        return;
+    look_at_flags(facts);
+    if (access("/dev/kvm", R_OK | W_OK) != 0)
+        facts->open_error = errno;
+    else if (asked != ISOLATION_ANY || (facts->software[0] == 0 && (facts->has_vmx || facts->has_svm)))
+        run_rows(facts);
 }

@@ -24,7 +24,9 @@ int kvm_probe_row(struct kvm_guest *guest, const struct kvm_row *row, struct kvm
 // "vector 13", "a call with 0x1" ...
 void kvm_probe_text(const struct kvm_guest_outcome *outcome, char *text, size_t capacity);
 
-// Looks at everything, in a child process that a stuck machine cannot outlive: some ms, at most 10 s.
-void kvm_probe(struct isolation_facts *facts);
+// Looks at what must be known to choose for somebody who asks so (enum manifest_isolation; ISOLATION_KVM: everything).
+// Rows run in a child process that a stuck machine cannot outlive: some ms, at most 10 s. For `any` they do not run
+// where the flags alone say that this is no hardware KVM.
+void kvm_probe(struct isolation_facts *facts, uint8_t asked);
 
 #endif

@@ -182,8 +182,9 @@ static void run(struct supervisor *s)
                 s->system.header->security_version, s->is_rootless ? "rootless" : "system");
     for (size_t i = 0; i < s->system.unikernel_count; i++) {
         report_hex(s->system.unikernels[i].image_digest, 32, digest);
-        records_add(&s->records, "image", "\"unikernel\":\"%s\",\"digest\":\"%s\"",
-                    s->system.unikernels[i].name, digest);
+        records_add(&s->records, "image", "\"unikernel\":\"%s\",\"digest\":\"%s\",\"isolation\":\"%s\"",
+                    s->system.unikernels[i].name, digest,
+                    isolation_level_text(member_of(s, ROLE_TENDER, (unsigned)i)->isolation));
     }
     notify(s, "progress", "starting %zu processes, epoch %llu", s->member_count,
            (unsigned long long)s->epoch);

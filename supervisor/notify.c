@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // What the supervisor says: to `crenel up` while that listens, and always to the host log.
 //
-// A line to `crenel up`: KIND, space, text, and for an error a tab and the mend. Kinds: progress, ready, error.
+// A line to `crenel up`: KIND, space, text, and for an error or a warning a tab and the mend. Kinds: progress, warning, ready, error.
 #include "supervisor/supervisor.h"
 
 #include <errno.h>

@@ -71,7 +71,7 @@ static void add_unikernel(struct supervisor *s, cJSON *array, const struct membe
     cJSON_AddStringToObject(row, "unikernel", unikernel->name);
     cJSON_AddStringToObject(row, "image", unikernel->image_path);
     cJSON_AddStringToObject(row, "digest", digest);
-    cJSON_AddStringToObject(row, "isolation", "process");
+    cJSON_AddStringToObject(row, "isolation", isolation_level_text(m->isolation));
     cJSON_AddStringToObject(row, "lifetime", unikernel->lifetime < 3 ? lifetimes[unikernel->lifetime] : "?");
     cJSON_AddStringToObject(row, "state", m->is_operator_stopped && m->state == MEMBER_IDLE
                                               ? "stopped by operator" : member_state_text(m->state));
@@ -261,6 +261,10 @@ void report_status(struct supervisor *s, cJSON *reply)
     cJSON *flows = cJSON_AddArrayToObject(reply, "flows");
     for (size_t i = 0; i < s->system.flow_count; i++)
         add_flow(s, flows, i, router);
+    cJSON *isolation = cJSON_AddObjectToObject(reply, "isolation");
+    for (size_t i = 0; i < s->system.unikernel_count; i++)
+        cJSON_AddStringToObject(isolation, s->system.unikernels[i].name,
+                                isolation_level_text(member_of(s, ROLE_TENDER, (unsigned)i)->isolation));
     add_refusals(s, reply, router);
     add_number(reply, "in_flight", router->in_flight);
     add_number(reply, "connections", router->connections);

@@ -3,6 +3,7 @@
 #include "supervisor/supervisor.h"
 
 #include "core/image.h"
+#include "host/kvm_probe.h"
 #include "supervisor/folder.h"
 #include "supervisor/listener.h"
 
@@ -111,11 +112,6 @@ static enum status open_listener(struct supervisor *s, struct member *m)
 static enum status make_group(struct supervisor *s, struct member *m)
 {
     const struct system_unikernel *unikernel = &s->system.unikernels[m->index];
-    if (unikernel->isolation != ISOLATION_ANY && unikernel->isolation != ISOLATION_PROCESS) {
-        fail(s, "write `isolation: process` or `any`, or run it on a host that has it",
-             "unikernel %s: this host's tender gives isolation `process` only", unikernel->name);
-        return STATUS_DENIED;
-    }
     struct cgroup_limits limits = {
         .memory_bytes = (uint64_t)unikernel->memory_kib * 1024,
         .cpu_percent = unikernel->cpu_percent,
@@ -126,6 +122,35 @@ static enum status make_group(struct supervisor *s, struct member *m)
         fail(s, "see `crenel doctor`; or write `limits: best-effort` in system.yaml",
              "unikernel %s: cannot set its %s", unikernel->name, why);
     return s->system.header->is_best_effort ? STATUS_OK : status;
+}
+
+// What the most demanding unikernel needs to know.
+static void probe_kvm(struct supervisor *s, struct isolation_facts *facts)
+{
+    uint8_t asked = ISOLATION_PROCESS;
+    for (size_t i = 0; i < s->system.unikernel_count; i++) {
+        uint8_t other = s->system.unikernels[i].isolation;
+        if (other == ISOLATION_KVM || (other == ISOLATION_ANY && asked == ISOLATION_PROCESS))
+            asked = other;
+    }
+    kvm_probe(facts, asked);
+}
+
+// What the host cannot give does not start. The image's wish is in the compiled system's already.
+static enum status choose_isolation(struct supervisor *s, struct member *m, const struct isolation_facts *facts)
+{
+    const struct system_unikernel *unikernel = &s->system.unikernels[m->index];
+    struct isolation_reason reason;
+    m->isolation = isolation_choose(ISOLATION_ANY, unikernel->isolation, facts, &reason);
+    if (m->isolation == ISOLATION_LEVEL_NONE) {
+        fail(s, reason.mend, "unikernel %s asks for isolation %s: %s", unikernel->name,
+             isolation_text(unikernel->isolation), reason.why);
+        return STATUS_DENIED;
+    }
+    if (m->isolation == ISOLATION_LEVEL_KVM_SOFTWARE)
+        notify(s, "warning", "unikernel %s is not isolated by hardware: %s\t%s", unikernel->name, reason.why,
+               reason.mend);
+    return STATUS_OK;
 }
 
 static enum status check_limits(struct supervisor *s)
@@ -208,6 +233,8 @@ enum status resources_open(struct supervisor *s)
 {
     s->log_fd = -1;
     enum status status = STATUS_OK;
+    struct isolation_facts facts;
+    probe_kvm(s, &facts);
     if (!s->is_rootless)
         status = folder_user_base(s->state_fd, s->system.header->name, &s->uid_base);
     if (status != STATUS_OK) {
@@ -226,7 +253,8 @@ enum status resources_open(struct supervisor *s)
             status = open_listener(s, m);
         else if (m->role == ROLE_SERVICE)
             status = copy_password_file(s, m);
-        else if (m->role == ROLE_TENDER && (status = open_image(s, m)) == STATUS_OK)
+        else if (m->role == ROLE_TENDER && (status = open_image(s, m)) == STATUS_OK &&
+                 (status = choose_isolation(s, m, &facts)) == STATUS_OK)
             status = make_group(s, m);
     }
     return status;

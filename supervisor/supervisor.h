@@ -9,6 +9,7 @@
 
 #include "core/system.h"
 #include "host/cgroup.h"
+#include "host/isolation.h"
 #include "host/loop.h"
 #include "proto/control.h"
 #include "proto/status_page.h"
@@ -54,6 +55,7 @@ struct member {
     uid_t uid;
     struct cgroup cgroup;
     int resource_fd; // image (tender), listener (gateway), or -1
+    enum isolation_level isolation; // of a tender: what is in force
     struct pending pending[PENDING_MAX];
     size_t pending_count;
 };

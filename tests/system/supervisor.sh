@@ -106,6 +106,10 @@ assert {"flows", "refusals", "store", "audit", "gateways"} <= set(reply)
 for flow in reply["flows"]:
     assert flow["entered"] == flow["done"] + flow["failed"] + flow["waiting"], flow' "$work/out"
 verdict status_reconciles $? "counts do not add up"
+any=$("$build/bin/crenel" doctor | sed -n 's/.*`any` is \([a-z]*\) here.*/\1/p')
+[ -n "$any" ] && [ "$(field decode isolation)" = "$any" ] && grep -q "\"decode\":\"$any\"" "$work/out" &&
+    "$build/bin/crenel" audit show machine-watch --state "$state" --json | grep '"what":"image"' | grep -q "\"isolation\":\"$any\""
+verdict the_isolation_in_force_is_shown_and_recorded $? "ps, status or audit has another than doctor's '$any'"
 crenel nosuchcommand; [ $? = 2 ]
 verdict unknown_command_is_usage $? "exit code"
 crenel stop nosuch --state "$state"
@@ -283,6 +287,20 @@ up --detach
 verdict a_taken_port_is_a_clear_error $? "no clear error"
 kill $listener && wait $listener 2>/dev/null
 listener=
+# What the host cannot give does not start; software KVM starts when it is named, and says so.
+sed -i 's/instances: 1, deadline/instances: 1, isolation: kvm, deadline/' "$file"
+up --detach
+code=$?
+case $("$build/bin/crenel" doctor | sed -n 's/.*`kvm` \(.*\)/\1/p') in
+    works) [ $code = 0 ] && [ "$(field notify isolation)" = kvm ] ;;
+    works*) [ $code = 0 ] && grep -q 'WARNING: unikernel notify is not isolated by hardware' "$work/err" &&
+        [ "$(field notify isolation)" = kvm-software ] ;;
+    *) [ $code = 1 ] && grep -q 'unikernel notify asks for isolation kvm: ' "$work/err" && grep -q 'mend: ' "$work/err" ;;
+esac
+verdict isolation_kvm_is_as_doctor_says $? "exit code $code"
+down
+sed -i 's/isolation: kvm, //' "$file"
+cp "$work/good.bin" "$folder/system.bin"
 mkdir "$work/programs"
 cp "$build"/bin/crenel-* "$work/programs/"
 cat >"$work/programs/crenel-gateway" <<'PYTHON'
@@ -340,7 +358,7 @@ crenel doctor --json
 python3 -c '
 import json, sys
 rows = json.load(open(sys.argv[1]))
-assert {"virtualization", "cgroup memory", "cgroup cpu", "cgroup pids", "seccomp", "user namespaces", "entropy"} <= {r["check"] for r in rows}
+assert {"virtualization", "isolation", "seccomp notification", "processor", "speculation", "cgroup memory", "cgroup cpu", "cgroup pids", "seccomp", "user namespaces", "entropy"} <= {r["check"] for r in rows}
 assert all(r["verdict"] in ("ok", "degraded", "missing") for r in rows)
 assert all("mend" in r for r in rows if r["verdict"] != "ok")' "$work/out" 2>>"$work/err"
 verdict doctor_tells_and_mends $? "rows"

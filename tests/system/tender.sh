@@ -58,6 +58,15 @@ expect null 1 '"fault":{"what":"write to 0x8 in page 0","signal":"SEGV"'
 refuse null_effects_are_dropped '"flow"'
 expect log_before_a_crash_is_in_the_report 1 '"last_log":"about to write to page 0"'
 
+mkdir "$work/enclave"
+cp tests/guests/word.yaml "$work/"
+cp tests/guests/echo/* "$work/enclave/"
+echo 'isolation: enclave' >>"$work/enclave/unikernel.yaml"
+$crenel build "$work/enclave" -o "$work/enclave.img" >"$work/build" 2>&1
+run enclave '{"number":1}\n'
+[ $code = 1 ] && grep -q 'no host gives isolation enclave' "$work/err" && grep -q 'mend: ' "$work/err" && [ ! -s "$work/out" ]
+verdict what_no_host_gives_does_not_start $? "no clear error"
+
 run smash '{"number":8}\n{"number":40}\n{"number":9}\n'
 expect stack_smash 1 '"what":"stopped itself","signal":"ILL".*"last_log":"the stack is overwritten' '"number":9'
 refuse stack_smash_does_not_return '"number":40'

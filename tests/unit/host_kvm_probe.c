@@ -3,6 +3,7 @@
 // is skipped. With hardware KVM, also the emulated one of tests/system/kvm_machine.sh, every row must hold.
 #include "host/kvm_probe.h"
 
+#include "core/manifest.h"
 #include "tests/unit/test.h"
 
 #include <errno.h>
@@ -115,7 +116,7 @@ TEST(the_probe_says_what_the_rows_say)
 
 int main(void)
 {
-    kvm_probe(&facts);
+    kvm_probe(&facts, ISOLATION_KVM);
     kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (kvm < 0) {
         printf("skip kvm_rows - no /dev/kvm: %s\n", strerror(errno));
