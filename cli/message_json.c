@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define EXACT_MAX (INT64_C(1) << 53) // integers up to here are exact in a JSON number
+#define WRITTEN_MAX INT64_C(999999999999999) // and up to here when cJSON writes it: it gives 15 digits
 
 static int64_t load_element(const uint8_t *bytes, unsigned type)
 {
@@ -43,7 +44,7 @@ static cJSON *number_to_json(const struct schema_field *field, unsigned type, in
     int is_negative = type != SCHEMA_U64 && value < 0;
     uint64_t magnitude = is_negative ? 0 - (uint64_t)value : (uint64_t)value;
     uint64_t scale = power_of_ten(field->decimals);
-    if (magnitude <= EXACT_MAX) {
+    if (magnitude <= WRITTEN_MAX) {
         double number = (double)magnitude / (double)scale;
         return cJSON_CreateNumber(is_negative ? -number : number);
     }
@@ -130,7 +131,9 @@ static int json_to_number(const struct schema_field *field, unsigned type, const
         double scaled = json->valuedouble * (double)power_of_ten(field->decimals);
         if (!(scaled >= -(double)EXACT_MAX && scaled <= (double)EXACT_MAX)) // false for no number, too
             return 0;
-        *value = (int64_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
+        *value = (int64_t)scaled;
+        double rest = scaled - (double)*value; // exact; adding 0.5 to a large number is not
+        *value += rest >= 0.5 ? 1 : rest <= -0.5 ? -1 : 0;
         // A decimal fraction is not exact in binary: allow for the rounding of one product.
         double off = scaled - (double)*value, allowed = 1e-9 + (scaled < 0 ? -scaled : scaled) * 1e-15;
         if (off > allowed || off < -allowed)

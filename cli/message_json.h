@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // Messages as JSON for people: `crenel run`, query, deadletter.
-// Integers as numbers (over 2^53 as strings), fixed point as decimal numbers, enumerations as labels,
+// Integers as numbers (of more than 15 digits as strings), fixed point as decimal numbers, enumerations as labels,
 // strings as strings, bytes as "text" when printable ASCII, else {"hex":"..."}; arrays as arrays.
 #ifndef CRENEL_CLI_MESSAGE_JSON_H
 #define CRENEL_CLI_MESSAGE_JSON_H

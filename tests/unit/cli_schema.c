@@ -173,6 +173,18 @@ TEST(json_there_and_back)
     expect(read_text(json_schema) == STATUS_OK);
     expect(comes_back(full, full));
     expect(comes_back("{}", empty));
+    // the most that a number says exactly, and one more
+    for (int64_t big = 999999999999999; big <= 1000000000000000; big++) {
+        char given[64], wanted[160];
+        const char *quote = big == 999999999999999 ? "" : "\"";
+        snprintf(given, sizeof given, "{\"big\":%lld}", (long long)big);
+        snprintf(wanted, sizeof wanted, "{\"small\":0,\"big\":%s%lld%s%s", quote, (long long)big, quote,
+                 strstr(empty, ",\"low\""));
+        expect(comes_back(given, wanted));
+    }
+    expect(comes_back("{\"big\":7039160208446283,\"celsius\":0}",
+                      "{\"small\":0,\"big\":\"7039160208446283\",\"low\":0,\"celsius\":0,\"is_on\":false,"
+                      "\"state\":\"ok\",\"list\":[],\"site\":\"\",\"raw\":\"\"}"));
     expect(comes_back("{\"raw\":{\"hex\":\"6162\"}}",
                       "{\"small\":0,\"big\":0,\"low\":0,\"celsius\":0,\"is_on\":false,"
                       "\"state\":\"ok\",\"list\":[],\"site\":\"\",\"raw\":\"ab\"}"));
