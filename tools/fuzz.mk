@@ -1,39 +1,58 @@
-# Fuzzing. tests/fuzz/NAME.c is a libFuzzer target; the sources that it needs stand here. Each is replayed in
-# `make test` by a program in tests/unit that links it: ROOM_fuzz_NAME (guests_fuzz: mqtt).
+# Fuzzing. tests/fuzz/NAME.c is a libFuzzer target; tests/unit/ROOM_fuzz_NAME.c replays it in `make test` and says
+# by its name which room's objects the target needs besides core and host. docs/testing.md has the table.
+#   make fuzz TIME=600              each target for so many seconds
+#   make fuzz RUNS=10000000         each target for at least so many inputs; a table at the end
+#   make fuzz-image                 one of them; its corpus stays in build/fuzz/corpus-image
+#   make fuzz-keep-image            the corpus, made small, into tests/fuzz/seeds/image
 
 TIME ?= 60
-FUZZ_NAMES = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
-fuzz_room = $(filter-out %/main.c,$(sort $(wildcard $(addsuffix /*.c,$(1)) $(addsuffix /*/*.c,$(1)))))
-FUZZ_HOST = $(call fuzz_room,core host)
-FUZZ_LIBS = -lsodium -lsqlite3 -lyaml -lcjson
-FUZZ_mqtt = $(call fuzz_room,guests)
-FUZZ_image = $(call fuzz_room,core) host/check.c
-FUZZ_system = $(call fuzz_room,core) host/check.c
-FUZZ_schema = $(call fuzz_room,core) host/check.c
-FUZZ_yaml = $(call fuzz_room,cli) $(FUZZ_HOST)
-FUZZ_records = tender/records.c core/guest_record.c
-FUZZ_router = $(call fuzz_room,router) $(FUZZ_HOST)
-FUZZ_commit = $(call fuzz_room,store) $(FUZZ_HOST)
-FUZZ_audit = $(call fuzz_room,audit) $(FUZZ_HOST)
+FUZZ_REPLAYS = $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_fuzz_*.c))
+FUZZ_NAMES = $(foreach r,$(FUZZ_REPLAYS),$(lastword $(subst _, ,$(r))))
+fuzz_replay = $(filter %_fuzz_$(1),$(FUZZ_REPLAYS))
 
-$(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/generated/filter_code.h
-	@command -v clang >/dev/null || { echo "fuzzing needs clang: apt-get install clang" >&2; exit 1; }
+# What a target needs beyond its room, and the functions that it stands in for (ld --wrap).
+FUZZ_MORE_router = tender/records.c
+FUZZ_WRAP_operator = recv send store_commit
+FUZZ_WRAP_storelink = channel_receive channel_send channel_send_parts store_commit
+
+fuzz_wrap = $(foreach f,$(FUZZ_WRAP_$(1)),-Wl,--wrap=$(f))
+fuzz_room = $(call room,$(filter-out core host,$(firstword $(subst _, ,$(call fuzz_replay,$(1))))))
+fuzz_objects = $(filter-out %/main.o,$(call fuzz_room,$(1))) $(CORE) $(HOST) $(FUZZ_MORE_$(1):%.c=$(BUILD)/%.o)
+FUZZ_LIBS = -lsodium -lsqlite3 -lyaml -lcjson
+FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -I. -I$(BUILD)/generated -g -O2 -w -fno-sanitize-recover=all -ffunction-sections
+
+$(BUILD)/fuzz/object/%.o: %.c
 	@mkdir -p $(@D)
-	clang -std=gnu11 -D_GNU_SOURCE -I. -I$(BUILD)/generated -g -O1 -w -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=all -o $@ $< $(FUZZ_$*) $(FUZZ_LIBS)
+	@command -v clang >/dev/null || { echo "fuzzing needs clang: apt-get install clang" >&2; exit 1; }
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzz/object/host/filter.o: $(BUILD)/generated/filter_code.h
+
+define fuzz_rules
+$(BUILD)/tests/unit/$(call fuzz_replay,$(1)): $(BUILD)/tests/fuzz/$(1).o $(FUZZ_MORE_$(1):%.c=$(BUILD)/%.o)
+$(BUILD)/tests/unit/$(call fuzz_replay,$(1)): HOST_LDFLAGS += $(call fuzz_wrap,$(1))
+$(BUILD)/fuzz/$(1): $(patsubst $(BUILD)/%,$(BUILD)/fuzz/object/%,$(BUILD)/tests/fuzz/$(1).o $(call fuzz_objects,$(1)))
+	$$(Q)clang -fsanitize=fuzzer,address,undefined -Wl,--gc-sections $(call fuzz_wrap,$(1)) -o $$@ $$^ $(FUZZ_LIBS)
+endef
+$(foreach n,$(FUZZ_NAMES),$(eval $(call fuzz_rules,$(n))))
+
 # The good inputs to begin from come from the replay; the corpus stays for the next time.
-.PRECIOUS: $(BUILD)/fuzz/%
-.PHONY: FORCE
+FUZZ_END = $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(TIME))
+.PHONY: FORCE fuzz
 FORCE:
 fuzz-%: $(BUILD)/fuzz/% FORCE
 	@mkdir -p $(BUILD)/fuzz/corpus-$*
-	@for replay in $(BUILD)/tests/unit/*_fuzz_$*; do \
-		[ ! -x $$replay ] || $$replay $(BUILD)/fuzz/corpus-$*; done
-	cd $(BUILD)/fuzz && ./$* -max_total_time=$(TIME) -max_len=16384 -timeout=10 corpus-$*
+	@$(MAKE) --no-print-directory $(BUILD)/tests/unit/$(call fuzz_replay,$*)
+	@$(BUILD)/tests/unit/$(call fuzz_replay,$*) $(BUILD)/fuzz/corpus-$*
+	cd $(BUILD)/fuzz && ./$* $(FUZZ_END) -max_len=$(or $(FUZZ_BYTES_$*),4096) -timeout=10 -print_final_stats=1 \
+		corpus-$* 2>$*.log || { tail -n 40 $*.log >&2; exit 1; }
 
-.PHONY: fuzz
-fuzz: unit-tests $(addprefix fuzz-,$(FUZZ_NAMES)) ## every fuzz target under libFuzzer (clang); TIME=seconds for each
+fuzz: $(addprefix fuzz-,$(FUZZ_NAMES)) ## every fuzz target under libFuzzer (clang): TIME=seconds or RUNS=inputs for each
+	@for name in $(FUZZ_NAMES); do awk -v name=$$name '/number_of_executed_units/ { runs = $$2 } \
+		/average_exec_per_sec/ { printf "%-12s %12d inputs  %8d a second\n", name, runs, $$2 }' \
+		$(BUILD)/fuzz/$$name.log; done
 
-$(BUILD)/tests/unit/guests_fuzz: $(BUILD)/tests/fuzz/mqtt.o
-FUZZ_REPLAYS = $(filter-out guests_fuzz,$(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_fuzz_*.c)))
-$(foreach r,$(FUZZ_REPLAYS),$(eval $(BUILD)/tests/unit/$(r): $(BUILD)/tests/fuzz/$(lastword $(subst _, ,$(r))).o))
+fuzz-keep-%: $(BUILD)/fuzz/%
+	@rm -rf $(BUILD)/fuzz/small-$* && mkdir -p $(BUILD)/fuzz/small-$*
+	cd $(BUILD)/fuzz && ./$* -merge=1 -max_len=512 small-$* corpus-$* 2>$*.log
+	@tools/pack-seeds $(BUILD)/fuzz/small-$* tests/fuzz/seeds/$*

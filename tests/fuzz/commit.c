@@ -3,6 +3,7 @@
 // that one input is like any other.
 //
 // Input: 0: a COMMIT; 1: READ records; 7 bytes for nothing; the packet or the records.
+#include "tests/fuzz/answer.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/must.h"
 
@@ -66,23 +67,6 @@ size_t fuzz_seed(unsigned index, uint8_t bytes[FUZZ_BYTES_MAX])
     bytes[0] = 1;
     memcpy(bytes + 8, builder.bytes + sizeof(struct commit_packet), builder.size - sizeof(struct commit_packet));
     return 8 + builder.size - sizeof(struct commit_packet);
-}
-
-static void judge_answer(const uint8_t *answer, size_t size)
-{
-    struct abi_answer head_of;
-    must(size >= sizeof head_of && size <= ABI_INPUT_BYTES);
-    memcpy(&head_of, answer, sizeof head_of);
-    must(head_of.record.size == size && head_of.record.kind == ABI_ANSWER);
-    size_t at = sizeof head_of;
-    for (uint32_t i = 0; i < head_of.item_count; i++) {
-        struct abi_item item;
-        must(size - at >= sizeof item);
-        memcpy(&item, answer + at, sizeof item);
-        at += sizeof item + ABI_ALIGN8((size_t)item.key_bytes) + ABI_ALIGN8((size_t)item.value_bytes);
-        must(at <= size && item.status <= ABI_ITEM_ABSENT && item.key_bytes <= ABI_KEY_BYTES_MAX);
-    }
-    must(at == size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

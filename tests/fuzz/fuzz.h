@@ -13,7 +13,7 @@
 // data is 8-byte aligned (libFuzzer and the replay see to it).
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-// Good input number `index` to begin from; returns its size, 0: there is none (any more). Not for mqtt.
+// Good input number `index` to begin from; returns its size, 0: there is none (any more).
 size_t fuzz_seed(unsigned index, uint8_t bytes[FUZZ_BYTES_MAX]);
 
 #endif

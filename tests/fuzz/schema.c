@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: ISC
-// Fuzz target: schema blocks, and messages under those that are accepted.
+// Fuzz target: schema blocks, and messages under those that are accepted. A second checker (schema_oracle.h) must
+// agree on every verdict.
 //
 // Input: uint16_t size of the block (rounded down to 8), 6 bytes for nothing, block, message.
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/must.h"
+#include "tests/fuzz/schema_oracle.h"
 #include "tests/unit/schema_block.h"
 
 static void make_fields(void)
@@ -48,10 +50,15 @@ size_t fuzz_seed(unsigned index, uint8_t bytes[FUZZ_BYTES_MAX])
     return 8u + size + 40;
 }
 
+static struct oracle oracle;
+
 static void judge(const struct schema *view, const uint8_t *message, size_t size)
 {
     uint16_t field = 0x1234;
+    unsigned wanted_field;
     enum reason reason = schema_check(view, message, size, &field);
+    must(oracle_check(&oracle, message, size, &wanted_field) == reason);
+    must(reason == REASON_DONE || field == wanted_field);
     must(reason == REASON_DONE || (reason >= REASON_ENVELOPE && reason <= REASON_RELATION));
     if (reason != REASON_DONE) {
         must(field < view->header->field_count || field == UINT16_MAX);
@@ -85,7 +92,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     block_bytes &= 0xfff8;
     if (block_bytes > size - 8)
         return 0;
-    if (schema_open(&view, data + 8, block_bytes) != STATUS_OK)
+    int is_good = schema_open(&view, data + 8, block_bytes) == STATUS_OK;
+    must(oracle_open(&oracle, data + 8, block_bytes) == is_good);
+    if (!is_good)
         return 0;
     must(view.header->block_bytes == block_bytes);
     size_t message_bytes = size - 8 - block_bytes;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: ISC
-// Replays a fuzz target (tests/fuzz/): its good inputs, then changed ones from a fixed generator, so that every
-// run is the same. With a folder as argument it writes the good inputs there, for libFuzzer to begin from.
+// Replays a fuzz target (tests/fuzz/): its good inputs and those that fuzzing found worth keeping, then changed ones
+// from a fixed generator, so that every run is the same. With a folder as argument it writes the unchanged ones
+// there, for libFuzzer to begin from.
+//
+// Kept inputs lie in tests/fuzz/seeds/NAME, one after the other: a uint16_t size, little-endian, and the bytes
+// (tools/pack-seeds writes it).
 #ifndef CRENEL_TESTS_FUZZ_REPLAY_H
 #define CRENEL_TESTS_FUZZ_REPLAY_H
 
@@ -68,10 +72,46 @@ static inline size_t replay_change(uint8_t *bytes, size_t size)
 
 static uint8_t replay_seed[FUZZ_BYTES_MAX];
 
+static uint8_t replay_kept[65536];
+static size_t replay_kept_at[2048]; // where each one begins
+static unsigned replay_kept_count, replay_made_count;
+static int replay_is_whole; // the file of kept inputs ends with an input
+
+static inline void replay_open(const char *program)
+{
+    char path[256];
+    const char *name = strrchr(program, '_');
+    snprintf(path, sizeof path, "tests/fuzz/seeds/%s", name == NULL ? "" : name + 1);
+    FILE *file = fopen(path, "rb");
+    size_t size = file == NULL ? 0 : fread(replay_kept, 1, sizeof replay_kept, file), at = 0;
+    if (file != NULL)
+        fclose(file);
+    while (size - at > 2 && replay_kept_count < sizeof replay_kept_at / sizeof replay_kept_at[0]) {
+        replay_kept_at[replay_kept_count++] = at;
+        at += 2u + replay_kept[at] + 256u * replay_kept[at + 1];
+    }
+    replay_is_whole = at == size;
+    while (fuzz_seed(replay_made_count, replay_seed) != 0)
+        replay_made_count++;
+}
+
+// Unchanged input `index` into replay_seed; 0: there is none.
+static inline size_t replay_input(unsigned index)
+{
+    if (index < replay_made_count)
+        return fuzz_seed(index, replay_seed);
+    if (index - replay_made_count >= replay_kept_count)
+        return 0;
+    const uint8_t *kept = replay_kept + replay_kept_at[index - replay_made_count];
+    size_t size = kept[0] + 256u * kept[1];
+    memcpy(replay_seed, kept + 2, size);
+    return size;
+}
+
 static inline int replay_seeds(const char *folder)
 {
     size_t size;
-    for (unsigned i = 0; (size = fuzz_seed(i, replay_seed)) != 0; i++) {
+    for (unsigned i = 0; (size = replay_input(i)) != 0; i++) {
         char path[512];
         snprintf(path, sizeof path, "%s/seed-%u", folder, i);
         FILE *file = fopen(path, "wb");
@@ -93,16 +133,15 @@ static inline void replay_one(size_t size)
 
 static inline void replay_all(unsigned rounds)
 {
-    unsigned seeds = 0;
-    size_t size;
+    unsigned inputs = replay_made_count + replay_kept_count;
     signal(SIGABRT, replay_aborted);
-    for (; (size = fuzz_seed(seeds, replay_seed)) != 0; seeds++)
-        replay_one(size);
-    expect(seeds != 0);
-    for (unsigned i = 0; i < rounds && seeds != 0; i++) {
+    expect(replay_made_count != 0 && replay_is_whole);
+    for (unsigned i = 0; i < inputs; i++)
+        replay_one(replay_input(i));
+    for (unsigned i = 0; i < rounds && inputs != 0; i++) {
         replay_round = i;
         replay_state = i;
-        size = fuzz_seed(i % seeds, replay_seed);
+        size_t size = replay_input(i % inputs);
         for (unsigned changes = 1 + replay_random() % 4; changes > 0 && size != 0; changes--)
             size = replay_change(replay_seed, size);
         replay_one(size);
@@ -113,6 +152,7 @@ static inline void replay_all(unsigned rounds)
     TEST(name) { replay_all(rounds); }                                                             \
     int main(int argc, char **argv)                                                                \
     {                                                                                              \
+        replay_open(argv[0]);                                                                      \
         if (argc > 1)                                                                              \
             return replay_seeds(argv[1]);                                                          \
         RUN(name);                                                                                 \
