@@ -39,8 +39,12 @@ static void add_page_text(cJSON *object, const char *name, const char *text, siz
 {
     char copy[256];
     size_t length = 0;
-    for (; length < capacity && length + 1 < sizeof copy && text[length] != 0; length++)
-        copy[length] = text[length] >= 0x20 && text[length] < 0x7f ? text[length] : '?';
+    for (; length < capacity && length + 1 < sizeof copy; length++) {
+        char c = *(const volatile char *)&text[length]; // read once: its writer may change it at any moment
+        if (c == 0)
+            break;
+        copy[length] = c >= 0x20 && c < 0x7f ? c : '?';
+    }
     copy[length] = 0;
     cJSON_AddStringToObject(object, name, copy);
 }

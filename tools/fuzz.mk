@@ -12,7 +12,15 @@ fuzz_replay = $(filter %_fuzz_$(1),$(FUZZ_REPLAYS))
 
 # What a target needs beyond its room, and the functions that it stands in for (ld --wrap).
 FUZZ_MORE_router = tender/records.c
+FUZZ_WRAP_control = accept4 getsockopt setsockopt socketpair openat recv send close channel_send_fd loop_add loop_remove \
+	member_event member_give phases_step phases_stop records_add report_ps report_status
+FUZZ_WRAP_pages = memory_of fstatvfs fopen
+FUZZ_WRAP_member = launch_member loop_add loop_remove loop_timer_add loop_timer_set channel_receive_fd channel_send_fd \
+	sandbox_verify waitid close phases_step phases_member_failed
+FUZZ_WRAP_gateway = accept4 setsockopt recv send shutdown close channel_init channel_receive channel_send_parts loop_add \
+	loop_change loop_remove loop_timer_set loop_clock_ms
 FUZZ_WRAP_operator = recv send store_commit
+FUZZ_WRAP_password = channel_receive channel_send openat fstat read close crypto_pwhash_str_verify
 FUZZ_WRAP_storelink = channel_receive channel_send channel_send_parts store_commit
 
 fuzz_wrap = $(foreach f,$(FUZZ_WRAP_$(1)),-Wl,--wrap=$(f))
