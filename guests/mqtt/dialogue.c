@@ -312,7 +312,7 @@ bool dialogue_continue(struct engine *engine, int64_t now_ms)
     bool is_left = false;
     while (engine->state == ENGINE_NEW || engine->state == ENGINE_CONNECTED) {
         struct bytes rest = {engine->input + at, engine->input_bytes - at};
-        bool must = rest.size > ENGINE_INPUT_BYTES - ENGINE_WIRE_BYTES_MAX;
+        bool must = rest.size > ENGINE_INPUT_BYTES - ENGINE_HELD_BYTES - ENGINE_WIRE_BYTES_MAX;
         size_t used = take(engine, rest, must, &is_left);
         if (used == 0)
             break;

@@ -61,7 +61,8 @@ void engine_wire(struct engine *engine, int64_t now_ms, struct bytes bytes, bool
     begin(engine);
     if (engine->watch_serial == 0)
         watch(engine, ENGINE_LOGIN_MS);
-    if (bytes.size > ENGINE_INPUT_BYTES - engine->input_bytes) {
+    size_t room = ENGINE_INPUT_BYTES - (engine->state == ENGINE_CONNECTED ? 0 : ENGINE_HELD_BYTES);
+    if (bytes.size > room - engine->input_bytes) {
         // Only before CONNACK: afterwards each event leaves room for one more.
         abandon(engine);
         finish(engine, false);

@@ -8,7 +8,8 @@
 // at most ENGINE_OUTPUT_BYTES goes out, and each input is joined or left at most once. Packets
 // beyond that stay buffered, and a `more` tick to itself continues with them; at most one is under
 // way. After each event the buffer has room for the largest input, so nothing is lost: where small
-// packets come faster than events, publications are refused as `overrun` and counted.
+// packets come faster than events, publications are refused as `overrun` and counted. What is held back because its
+// answer does not fit any more (a SUBSCRIBE behind many PINGREQs) comes on top, in ENGINE_HELD_BYTES.
 //
 // Every publication that arrived is either sent to its flow or refused with one outside_refuse(),
 // also when the connection ends early; only bytes behind a malformed packet are not looked at.
@@ -21,7 +22,8 @@
 
 #define ENGINE_PACKET_BYTES_MAX 4096u // larger publications are skipped, other packets end the connection
 #define ENGINE_WIRE_BYTES_MAX 2048u   // of one wire event
-#define ENGINE_INPUT_BYTES 8192u
+#define ENGINE_HELD_BYTES 2048u       // by one event, which answers ENGINE_OUTPUT_BYTES at most
+#define ENGINE_INPUT_BYTES (8192u + ENGINE_HELD_BYTES)
 #define ENGINE_OUTPUT_BYTES 2048u
 #define ENGINE_PUBLICATIONS_MAX 15u // and the will: 16, as unikernel.yaml says
 #define ENGINE_SUBSCRIPTIONS_MAX 32u

@@ -6,10 +6,10 @@
 // What must hold after every event: the bounds that engine.h names, effects that fit the output region, and
 // output that is a run of whole packets that a server may send.
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/must.h"
 
 #include "guests/mqtt/engine.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define OUTPUT_REGION_BYTES 32760u // ABI_OUTPUT_BYTES without its header
@@ -24,12 +24,6 @@ static struct {
     uint32_t watch_serial;
     bool is_closed;
 } seen;
-
-static void must(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void record(size_t struct_bytes, size_t payload_bytes)
 {

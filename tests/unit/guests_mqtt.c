@@ -181,6 +181,37 @@ TEST(a_flood_of_small_packets_loses_nothing)
     expect(refused != 0 && total_publications + refused == sent);
 }
 
+// The answers of many PINGREQs leave no room for that of the SUBSCRIBE behind them: it waits, and holds nobody back.
+TEST(an_answer_that_must_wait_ends_nothing)
+{
+    static uint8_t input[4 * ENGINE_WIRE_BYTES_MAX];
+    size_t at = sizeof connect_plain - 1;
+    start();
+    memcpy(input, connect_plain, at);
+    for (int i = 0; i < 515; i++, at += 2)
+        memcpy(input + at, "\xc0\0", 2);
+    at += packet_header_write(input + at, PACKET_SUBSCRIBE, 2, 2 + 1022 * 4);
+    memcpy(input + at, "\0\1", 2);
+    at += 2;
+    for (int i = 0; i < 1022; i++, at += 4)
+        memcpy(input + at, "\0\1a\0", 4);
+    for (; at < sizeof input; at += 2)
+        memcpy(input + at, "\xc0\0", at + 1 < sizeof input ? 2 : 1);
+    for (size_t i = 0; i < 4; i++)
+        feed(input + i * ENGINE_WIRE_BYTES_MAX, ENGINE_WIRE_BYTES_MAX);
+    login(1);
+    expect(seen.more == 1 && !seen.is_closed && engine.input_bytes > 6144);
+    memset(input, 0, sizeof input);
+    input[0] = 0; // the end of the last PINGREQ
+    for (size_t i = 1; i < ENGINE_WIRE_BYTES_MAX; i += 2)
+        input[i] = 0xc0;
+    feed(input, ENGINE_WIRE_BYTES_MAX);
+    expect(!seen.is_closed && seen.wire[0] == 0x90); // now it is the first
+    for (int i = 0; i < 8; i++)
+        tick(TICK_MORE, 0);
+    expect(!seen.is_closed && seen.more == 0 && engine.input_bytes <= 1);
+}
+
 TEST(the_end_counts_what_waits)
 {
     connect_as(1);
@@ -253,6 +284,7 @@ int main(void)
     RUN(what_is_not_allowed_is_counted_and_acknowledged);
     RUN(oversize_costs_only_itself);
     RUN(a_flood_of_small_packets_loses_nothing);
+    RUN(an_answer_that_must_wait_ends_nothing);
     RUN(the_end_counts_what_waits);
     RUN(input_before_the_answer_is_kept);
     TEST_END();
