@@ -33,8 +33,16 @@ struct yaml_node *yaml_child(struct yaml_file *file, struct yaml_node *mapping, 
                              enum yaml_kind kind, int required)
 {
     char mend[96];
-    if (mapping == NULL || mapping->kind != YAML_MAPPING)
+    if (mapping == NULL)
         return NULL; // reported where it was taken
+    if (mapping->kind != YAML_MAPPING) { // an item of a list
+        if (required && mapping->asked_count == 0) {
+            yaml_error(file, mapping, "write {name: value, ...}", "%s where '%s' and others are asked for",
+                       kind_text(mapping->kind), key);
+            remember_asked(mapping, key); // said once
+        }
+        return NULL;
+    }
     remember_asked(mapping, key);
     for (size_t i = 0; i < mapping->count; i++) {
         struct yaml_node *child = mapping->children[i];

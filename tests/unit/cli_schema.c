@@ -265,6 +265,23 @@ TEST(yaml_limits)
     free(large);
 }
 
+// An item of a list that should be a mapping is refused once, however much is asked of it.
+TEST(items_that_are_no_mapping)
+{
+    struct yaml_file file;
+    write_file("list:\n  -\n  - [x]\n  - {name: a}\n");
+    expect(yaml_read(&file, path) == STATUS_OK);
+    struct yaml_node *list = yaml_child(&file, file.root, "list", YAML_SEQUENCE, 1);
+    expect(list != NULL && list->count == 3);
+    for (size_t i = 0; i < 3; i++) {
+        expect(yaml_text(&file, list->children[i], "unit", "none") != NULL); // nobody has to write it
+        expect((yaml_text(&file, list->children[i], "name", NULL) != NULL) == (i == 2));
+        (void)yaml_text(&file, list->children[i], "other", i == 2 ? "" : NULL);
+    }
+    expect(file.error_count == 2);
+    yaml_close(&file);
+}
+
 TEST(values_and_units)
 {
     struct yaml_file file;
@@ -307,6 +324,7 @@ int main(void)
     RUN(json_that_is_refused);
     RUN(yaml_that_is_refused);
     RUN(yaml_limits);
+    RUN(items_that_are_no_mapping);
     RUN(values_and_units);
     free(block);
     unlink(path);
