@@ -19,8 +19,9 @@ FUZZ_WRAP_member = launch_member loop_add loop_remove loop_timer_add loop_timer_
 	sandbox_verify waitid close phases_step phases_member_failed
 FUZZ_WRAP_gateway = accept4 setsockopt recv send shutdown close channel_init channel_receive channel_send_parts loop_add \
 	loop_change loop_remove loop_timer_set loop_clock_ms
+FUZZ_WRAP_sources = fopen realpath __realpath_chk stat mkdir access realloc calloc free build_unikernel image_read report_error
 FUZZ_WRAP_operator = recv send store_commit
-FUZZ_WRAP_password = channel_receive channel_send openat fstat read close crypto_pwhash_str_verify
+FUZZ_WRAP_password = channel_receive channel_send openat fstat read __read_chk close crypto_pwhash_str_verify
 FUZZ_WRAP_storelink = channel_receive channel_send channel_send_parts store_commit
 
 fuzz_wrap = $(foreach f,$(FUZZ_WRAP_$(1)),-Wl,--wrap=$(f))

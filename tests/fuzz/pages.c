@@ -44,6 +44,7 @@ static void arena_give(void *bytes) { (void)bytes; }
 struct memory __wrap_memory_of(pid_t pid);
 int __wrap_fstatvfs(int fd, struct statvfs *stat);
 FILE *__wrap_fopen(const char *path, const char *mode);
+FILE *__real_fopen(const char *path, const char *mode);
 
 struct memory __wrap_memory_of(pid_t pid)
 {
@@ -60,8 +61,7 @@ int __wrap_fstatvfs(int fd, struct statvfs *stat)
 
 FILE *__wrap_fopen(const char *path, const char *mode)
 {
-    (void)path, (void)mode;
-    return NULL;
+    return strncmp(path, "/proc/", 6) == 0 ? NULL : __real_fopen(path, mode); // the replay's own files
 }
 
 static void add_member(enum role role, unsigned index, const char *name)

@@ -42,6 +42,7 @@ enum status __wrap_channel_send(struct channel *channel, const void *record, siz
 int __wrap_openat(int folder, const char *path, int flags, ...);
 int __wrap_fstat(int fd, struct stat *stat);
 ssize_t __wrap_read(int fd, void *bytes, size_t size);
+ssize_t __wrap___read_chk(int fd, void *bytes, size_t size, size_t room); // what a fortified build calls
 int __wrap_close(int fd);
 int __wrap_crypto_pwhash_str_verify(const char *hash, const char *password, unsigned long long size);
 
@@ -139,6 +140,12 @@ ssize_t __wrap_read(int fd, void *bytes, size_t size)
         memcpy(bytes, world.file + world.file_at, count);
     world.file_at += count;
     return (ssize_t)count;
+}
+
+ssize_t __wrap___read_chk(int fd, void *bytes, size_t size, size_t room)
+{
+    must(size <= room);
+    return __wrap_read(fd, bytes, size);
 }
 
 int __wrap_close(int fd)
