@@ -24,7 +24,7 @@ static uint32_t first_key;
 static const uint32_t capacities[4] = {8, 3, 4, 8};
 
 static enum status take_packet(void *context, enum engine_peer peer, uint32_t index,
-                               const struct engine_part *parts, size_t count)
+                               const struct channel_part *parts, size_t count)
 {
     struct link_header header;
     memcpy(&header, parts[0].bytes, sizeof header);
