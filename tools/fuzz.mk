@@ -11,7 +11,6 @@ FUZZ_NAMES = $(foreach r,$(FUZZ_REPLAYS),$(lastword $(subst _, ,$(r))))
 fuzz_replay = $(filter %_fuzz_$(1),$(FUZZ_REPLAYS))
 
 # What a target needs beyond its room, and the functions that it stands in for (ld --wrap).
-FUZZ_MORE_router = tender/records.c
 FUZZ_WRAP_control = accept4 getsockopt setsockopt socketpair openat recv send close channel_send_fd loop_add loop_remove \
 	member_event member_give phases_step phases_stop records_add report_ps report_status
 FUZZ_WRAP_pages = memory_of fstatvfs fopen

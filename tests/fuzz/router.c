@@ -10,7 +10,6 @@
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-variable"
 #include "router/state.h"
-#include "tender/records.h"
 #include "tests/unit/router_fake.h"
 
 static struct message *event_of[4]; // in the hands of each receiver
@@ -110,19 +109,6 @@ static void judge_passed(const struct event *event, uint32_t receiver)
         must(sends[i] == event->counts[i] && sends[i] <= 4);
 }
 
-static void judge_agreement(const uint8_t *bytes, size_t size, uint32_t refusal_count)
-{
-    struct records_verdict verdict;
-    struct effect effect;
-    size_t at = 0;
-    if (records_judge(bytes, size, refusal_count, &verdict) != STATUS_OK || verdict.kind != RECORDS_DONE)
-        return;
-    do
-        must(effect_next(bytes, size, &at, &effect) == STATUS_OK);
-    while (effect.kind != ABI_END);
-    must(at == size);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     begin();
@@ -134,7 +120,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(event->records, data + 8, size - 8);
     event->record_bytes = (uint32_t)(size - 8);
     event->principal = data[1];
-    judge_agreement(event->records, event->record_bytes, receiver == DECODE);
     enum reason reason = judge(fake.engine, event_of[receiver]);
     if (reason == REASON_DONE) {
         judge_passed(event, receiver);

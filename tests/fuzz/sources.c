@@ -47,7 +47,7 @@ static const struct file {
      "schemas: [../publish.yaml, ../reading.yaml]\ninputs:\n  - {flow: raw, schema: publish/1}\noutputs:\n"
      "  - {flow: reading, schema: reading/1, most: 1}\nrefusals: [malformed-json, bad-time]\n"},
     {"/w/detect/unikernel.yaml",
-     "unikernel: detect\nrelease: 1.0.0\nsecurity_version: 1\nlifetime: resident\nisolation: process\nrandom: true\n"
+     "unikernel: detect\nrelease: 1.0.0\nsecurity_version: 1\nlifetime: resident\nisolation: process\nrandom: false\n"
      "memory: {arena: 4KiB, stack: 8KiB}\ndeadline: 100ms\nsources: [detect.c]\nschemas: [../reading.yaml, ../publish.yaml]\ninputs:\n"
      "  - {flow: reading, schema: reading/1}\noutputs:\n  - {flow: alarm, schema: publish/1, most: 1}\nnamespaces:\n"
      "  - {name: models, schema: reading/1, key: [sensor], index: [value], access: [read, write]}\nwrites: 1\n"},

@@ -16,7 +16,7 @@
 #include "store/commit.h"
 #include "tests/unit/store_fixture.h"
 
-enum { HELLO, CREDIT, READ_GET, READ_RAW, COMMIT, COMMIT_CHANGED, AUDIT, RAW, PAUSE, KINDS };
+enum { HELLO, CREDIT, READ_GET, READ_RAW, COMMIT, COMMIT_CHANGED, RAW, PAUSE, KINDS };
 
 static struct {
     struct take take;
@@ -74,7 +74,7 @@ static size_t make_read(uint8_t *to, int is_raw)
 
 static size_t make_small(uint8_t *to, unsigned kind)
 {
-    struct commit_packet packet = {0, COMMIT_AUDIT, 0, 0};
+    struct commit_packet packet = {0, 0, 0, 0};
     if (kind == HELLO) {
         struct commit_hello hello = {{sizeof hello, COMMIT_HELLO, 0, 0}, COMMIT_VERSION, 0, 1};
         memcpy(to, &hello, sizeof hello);
@@ -89,8 +89,7 @@ static size_t make_small(uint8_t *to, unsigned kind)
             script.credit[credit.receiver][credit.flow] += credit.count;
         return sizeof credit;
     }
-    if (kind == RAW)
-        packet.kind = take_byte(&script.take) % 16;
+    packet.kind = take_byte(&script.take) % 16;
     if (packet.kind == COMMIT_CREDIT)
         packet.kind = COMMIT_READY;
     if (packet.kind == COMMIT_COMMIT)
@@ -148,7 +147,11 @@ enum status __wrap_channel_send_parts(struct channel *channel, const struct chan
     } else if (packet.kind == COMMIT_ANSWER) {
         must(script.read_done < script.read_count);
         must(script.reads[script.read_done++ % 512] == packet.handle);
-        judge_answer(bytes + sizeof packet, size - sizeof packet);
+        struct commit_answer answer;
+        must(size >= sizeof answer);
+        memcpy(&answer, bytes, sizeof answer);
+        must(answer.answer_bytes <= size - sizeof answer);
+        judge_answer(bytes + sizeof answer, answer.answer_bytes);
     } else if (packet.kind == COMMIT_OUTBOX) {
         struct commit_outbox outbox;
         memcpy(&outbox, bytes, sizeof outbox);
@@ -202,7 +205,7 @@ size_t fuzz_seed(unsigned index, uint8_t bytes[FUZZ_BYTES_MAX])
 {
     static const uint8_t seeds[][48] = {
         {HELLO, CREDIT, 0, 0, 5, COMMIT, 0, 0x7f, 0, READ_GET, 1, PAUSE, CREDIT, 1, 0, 9, PAUSE},
-        {HELLO, READ_GET, 0, READ_GET, 3, READ_GET, 12, PAUSE, AUDIT, 5, 'a', 'b', 'c', 'd', 'e', 0, PAUSE},
+        {HELLO, READ_GET, 0, READ_GET, 3, READ_GET, 12, PAUSE, RAW, 5, 'a', 'b', 'c', 'd', 'e', 0, PAUSE},
         {HELLO, COMMIT, 0, 0x7f, 0, COMMIT, 0, 0x03, 0, READ_GET, 0, READ_RAW, 16, 0, PAUSE, COMMIT, 0, 8, 0},
         {HELLO, COMMIT_CHANGED, 1, 0x7f, 1, 30, 0, 1, READ_GET, 0, RAW, 5, 4, 1, 2, 3, 4, 0, PAUSE},
         {RAW, 3, 8, 1, 2, 3, 4, 5, 6, 7, 8, 255},
