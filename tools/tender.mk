@@ -10,7 +10,7 @@ MUSL_INCLUDE ?= /usr/include/$(MUSL_ARCH)
 KERNEL_INCLUDE = $(BUILD)/generated/kernel
 MUSL_CFLAGS = $(HOST_CFLAGS) -Wno-sign-conversion -nostdinc -isystem $(MUSL_INCLUDE) \
 	-isystem $(shell $(CC) -print-file-name=include) -isystem $(KERNEL_INCLUDE)
-MUSL_LINK = $(CC) -nostdlib -static-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections
+MUSL_LINK = $(CC) -nostdlib -static-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections $(LDFLAGS)
 MUSL_BEGIN = $(MUSL_LIB)/rcrt1.o $(MUSL_LIB)/crti.o
 MUSL_END = $(MUSL_LIB)/libc.a -lgcc $(MUSL_LIB)/crtn.o
 

@@ -51,7 +51,7 @@ size_t filter_rules(const struct layout *layout, struct filter_rule rules[FILTER
         // From the zygote's page: the zygote itself.
         {ZYGOTE(command), GATE_CALL, 0, {0}, SECCOMP_RET_USER_NOTIF, "take a command from the tender"},
         {ZYGOTE(clone), SYS_clone, ALL(5), {CLONE_PARENT | SIGCHLD}, SECCOMP_RET_ALLOW, "fork an instance"},
-        {ZYGOTE(pipe), SYS_close, 1, {ZYGOTE_PIPE_FD}, SECCOMP_RET_ALLOW, "say that the filter stands"},
+        {ZYGOTE(pipe), SYS_close_range, ALL(3), {2, UINT32_MAX, 0}, SECCOMP_RET_ALLOW, "say that the filter stands"},
         {ZYGOTE(fs), SYS_arch_prctl, ALL(2), {ARCH_SET_FS, 0}, SECCOMP_RET_ALLOW,
          "forget the tender's thread block"},
         {ZYGOTE(low), SYS_munmap, ALL(2), {0, layout->base}, SECCOMP_RET_ALLOW,

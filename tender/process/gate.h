@@ -17,7 +17,7 @@
 // Descriptors of a zygote; an instance has none.
 #define ZYGOTE_POOL_FD 0     // memfd: one slice per slot
 #define ZYGOTE_LISTENER_FD 1 // of the filter; the tender takes it from here
-#define ZYGOTE_PIPE_FD 2     // to the tender; closed when the filter stands
+#define ZYGOTE_PIPE_FD 3     // to the tender; closed when the filter stands. 2: the host log
 
 struct gate_parameters {
     uint64_t zygote; // address of the zygote's page

@@ -38,7 +38,6 @@
 
 #define DEATHS_MAX 3u // zygotes in a row that ended without forking anything
 #define DRAWS_MAX 16u // of a base; a region is taken with a probability far below one in a thousand
-#define STRANGERS 8u
 #define GENERATIONS_MAX (WALL_SLOTS_MAX + 2u)
 
 struct generation {
@@ -69,8 +68,6 @@ struct process_wall {
     unsigned deaths;
     struct loop_watch signal_watch;
     int signal_fd;
-    pid_t strangers[STRANGERS]; // children that ended before the zygote had named them, and old zygotes
-    unsigned stranger;
     struct instance instances[WALL_SLOTS_MAX];
     struct generation generations[GENERATIONS_MAX];
 };
@@ -121,15 +118,11 @@ static void command_zygote(struct process_wall *wall)
         }
 }
 
-// The zygote names the child that it was told to make: so one that dies before its birth call is missed.
-static void take_child(struct process_wall *wall, struct instance *instance, pid_t pid)
+// The zygote names the child that it was told to make.
+static void take_child(struct instance *instance, pid_t pid)
 {
-    if (!instance->is_sent || instance->pid != 0)
-        return; // born already
-    instance->pid = pid;
-    for (unsigned i = 0; i < STRANGERS; i++)
-        if (wall->strangers[i] == pid)
-            instance_end(wall, instance, 0);
+    if (instance->is_sent && instance->pid == 0)
+        instance->pid = pid; // not born yet
 }
 
 static void take_zygote(struct process_wall *wall, struct generation *generation,
@@ -142,7 +135,7 @@ static void take_zygote(struct process_wall *wall, struct generation *generation
         fail(wall, zygote_step(call->data.args[1]));
     } else if (generation == wall->current) {
         if (done > 0)
-            take_child(wall, &wall->instances[generation->slot], (pid_t)done);
+            take_child(&wall->instances[generation->slot], (pid_t)done);
         command_zygote(wall);
     }
 }
@@ -221,7 +214,6 @@ static void on_call(void *context, uint32_t events)
 static void start_zygote(struct process_wall *wall)
 {
     struct generation *next = wall->generations;
-    const char *step = "cannot lay out an instance: arena or stack over 64 MiB";
     enum status status = STATUS_AGAIN;
     while (next->is_open)
         next++;
@@ -233,15 +225,15 @@ static void start_zygote(struct process_wall *wall)
             layout_make(&next->layout, wall->config.image, random) != STATUS_OK)
             break;
         status = zygote_start(&next->zygote, wall->config.image, &next->layout, wall->config.memory->fd,
-                              wall->config.memory->slice_bytes, &step);
+                              wall->config.memory->slice_bytes);
     }
     wall->current = next;
     guest_memory_begin(wall->config.memory, wall->config.image, &next->layout);
+    next->is_open = status == STATUS_OK;
     if (status != STATUS_OK ||
         loop_add(wall->config.loop, &next->watch, next->zygote.listener_fd, EPOLLIN, on_call, next) !=
             STATUS_OK)
-        fail(wall, step);
-    next->is_open = status == STATUS_OK;
+        fail(wall, "starting a zygote");
 }
 
 static void prepare(struct process_wall *wall, unsigned slot)
@@ -390,6 +382,15 @@ static void take_zygote_end(struct process_wall *wall)
     fail(wall, "the zygote died three times");
 }
 
+// A child ended that nobody had named: an old zygote or its last child; or the one that the zygote was told to make.
+// If it was not that, the new child replaces it (take_birth).
+static void take_stranger(struct process_wall *wall)
+{
+    struct instance *instance = &wall->instances[wall->current->slot];
+    if (instance->is_sent && instance->pid == 0 && ++wall->deaths < DEATHS_MAX)
+        instance->is_sent = 0;
+}
+
 static void on_signal(void *context, uint32_t events)
 {
     struct process_wall *wall = context;
@@ -406,7 +407,7 @@ static void on_signal(void *context, uint32_t events)
         if (pid == wall->current->zygote.pid && !WIFSTOPPED(status))
             take_zygote_end(wall);
         else if (i == slot_count(wall))
-            wall->strangers[wall->stranger++ % STRANGERS] = pid;
+            take_stranger(wall);
         else if (WIFSTOPPED(status))
             take_stop(wall, &wall->instances[i], status);
         else // each page that it touched cost it one fault

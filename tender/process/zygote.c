@@ -16,6 +16,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -31,38 +32,22 @@
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP 1ul
 #endif
 
-// 1 to 3 are the zygote page's.
-enum step { STEP_NONE, STEP_LOW, STEP_HIGH, STEP_CLONE, STEP_DESCRIPTORS, STEP_PARENT, STEP_MAP, STEP_RIGHTS, STEP_FILTER };
-
 const char *zygote_step(uint64_t step)
 {
     static const char *const names[] = {
-        "starting the zygote",
         "unmapping the tender (below)",
         "unmapping the tender (above; does the kernel seal the vdso? boot without CONFIG_MSEAL_SYSTEM_MAPPINGS)",
-        "forking an instance (is a limit of processes in force?)",
-        "arranging descriptors",
-        "finding its parent",
-        "mapping the image",
-        "giving up rights",
-        "installing the filter (EBUSY: this container's runtime has a seccomp listener of its own)"};
-    return step < sizeof names / sizeof names[0] ? names[step] : names[0];
+        "forking an instance (is a limit of processes in force?)"};
+    return step - 1 < 3 ? names[step - 1] : "the zygote's page";
 }
 
-// What a start that failed says on its pipe; one that succeeded closes it.
-struct failure {
-    int error;
-    enum step step;
-};
-
-static _Noreturn void fail(int fd, enum step step)
+static _Noreturn void fail(const char *what)
 {
-    struct failure failure = {errno != 0 ? errno : EINVAL, step};
-    ssize_t written = write(fd, &failure, sizeof failure);
-    _exit(written == sizeof failure ? 1 : 2);
+    fprintf(stderr, "crenel-tender: zygote: %s: %s\n", what, strerror(errno));
+    _exit(1);
 }
 
-// Leaves the pool at its number and the pipe at the next; the listener will lie there in its place.
+// The pool at its number, the place of the listener free, the host log where it is, the pipe behind.
 static int arrange_descriptors(int pool_fd, int pipe_fd)
 {
     return dup2(pool_fd, ZYGOTE_POOL_FD) < 0 || dup2(pipe_fd, ZYGOTE_PIPE_FD) < 0 ||
@@ -87,14 +72,19 @@ static int give_up_rights(const char *name)
 }
 
 // The whole region, guards too, must be free: what the tender has in a guard would stay there for guests to
-// read. EEXIST: the draw of the base hit something; the tender draws again.
-static int is_region_free(const struct layout *layout)
+// read. And the addresses in the gate page are data that a guest could jump into: they must hold no
+// instruction that images must not hold (core/image.h).
+static int is_good(const struct layout *layout, const struct gate_parameters *gate)
 {
+    const char *name;
+    uint8_t code[sizeof *gate + 8] = {0};
     uint64_t bytes = layout->end + LAYOUT_PAGE - layout->base;
     void *wanted = (void *)(uintptr_t)layout->base;
     void *at = mmap(wanted, bytes, PROT_NONE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    return at == wanted && munmap(at, bytes) == 0;
+    memcpy(code + 4, gate, sizeof *gate);
+    return at == wanted && munmap(at, bytes) == 0 &&
+           image_forbidden(code, sizeof code, 0, &name) == sizeof code;
 }
 
 static uint8_t *map(uint64_t address, uint64_t bytes)
@@ -140,23 +130,8 @@ static int map_code(uint64_t address, const uint8_t *begin, const uint8_t *end,
     return mprotect(page, LAYOUT_PAGE, PROT_READ | PROT_EXEC) != 0;
 }
 
-// The addresses in the gate page are data that a guest could jump into. 0: they hold no instruction that images
-// must not hold (core/image.h).
-static int gate_is_odd(const struct gate_parameters *gate)
+static int map_pages(const struct layout *layout, const struct gate_parameters *gate, size_t slice_bytes)
 {
-    const char *name;
-    uint8_t bytes[sizeof *gate + 8] = {0};
-    memcpy(bytes + 4, gate, sizeof *gate);
-    return image_forbidden(bytes, sizeof bytes, 0, &name) != sizeof bytes;
-}
-
-static int map_pages(const struct layout *layout, size_t slice_bytes)
-{
-    struct gate_parameters gate = {layout->zygote, layout->boot};
-    if (gate_is_odd(&gate)) {
-        errno = EEXIST; // as if the base were taken
-        return 1;
-    }
     struct zygote_parameters page = {
         .low_bytes = layout->base,
         .high = layout->end,
@@ -165,28 +140,26 @@ static int map_pages(const struct layout *layout, size_t slice_bytes)
         .slice_bytes = slice_bytes,
     };
     page.map_count = filter_maps(layout, page.maps);
-    return map_code(layout->gate, gate_begin, gate_end, gate_parameters, &gate, sizeof gate) ||
+    return map_code(layout->gate, gate_begin, gate_end, gate_parameters, gate, sizeof *gate) ||
            map_code(layout->zygote, zygote_begin, zygote_end, zygote_parameters, &page, sizeof page);
 }
 
-static _Noreturn void become_zygote(const struct image *image, const struct layout *layout, int pool_fd,
-                                    size_t slice_bytes, int pipe_fd, pid_t tender)
+static _Noreturn void become_zygote(const struct image *image, const struct layout *layout,
+                                    const struct gate_parameters *gate, size_t slice_bytes, pid_t tender)
 {
     static struct sock_filter code[FILTER_CODE_MAX];
     struct filter_rule rules[FILTER_RULES_MAX];
-    if (arrange_descriptors(pool_fd, pipe_fd))
-        fail(pipe_fd, STEP_DESCRIPTORS);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != tender)
-        fail(ZYGOTE_PIPE_FD, STEP_PARENT);
-    if (!is_region_free(layout) || map_image(image, layout) || map_pages(layout, slice_bytes))
-        fail(ZYGOTE_PIPE_FD, STEP_MAP);
+        fail("finding its parent");
+    if (map_image(image, layout) || map_pages(layout, gate, slice_bytes))
+        fail("mapping the image");
     if (give_up_rights(image->manifest.header->name))
-        fail(ZYGOTE_PIPE_FD, STEP_RIGHTS);
+        fail("giving up rights");
     size_t rule_count = filter_rules(layout, rules);
     struct sock_fprog program = {(unsigned short)filter_compile(rules, rule_count, code), code};
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program) !=
         ZYGOTE_LISTENER_FD)
-        fail(ZYGOTE_PIPE_FD, STEP_FILTER);
+        fail("installing the filter (busy: this container's runtime has a seccomp listener of its own)");
     ((void (*)(void))(uintptr_t)layout->zygote)();
     __builtin_trap();
 }
@@ -205,30 +178,31 @@ static int take_listener(pid_t pid)
 }
 
 enum status zygote_start(struct zygote *zygote, const struct image *image, const struct layout *layout,
-                         int pool_fd, size_t slice_bytes, const char **step)
+                         int pool_fd, size_t slice_bytes)
 {
+    const struct gate_parameters gate = {layout->zygote, layout->boot};
     int ends[2];
-    struct failure failure = {0, STEP_NONE};
-    *step = zygote_step(STEP_NONE);
+    uint8_t byte;
+    *zygote = (struct zygote){0, -1};
+    if (!is_good(layout, &gate))
+        return STATUS_AGAIN;
     if (pipe2(ends, O_CLOEXEC) != 0)
         return STATUS_SYSTEM;
     // Not by fork(), whose flags are the C library's affair: the tender's filter pins them.
     pid_t tender = getpid(), pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-    if (pid == 0)
-        become_zygote(image, layout, pool_fd, slice_bytes, ends[1], tender);
+    if (pid == 0) {
+        if (arrange_descriptors(pool_fd, ends[1]))
+            fail("arranging descriptors");
+        become_zygote(image, layout, &gate, slice_bytes, tender);
+    }
     close(ends[1]);
     struct pollfd end = {.fd = ends[0], .events = POLLIN};
-    if (pid > 0 && poll(&end, 1, START_MS) != 1)
-        failure.error = ETIMEDOUT;
-    else if (pid > 0 && read(ends[0], &failure, sizeof failure) == 0)
+    if (pid > 0 && poll(&end, 1, START_MS) == 1 && read(ends[0], &byte, 1) == 0)
         *zygote = (struct zygote){pid, take_listener(pid)};
     close(ends[0]);
-    if (pid > 0 && failure.error == 0 && zygote->listener_fd >= 0)
+    if (zygote->listener_fd >= 0)
         return STATUS_OK;
-    int error = failure.error != 0 ? failure.error : errno;
     if (pid > 0)
         kill(pid, SIGKILL);
-    errno = error;
-    *step = zygote_step(failure.step);
-    return failure.error == EEXIST ? STATUS_AGAIN : STATUS_SYSTEM;
+    return STATUS_SYSTEM;
 }

@@ -14,9 +14,9 @@ struct zygote {
 };
 
 // Forks a zygote for the image and waits until its filter stands. pool_fd: slices of slice_bytes.
-// STATUS_AGAIN: the base was taken, draw another. STATUS_SYSTEM: errno, and *step says where.
+// STATUS_AGAIN: this base cannot be used, draw another. STATUS_SYSTEM: it says why on standard error.
 enum status zygote_start(struct zygote *zygote, const struct image *image, const struct layout *layout,
-                         int pool_fd, size_t slice_bytes, const char **step) MUST_USE;
+                         int pool_fd, size_t slice_bytes) MUST_USE;
 
 // Names the step at which the zygote's page failed.
 const char *zygote_step(uint64_t step);

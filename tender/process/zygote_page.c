@@ -5,7 +5,7 @@
 // memory but its own page. The zygote itself never runs guest code: init of the guest runs in
 // an instance, because a process that may clone must not be one that a guest can take over.
 //
-//   close the pipe that says that the filter stands; unmap everything but the region
+//   close the host log, and the pipe that says that the filter stands; unmap everything but the region
 //   repeat: ask the tender (the gate's call, from here): "done, or minus errno, at step"; the answer is a slot + 1.
 //           clone with the tender as parent
 //   child:  map the slot's slice; close all descriptors; gate_enter with the slot
@@ -26,8 +26,10 @@ __asm__(
     ".global zygote_after_pipe, zygote_after_fs, zygote_after_low, zygote_after_high, zygote_after_command\n"
     ".global zygote_after_clone, zygote_after_map, zygote_after_close\n"
     "zygote_begin:\n"
-    "    mov $" TEXT(__NR_close) ", %eax\n"
-    "    mov $" TEXT(ZYGOTE_PIPE_FD) ", %edi\n"
+    "    mov $" TEXT(__NR_close_range) ", %eax\n"
+    "    mov $2, %edi\n"
+    "    mov $0xffffffff, %esi\n"
+    "    xor %edx, %edx\n"
     "    syscall\n"
     "zygote_after_pipe:\n"
     // arch_prctl(ARCH_SET_FS, 0): forget the tender's thread block
