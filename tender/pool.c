@@ -24,6 +24,7 @@
 #include <string.h>
 
 #define RETRY_MS 1000
+#define SHRINK_MS 10000
 #define GRACES_MAX 9u // times that a starved instance gets its deadline again
 
 // The guest has the turn: its time runs.
@@ -167,24 +168,44 @@ void pool_advance(struct pool *pool, unsigned index)
         create(pool, index);
 }
 
+// Ends instances that the busiest moment of the last SHRINK_MS did not need; one stays.
+static void shrink(struct pool *pool, unsigned alive)
+{
+    for (unsigned i = pool->slot_count; i-- > 0 && alive > 1 && alive > pool->peak;)
+        if (pool->slots[i].state == READY) {
+            pool_kill(pool, i);
+            alive--;
+        }
+    pool->peak = 0;
+    pool->shrink_ms = loop_clock_ms() + SHRINK_MS;
+}
+
+static int64_t sooner(int64_t a, int64_t b) { return a == 0 || b < a ? b : a; }
+
 void pool_tidy(struct pool *pool)
 {
     int64_t now = loop_clock_ms(), next = 0;
-    unsigned is_free = pool->slot_count, alive = 0;
+    unsigned is_free = pool->slot_count, alive = 0, busy = 0;
     for (unsigned i = pool->slot_count; i-- > 0;) {
-        if (pool->slots[i].due_ms != 0 && (next == 0 || pool->slots[i].due_ms < next))
-            next = pool->slots[i].due_ms;
-        if (pool->slots[i].state == FREE)
+        const struct slot *slot = &pool->slots[i];
+        if (slot->due_ms != 0)
+            next = sooner(next, slot->due_ms);
+        if (slot->state == FREE)
             is_free = i;
-        else if (pool->slots[i].state != DYING)
-            alive++;
+        alive += slot->state != FREE && slot->state != DYING;
+        busy += (unsigned)slot->has_event;
     }
-    if (alive == 0 && pool->lifetime != LIFETIME_CONNECTION && is_free < pool->slot_count) {
-        if (now >= pool->create_after_ms) {
+    pool->peak = busy > pool->peak ? busy : pool->peak;
+    if (pool->lifetime != LIFETIME_CONNECTION) {
+        if (alive > 1 && now >= pool->shrink_ms)
+            shrink(pool, alive);
+        if (alive > 1)
+            next = sooner(next, pool->shrink_ms);
+        if (alive == 0 && is_free < pool->slot_count && now < pool->create_after_ms)
+            next = sooner(next, pool->create_after_ms);
+        else if (alive == 0 && is_free < pool->slot_count) {
             create(pool, is_free);
-            next = pool->slots[is_free].due_ms;
-        } else if (next == 0 || pool->create_after_ms < next) {
-            next = pool->create_after_ms;
+            next = sooner(next, pool->slots[is_free].due_ms);
         }
     }
     loop_timer_set(pool->config.loop, &pool->timer, next == 0 ? 0 : next > now ? next - now : 1);

@@ -5,6 +5,8 @@
 //   connection  an instance is created when a connection is first named, and ends with it
 //   resident    instances are kept between events; a failed event ends its instance
 //
+// Of lifetimes message and resident it holds as many instances as had events at once in the last ten seconds, and
+// at least one.
 // It knows nothing of processes or virtual machines (wall.h) and opens nothing.
 #ifndef CRENEL_TENDER_POOL_H
 #define CRENEL_TENDER_POOL_H

@@ -31,6 +31,8 @@ struct pool {
     unsigned slot_count;
     int has_failed;
     int64_t create_after_ms; // an instance that nobody waits for
+    int64_t shrink_ms; // when to look whether fewer instances will do
+    unsigned peak;     // events at once since the last look
     _Alignas(8) uint8_t buffer[ABI_OUTPUT_BYTES], reads[ABI_OUTPUT_BYTES];
     struct slot slots[];
 };

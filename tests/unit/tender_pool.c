@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "tender/pool.h"
+#include "tender/pool_state.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -441,6 +442,31 @@ TEST(resident_is_kept)
     expect(next_effects(2, LINK_REFUSED) && wall_saw.restored[0] == 1 && wall_saw.killed[0] == 0);
 }
 
+TEST(pool_grows_and_shrinks)
+{
+    begin(LIFETIME_MESSAGE, 10000);
+    next();
+    for (uint64_t i = 1; i <= 3; i++)
+        deliver(i, 0);
+    expect(wall_saw.alive == 7);
+    for (unsigned i = 0; i < 3; i++) {
+        publish(i, 0);
+        publish(i, put_end(i, 0, ABI_END_DONE));
+        expect(next_effects(i + 1, LINK_ENDED));
+    }
+    pool->shrink_ms = 0; // some time later: three were needed at once
+    deliver(4, 0);
+    publish(0, put_end(0, 0, ABI_END_DONE));
+    expect(wall_saw.killed[0] + wall_saw.killed[1] + wall_saw.killed[2] == 0);
+    pool->shrink_ms = 0; // and later still: one was
+    deliver(5, 0);
+    publish(0, put_end(0, 0, ABI_END_DONE));
+    expect(wall_saw.killed[0] == 0 && wall_saw.killed[1] == 1 && wall_saw.killed[2] == 1);
+    dies(1);
+    dies(2);
+    expect(page.live == 1 && wall_saw.created[1] == 1);
+}
+
 TEST(router_breaches)
 {
     begin(LIFETIME_MESSAGE, 10000);
@@ -483,6 +509,7 @@ int main(void)
     RUN(connection_has_an_instance_of_its_own);
     RUN(close_during_an_event);
     RUN(resident_is_kept);
+    RUN(pool_grows_and_shrinks);
     RUN(router_breaches);
     TEST_END();
 }
