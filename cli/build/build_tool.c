@@ -123,7 +123,7 @@ enum status tool_read(const char *path, size_t most, char **bytes, size_t *size)
 void tool_symbolize(const char *debug_path, uint64_t address, char *text, size_t capacity)
 {
     char number[24], output[] = "/tmp/crenel-symbolize-XXXXXX", path[PATH_MAX];
-    char program[] = "addr2line", functions[] = "-f", executable[] = "-e";
+    char program[] = "addr2line", functions[] = "-fi", executable[] = "-e";
     char *arguments[] = {program, functions, executable, path, number, NULL};
     char *found = NULL;
     size_t size;
@@ -137,16 +137,17 @@ void tool_symbolize(const char *debug_path, uint64_t address, char *text, size_t
     if (tool_path(path, "%s", debug_path) == STATUS_OK &&
         tool_run(arguments, output) == STATUS_OK &&
         tool_read(output, 16384, &found, &size) == STATUS_OK) {
-        char *line = strchr(found, '\n');
-        if (line != NULL && strncmp(found, "??", 2) != 0) {
-            *line = 0;
-            line++;
-            line[strcspn(line, "\n")] = 0;
-            char *more = strstr(line, " (discriminator"); // says nothing to a reader
-            if (more != NULL)
-                *more = 0;
-            snprintf(text, capacity, "%s\t%s", found, line);
+        // Pairs of lines, from what is inline outwards. The checked copies of crenel.h stand in the function that is meant.
+        char *rest, *name = strtok_r(found, "\n", &rest), *line = strtok_r(NULL, "\n", &rest);
+        while (line != NULL && strstr(line, "/crenel.h:") != NULL && *rest != 0) {
+            name = strtok_r(NULL, "\n", &rest);
+            line = strtok_r(NULL, "\n", &rest);
         }
+        char *more = line == NULL ? NULL : strstr(line, " (discriminator"); // says nothing to a reader
+        if (more != NULL)
+            *more = 0;
+        if (line != NULL && strncmp(name, "??", 2) != 0)
+            snprintf(text, capacity, "%s\t%s", name, line);
     }
     free(found);
     unlink(output);

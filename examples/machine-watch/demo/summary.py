@@ -66,7 +66,7 @@ def messages(kinds, counts):
         if not kind.is_accepted:
             by = f"{kind.unikernel}: {kind.code}" if kind.unikernel else f"router: {kind.end}"
             if kind.end == "fault":
-                by = "the stack canary: fault"
+                by = "the checked copy: fault"
         accepted, refused = (count(kind.sent), "") if kind.is_accepted else ("", count(kind.sent))
         lines.append(f"    {kind.name:<30}{count(kind.sent):>9}{accepted:>11}{refused:>10}   {by}")
     sent = sum(kind.sent for kind in kinds)

@@ -18,7 +18,7 @@ static const char *const names[MEMBER_COUNT] = {"sensor", "sequence", "time", "c
 #define UNIT_BYTES 16u
 
 // This is the place of the deliberate bug: decode-buggy is built with DECODE_WITHOUT_UNIT_CHECK, and then a
-// long unit runs over the end of `text` and into the canary behind it.
+// long unit does not fit `text`; a copy that the library could not check would meet the canary behind it.
 __attribute__((noinline)) static bool is_celsius(const struct json_value *unit)
 {
     char text[UNIT_BYTES];
