@@ -14,7 +14,7 @@ import tempfile
 import checks
 
 ACTS = ("WHERE READ WRITE EXECUTE WALK_UP WALK_DOWN FAR SMASH BIG_FRAME RECURSE ARENA_OVER INDEX COPY FORMAT STALE INDIRECT "
-        "PRIVILEGED CALL UNDECLARED").split()  # tests/guests/checklist/acts.h
+        "PRIVILEGED CALL UNDECLARED CODE_PAGES").split()  # tests/guests/checklist/acts.h
 PLACES = "PAGE_0 PAGE_15 TEXT RODATA RELRO DATA BSS STACK ARENA INPUT OUTPUT BOOT GATE".split()
 PARTS = ["text", "rodata", "relro", "data", "stack", "arena", "input", "output", "gate"]
 PRIVILEGED = ("hlt", "cli", "sti", "in 0x64", "out 0x64", "out 0xcf9 (reset)", "out 0x604 (power off)", "read cr0", "read cr3",
@@ -165,6 +165,10 @@ def processor(tender, row):
     lives = [name for name in has_call if events[name].kind not in ("fault", "contract")]
     row("system_calls", "NCC", not lives, f"{len(has_call)} tried by the gate's own instruction, refused: {', '.join(CALLS)}"
         if has_call else "the gate holds no system call")
+    pages = tender.act("CODE_PAGES")
+    row("nothing_else_executable", "", pages.value("odd") == 0 and pages.value("used") <= 1024 and pages.value("calls") <= 2,
+        f"{pages.value('tail')} bytes behind the code on its last page, {pages.value('odd')} of them not zero; the gate uses "
+        f"{pages.value('used')} bytes of its page and holds {pages.value('calls')} system calls")
     event = tender.act("UNDECLARED")
     row("messages_only_where_a_flow_leads", "NCC", event.kind in ("refused", "contract"), f"a message to a tenth output: {event.kind}: {event.said}")
     if tender.act("INDIRECT").kind == "fault":

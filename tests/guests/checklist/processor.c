@@ -71,6 +71,22 @@ static void call(unsigned number)
     log_info("the gate holds no system call");
 }
 
+extern const uint8_t image_end_text[]; // guest/image.ld
+
+// What can be executed besides the code that was looked at: behind it on its last page, and in the gate's.
+static void code_pages(void)
+{
+    const volatile uint8_t *at = launder((uintptr_t)image_end_text), *gate = launder(boot_words()[BOOT_GATE]);
+    unsigned tail = 0, odd = 0, used = 0, calls = 0;
+    for (; (uintptr_t)at % 4096 != 0; at++, tail++)
+        odd += *at != 0;
+    for (unsigned i = 0; i < 4096; i++) {
+        used = gate[i] != 0 ? i + 1 : used;
+        calls += i != 0 && gate[i - 1] == 0x0f && (gate[i] == 0x05 || gate[i] == 0x34);
+    }
+    log_info("tail=%x odd=%x used=%x calls=%x", tail, odd, used, calls);
+}
+
 static void undeclared(void)
 {
     uint64_t output = boot_words()[BOOT_OUTPUT];
@@ -87,6 +103,7 @@ void act_on_processor(unsigned act, unsigned key)
     case PRIVILEGED: privileged_do(key); break;
     case CALL: call(key); break;
     case UNDECLARED: undeclared(); break;
+    case CODE_PAGES: code_pages(); break;
     default: fail("there is no act %u", act);
     }
 }
