@@ -20,7 +20,7 @@ for source in tests/unit/host_kvm_*.c tests/unit/host_isolation.c tests/unit/hos
 done
 set -- "$@" "+$build/bin/crenel doctor --json"
 
-timeout -k 5 150 tools/kvm-machine "$build" run 60 "$@" >"$out" 2>"$out.err" &
+timeout -k 5 220 tools/kvm-machine "$build" run 110 "$@" >"$out" 2>"$out.err" &
 machine=$!
 wait "$machine"
 code=$?
