@@ -67,8 +67,9 @@ static uint16_t put_sends(struct engine *engine, struct writer *writer, const st
     struct guest_record record;
     uint16_t entries = 0;
     for (size_t at = 0; effect_next(message->event, ABI_SEND, &at, &record);) {
-        const struct flow_state *state = &engine->flows[effect_flow(engine, message, &record)];
-        for (uint32_t i = 0; i < state->fan_out && state->is_durable; i++) {
+        uint16_t flow = effect_flow(engine, message, &record);
+        uint32_t copies = engine->flows[flow].is_durable ? engine->system->flows[flow].receiver_count : 0;
+        for (uint32_t i = 0; i < copies; i++) {
             struct sending to;
             sending_make(engine, message, &record, i, &to);
             if (record.send.delay_ms != 0)
@@ -117,7 +118,8 @@ size_t counters_of(const struct engine *engine, const struct message *message, s
     for (uint16_t i = 0; i < receiver->is->output_count; i++)
         if (event->counts[i] != 0)
             used = add(counters, used, COUNTER_FLOW(receiver->is->outputs[i], REASON_ENTERED),
-                       (uint64_t)event->counts[i] * engine->flows[receiver->is->outputs[i]].fan_out);
+                       (uint64_t)event->counts[i] *
+                           engine->system->flows[receiver->is->outputs[i]].receiver_count);
     uint64_t refusals[MANIFEST_REFUSALS_MAX] = {0};
     struct guest_record record;
     for (size_t at = 0; effect_next(event, ABI_LOG, &at, &record);)

@@ -55,7 +55,7 @@ static void send_release(struct engine *engine, struct message *message, const s
     struct flow_state *state = &engine->flows[index];
     if (!state->is_durable && !state->is_queued)
         connection_output(engine, index, message->connection, record->second);
-    for (uint32_t i = 0; i < state->fan_out && state->is_queued; i++) {
+    for (uint32_t i = 0; i < engine->system->flows[index].receiver_count && state->is_queued; i++) {
         struct sending sending;
         sending_make(engine, message, record, i, &sending);
         struct message *sent = message_new(engine, &sending);

@@ -147,7 +147,8 @@ void message_enqueue(struct engine *engine, struct message *message)
     struct receiver *receiver = receiver_of(engine, message);
     if (!message->is_durable && message->parent == NULL)
         flow_change(engine, message->send.flow, 1);
-    if (receiver->is_connection && !is_broadcast(engine, message) && !bind(engine, message))
+    int is_connection = receiver->is->lifetime == LIFETIME_CONNECTION;
+    if (is_connection && !is_broadcast(engine, message) && !bind(engine, message))
         message_end(engine, message, REASON_CONNECTION);
     else
         queue_insert(engine, &receiver->queue, message);

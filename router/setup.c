@@ -22,18 +22,17 @@ static uint64_t flow_init(struct engine *engine, const struct system_flow *flow,
     state->is_self = flow->sender_kind == SYSTEM_UNIKERNEL && flow->receiver_count == 1 &&
                      to == SYSTEM_UNIKERNEL && flow->receivers[0].index == flow->sender;
     state->is_own = state->is_self && state->is_queued && flow->kind == SYSTEM_PLAIN &&
-                    engine->receivers[flow->sender].is_connection;
-    state->fan_out = flow->receiver_count;
+                    engine->receivers[flow->sender].is->lifetime == LIFETIME_CONNECTION;
     if (flow->is_rate_per_connection)
         state->bucket_column = engine->bucket_columns++;
-    uint64_t most = (uint64_t)flow->count_max * state->fan_out; // of one event
+    uint64_t most = (uint64_t)flow->count_max * flow->receiver_count; // of one event
     if (state->is_own)
         engine->receivers[flow->sender].own_need += flow->count_max;
     else if (is_local && flow->kind != SYSTEM_REPLY)
         state->need = most;
     state->limit = flow->is_durable ? flow->cap : 8 * most > ROUTER_QUOTA ? 8 * most : ROUTER_QUOTA;
     if (flow->is_durable)
-        return (uint64_t)ROUTER_WINDOW * state->fan_out;
+        return (uint64_t)ROUTER_WINDOW * flow->receiver_count;
     // What events in flight hold of the same flow comes on top.
     return state->is_queued && !state->is_own ? state->limit + ROUTER_CAPACITY_MAX + ROUTER_PIPELINE : 0;
 }
@@ -54,7 +53,6 @@ static uint32_t receivers_init(struct engine *engine)
             service->output_count = 1;
             service->instances_max = ROUTER_SERVICE_CAPACITY;
         }
-        receiver->is_connection = receiver->is->lifetime == LIFETIME_CONNECTION;
         receiver->capacity_max = at_most(receiver->is->instances_max, ROUTER_CAPACITY_MAX);
         events += receiver->capacity_max + ROUTER_PIPELINE;
     }

@@ -103,7 +103,6 @@ struct flow_state {
     uint8_t is_queued;  // volatile, waits in the router
     uint8_t is_self;    // from a unikernel to itself
     uint8_t is_own;     // and queued, of a connection: room is per connection
-    uint16_t fan_out;   // messages per send
     uint32_t bucket_column; // in connection_buckets, if the rate is per connection
     uint32_t keys;      // with a cursor
     uint64_t need;      // room that an event may need at most; 0: none is reserved
@@ -116,7 +115,6 @@ struct flow_state {
 
 struct receiver { // a unikernel's tender or a host service
     const struct system_unikernel *is; // a service: what it would be as a unikernel
-    uint8_t is_connection; // lifetime
     uint8_t is_attached;   // said HELLO
     uint32_t capacity, capacity_max;
     uint32_t with_receiver, in_flight;
