@@ -4,9 +4,9 @@
 // Start. The router says HELLO. The store answers with one CURSOR per remembered (flow, key)
 // sequence, one COUNTER per counter, one SPOOL per durable flow (its waiting messages), then READY.
 //
-// Durable messages wait in the store's outbox, each for one receiver. The router gives CREDIT per
+// Durable messages wait in the store's outbox, each for one receiver. The router gives CREDIT once per
 // receiver and flow, so that no flow waits behind another's backlog (a full one, or one that a device floods); the
-// store sends that many OUTBOX records of it at most, in order of id. Timers are outbox rows with due_ms; the store
+// store sends that many OUTBOX records of it at most, in order of id. A COMMIT that consumes one gives its credit back. Timers are outbox rows with due_ms; the store
 // sends them when they are due.
 //
 // COMMIT is the whole record of one event (or of one input from outside): the store does all of it

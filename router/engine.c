@@ -30,12 +30,6 @@ static int is_spooled_for(const struct engine *engine, uint32_t flow, uint32_t r
            system_input_port(&engine->system->flows[flow], (uint16_t)receiver) != SYSTEM_NONE;
 }
 
-void credit_give(struct engine *engine, uint32_t receiver, uint32_t flow, uint32_t messages)
-{
-    struct commit_credit credit = {.receiver = (uint16_t)receiver, .flow = (uint16_t)flow, .count = messages};
-    tell(engine, ENGINE_STORE, 0, COMMIT_CREDIT, 0, (const uint8_t *)&credit + HEADER, sizeof credit - HEADER);
-}
-
 static enum status hello_receive(struct engine *engine, const struct packet *packet)
 {
     struct receiver *receiver = &engine->receivers[packet->index];
@@ -95,10 +89,12 @@ static enum status ready_receive(struct engine *engine, const struct packet *pac
     (void)packet; // says no more
     engine->is_ready = 1;
     counters_reconcile(engine);
-    for (uint32_t receiver = 0; receiver < engine->system->unikernel_count; receiver++)
-        for (uint32_t flow = 0; flow < engine->system->flow_count; flow++)
-            if (is_spooled_for(engine, flow, receiver))
-                credit_give(engine, receiver, flow, ROUTER_WINDOW);
+    struct commit_credit credit = {.count = ROUTER_WINDOW};
+    for (credit.receiver = 0; credit.receiver < engine->system->unikernel_count; credit.receiver++)
+        for (credit.flow = 0; credit.flow < engine->system->flow_count; credit.flow++)
+            if (is_spooled_for(engine, credit.flow, credit.receiver))
+                tell(engine, ENGINE_STORE, 0, COMMIT_CREDIT, 0, (uint8_t *)&credit + HEADER,
+                     sizeof credit - HEADER);
     return STATUS_OK;
 }
 

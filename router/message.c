@@ -190,16 +190,6 @@ static void copy_finish(struct engine *engine, struct message *copy)
         message_end(engine, parent, parent->reason);
 }
 
-// Room for one more durable message; the store is told in steps.
-static void credit_return(struct engine *engine, uint16_t receiver, uint16_t flow)
-{
-    uint8_t *due = &engine->receivers[receiver].credit_due[flow];
-    if (++*due < ROUTER_CREDIT_STEP)
-        return;
-    credit_give(engine, receiver, flow, *due);
-    *due = 0;
-}
-
 void message_finish(struct engine *engine, struct message *message)
 {
     struct connection *connection = message->connection;
@@ -209,8 +199,6 @@ void message_finish(struct engine *engine, struct message *message)
         copy_finish(engine, message);
     else
         flow_change(engine, message->send.flow, -1);
-    if (message->is_durable)
-        credit_return(engine, message->send.receiver, message->send.flow);
     message->state = MESSAGE_FREE;
     slots_give(&engine->messages, message);
     if (connection != NULL)

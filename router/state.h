@@ -27,7 +27,6 @@
 #include "router/engine.h"
 
 #define ROUTER_WINDOW 64u        // durable messages of one flow for one receiver in the router
-#define ROUTER_CREDIT_STEP 16u   // room is told to the store in such steps
 #define ROUTER_QUOTA 256u        // volatile messages of one flow, at least
 #define ROUTER_COPIES 8u         // broadcast copies per connection, on average
 #define ROUTER_OWN 6u            // messages of one connection to itself, beyond those of two events
@@ -120,7 +119,6 @@ struct receiver { // a unikernel's tender or a host service
     uint32_t with_receiver, in_flight;
     uint32_t copies, copies_max;
     uint32_t own_need, own_max; // messages on own flows: of one event, of one connection at most
-    uint8_t credit_due[SYSTEM_FLOWS_MAX]; // not yet told to the store
     struct message queue;
     uint64_t queued; // timers left out
     struct bucket log_bucket;
@@ -209,7 +207,6 @@ typedef enum status engine_take(struct engine *engine, const struct packet *pack
 // ---- engine.c ----
 void tell(struct engine *engine, enum engine_peer peer, uint32_t index, uint16_t kind, uint64_t handle,
           const void *bytes, size_t size);
-void credit_give(struct engine *engine, uint32_t receiver, uint32_t flow, uint32_t messages);
 
 // ---- slots.c ----
 int slots_create(struct slots *slots, uint64_t count, size_t slot_bytes); // 0: no memory

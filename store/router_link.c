@@ -190,6 +190,8 @@ static enum status end_batch(struct router_link *link, struct store *store, enum
         }
         store->page->commits += done->result == COMMIT_OK;
         store->page->not_now += done->result == COMMIT_NOT_NOW;
+        if (link->consumed[i] != NULL && (done->result == COMMIT_OK || done->result == COMMIT_DUPLICATE))
+            link->consumed[i]->credit++;
         status = send_simple(link, done, sizeof *done);
     }
     return status == STATUS_OK ? answer_deferred(link, store) : status;
@@ -209,6 +211,11 @@ static enum status take_commit(struct router_link *link, struct store *store, si
     }
     if (status == STATUS_MALFORMED)
         return status; // found before it wrote anything: the others of the batch stand
+    struct commit_header header;
+    memcpy(&header, link->packet, sizeof header);
+    int is_consumed = header.consume != 0 && header.unikernel < store->system->unikernel_count &&
+                      header.flow < store->system->flow_count;
+    link->consumed[link->batch_count] = is_consumed ? &link->push.queues[header.unikernel][header.flow] : NULL;
     link->batch[link->batch_count++] =
         (struct commit_done){.packet = {.size = sizeof(struct commit_done),
                                         .kind = COMMIT_DONE,

@@ -18,6 +18,7 @@ struct router_link {
     int64_t next_due_ms;    // INT64_MAX: no timer is waited for
     size_t batch_count;
     struct commit_done batch[ROUTER_BATCH_MAX];
+    struct outbox_queue *consumed[ROUTER_BATCH_MAX]; // gets its credit back when the batch is done; or NULL
     size_t deferred_bytes;
     uint8_t deferred[ROUTER_DEFERRED_BYTES];
     uint8_t packet[COMMIT_BYTES_MAX];

@@ -350,6 +350,7 @@ static inline uint32_t fake_commit(const uint8_t *bytes)
         if (!row->is_alive)
             return COMMIT_DUPLICATE;
         row->is_alive = 0;
+        fake.credit[header.unikernel][header.flow]++;
     }
     const uint8_t *at = bytes + sizeof header;
     for (int i = 0; i < header.read_count; i++) {

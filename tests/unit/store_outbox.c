@@ -67,6 +67,31 @@ TEST(messages_come_in_order_and_under_credit)
     fixture_end();
 }
 
+// What a commit consumes makes room for the next, also when it is consumed a second time; a conflict does not.
+TEST(a_commit_gives_credit_back)
+{
+    struct commit_outbox outbox;
+    char payload[16];
+    fixture_begin();
+    for (uint64_t i = 0; i < 4; i++) {
+        commit_new(i, 0);
+        commit_add_send(FLOW_READING, UNIKERNEL_A, "", "m", 1, 0);
+        expect(commit_result_of() == COMMIT_OK);
+    }
+    give_credit(UNIKERNEL_A, 1);
+    expect(outbox_id(&outbox, payload) == 1 && receive() == NULL);
+    commit_new(7, 1);
+    commit_add_read(SPACE_MODELS, ABI_READ_GET, "a", 99);
+    expect(commit_result_of() == COMMIT_CONFLICT && receive() == NULL);
+    commit_new(7, 1);
+    expect(commit_result_of() == COMMIT_OK);
+    expect(outbox_id(&outbox, payload) == 2 && receive() == NULL);
+    commit_new(7, 1);
+    expect(commit_result_of() == COMMIT_DUPLICATE);
+    expect(outbox_id(&outbox, payload) == 3 && receive() == NULL);
+    fixture_end();
+}
+
 TEST(timers_come_when_due_and_in_order)
 {
     struct commit_outbox outbox;
@@ -256,6 +281,7 @@ int main(void)
     fixture_use_all();
     RUN(each_flow_has_its_own_credit);
     RUN(messages_come_in_order_and_under_credit);
+    RUN(a_commit_gives_credit_back);
     RUN(timers_come_when_due_and_in_order);
     RUN(a_new_link_gets_everything_that_is_not_consumed);
     RUN(ranges_give_order_ends_and_the_namespace_version);
