@@ -7,10 +7,12 @@
 
 int effect_next(const struct event *event, uint16_t kind, size_t *at, struct guest_record *record)
 {
-    while (*at < event->record_bytes &&
-           guest_record_next(event->records, event->record_bytes, at, UINT16_MAX, record) == NULL)
-        if (record->kind == kind)
-            return 1;
+    struct abi_record header;
+    for (; *at < event->record_bytes; *at += header.size) {
+        memcpy(&header, event->records + *at, sizeof header); // judged: it is there
+        if (header.kind == kind)
+            return guest_record_next(event->records, event->record_bytes, at, UINT16_MAX, record) == NULL;
+    }
     return 0;
 }
 

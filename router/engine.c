@@ -39,9 +39,8 @@ static enum status hello_receive(struct engine *engine, const struct packet *pac
         return STATUS_VERSION;
     if (hello.capacity == 0 || receiver->is_attached)
         return STATUS_MALFORMED;
-    if (packet->index < engine->system->unikernel_count &&
-        memcmp(hello.image_digest, receiver->is->image_digest, sizeof hello.image_digest) != 0)
-        return STATUS_SIGNATURE; // not the image that the system names
+    if (memcmp(hello.image_digest, receiver->is->image_digest, sizeof hello.image_digest) != 0)
+        return STATUS_SIGNATURE; // not the image that the system names; a service has none
     receiver->capacity = hello.capacity < receiver->capacity_max ? hello.capacity : receiver->capacity_max;
     receiver->is_attached = 1;
     return STATUS_OK;
