@@ -178,8 +178,29 @@ TEST(timers_of_many_connections)
     fake_stop();
 }
 
+// A reply to what was no question, on a flow that carries replies.
+TEST(answer_without_question)
+{
+    fake_clear();
+    fake_flows[LATER].kind = SYSTEM_REPLY;
+    fake_start();
+    speak(7);
+    fake_item(&records, OUT_RAW, 1, 1, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    fake_store();
+    fake_item(&records, OUT_READING, 1, 1, 1);
+    expect(fake_end(DECODE, &records) == STATUS_OK);
+    fake_store();
+    fake_item(&records, 0, 1, 1, 1);
+    expect(fake_end(SINK, &records) == STATUS_OK);
+    fake_store();
+    expect(fake.last_dead_reason == REASON_FLOW && strcmp(fake.last_dead_text, "flow later") == 0);
+    fake_stop();
+}
+
 int main(void)
 {
+    RUN(answer_without_question);
     RUN(broadcast_lends_no_name);
     RUN(context_shows_nothing_older);
     RUN(timer_behind_the_end);

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: ISC
+// The router's engine while something has to wait: what was paid, counted or bound once stays so.
+#include "tests/unit/router_fake.h"
+
+static struct fake_records records;
+
+static void begin(void)
+{
+    fake_clear();
+    fake_start();
+}
+
+static void speak(uint64_t handle)
+{
+    expect(fake_gateway(LINK_OPEN, handle, "p") == STATUS_OK);
+    expect(fake_gateway(LINK_INPUT, handle, "x") == STATUS_OK);
+}
+
+// What waits for the store has paid already.
+TEST(paid_once)
+{
+    fake_clear();
+    fake_flows[RAW].rate_per_second = 1;
+    fake_flows[RAW].rate_burst = 2;
+    fake_start();
+    fake.next_result = COMMIT_NOT_NOW;
+    fake.result_count = 3;
+    speak(7);
+    fake_item(&records, OUT_RAW, 1, 1, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    fake_store();
+    for (int i = 0; i < 3; i++)
+        fake_tick(110);
+    expect(fake_count(RAW, REASON_ENTERED) == 1 && fake.taken == 1);
+    expect(fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
+    fake_item(&records, OUT_RAW, 1, 2, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    fake_store();
+    expect(fake_count(RAW, REASON_ENTERED) == 2 && fake_count(RAW, REASON_THROTTLED) == 0);
+    fake_stop();
+}
+
+// Counts of volatile events that the store cannot take now are offered again, none lost and none twice.
+TEST(interval_is_kept)
+{
+    begin();
+    speak(7);
+    expect(fake_end(FRONT, NULL) == STATUS_OK);
+    fake_clock(2000);
+    (void)engine_tick(fake.engine);
+    expect(fake.commit_count == 1);
+    struct commit_done done = {{sizeof done, COMMIT_DONE, 0, 0}, COMMIT_NOT_NOW, 0, 0};
+    free(fake.commits[0].bytes);
+    fake.commit_count = 0;
+    expect(fake_give(ENGINE_STORE, 0, &done, sizeof done) == STATUS_OK);
+    expect(fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK && fake_end(FRONT, NULL) == STATUS_OK);
+    fake_tick(1100);
+    fake_tick(1100);
+    expect(fake.counters[COUNTER_FLOW(WIRE_IN, REASON_DONE)] == 2);
+    expect(memcmp(fake.counters, fake.page->counters, sizeof fake.counters) == 0);
+    fake_stop();
+}
+
+// A connection that ended while its effects are with the store keeps its place and its instance until they are taken.
+TEST(connection_stays_for_its_commit)
+{
+    begin();
+    speak(7);
+    uint64_t connection = fake.deliveries[FRONT][0].deliver.connection;
+    fake_item(&records, OUT_RAW, 1, 1, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    engine_closed(fake.engine, ENGINE_GATEWAY, 0);
+    expect(fake.page->connections == 0 && fake.close_count == 0);
+    speak(8); // does not get the place of the one that is ending
+    expect(fake.delivery_count[FRONT] == 1 && fake.deliveries[FRONT][0].deliver.connection != connection);
+    fake_store();
+    expect(fake.row_count == 1 && fake.close_count == 1 && fake.closed[0] == connection);
+    expect(fake_end(FRONT, NULL) == STATUS_OK && fake.taken == 1);
+    struct link_header gone = {sizeof gone, LINK_GONE, 0, connection};
+    expect(fake_give(ENGINE_RECEIVER, FRONT, &gone, sizeof gone) == STATUS_OK);
+    expect(fake.page->connections == 1 && fake.page->in_flight == 1 && fake_is_exact()); // RAW is with decode
+    fake_stop();
+}
+
+int main(void)
+{
+    RUN(paid_once);
+    RUN(interval_is_kept);
+    RUN(connection_stays_for_its_commit);
+    TEST_END();
+}
