@@ -14,6 +14,7 @@
 #include "store/audit_rows.h"
 #include "store/commit.h"
 #include "store/operator.h"
+#include "tests/fuzz/sqlite_memory.h"
 #include "tests/unit/store_fixture.h"
 
 #include <cjson/cJSON.h>
@@ -71,6 +72,7 @@ static void begin(void)
     if (is_open)
         return;
     is_open = 1;
+    must(sqlite_memory_use());
     fixture_begin();
     must(test_why == NULL);
     atexit(fixture_end);

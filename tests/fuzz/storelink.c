@@ -14,6 +14,7 @@
 #pragma GCC diagnostic ignored "-Wunused-variable"
 #include "store/audit_rows.h"
 #include "store/commit.h"
+#include "tests/fuzz/sqlite_memory.h"
 #include "tests/unit/store_fixture.h"
 
 enum { HELLO, CREDIT, READ_GET, READ_RAW, COMMIT, COMMIT_CHANGED, RAW, PAUSE, KINDS };
@@ -182,6 +183,7 @@ static void begin(void)
         return;
     is_open = 1;
     memset(&script, 0, sizeof script);
+    must(sqlite_memory_use());
     fixture_begin();
     must(test_why == NULL);
     atexit(fixture_end);
