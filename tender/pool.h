@@ -13,7 +13,7 @@
 
 #include "host/channel.h"
 #include "proto/status_page.h"
-#include "tender/records.h"
+#include "core/records.h"
 #include "tender/wall.h"
 
 struct pool;

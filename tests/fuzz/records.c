@@ -5,7 +5,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/must.h"
 
-#include "tender/records.h"
+#include "core/records.h"
 
 #include <string.h>
 

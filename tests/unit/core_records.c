@@ -2,7 +2,7 @@
 // The parser of guest records: every truncation and many mutations; salvage of a crashed guest's log.
 #include "tests/unit/test.h"
 
-#include "tender/records.h"
+#include "core/records.h"
 
 #include <stdlib.h>
 #include <string.h>

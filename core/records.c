@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // What a guest may publish in one wait. `bytes` is private memory, 8-byte aligned.
-#include "tender/records.h"
+#include "core/records.h"
 
 #include "core/guest_record.h"
 

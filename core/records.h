@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // What a guest published in one wait: order and number of records; the form of each is core/guest_record.h's.
-#ifndef CRENEL_TENDER_RECORDS_H
-#define CRENEL_TENDER_RECORDS_H
+#ifndef CRENEL_CORE_RECORDS_H
+#define CRENEL_CORE_RECORDS_H
 
 #include "abi/abi.h"
 #include "core/status.h"
