@@ -20,6 +20,7 @@
 #include "cli/report.h"
 #include "cli/run_event.h"
 #include "cli/run_tender.h"
+#include "core/records.h"
 #include "host/loop.h"
 
 #include <errno.h>
@@ -31,6 +32,7 @@
 #include <unistd.h>
 
 #define ATTEMPTS_MAX 3
+#define TIME_MS_MAX 9e15 // what a JSON number says exactly
 
 struct event {
     struct link_deliver header;
@@ -49,6 +51,13 @@ struct run {
     uint8_t packet[LINK_BYTES_MAX];
 };
 
+// Are these READs, in the form that a guest must keep? A tender that was taken over may send anything.
+static int are_reads(const uint8_t *records, size_t size)
+{
+    struct records_verdict verdict;
+    return records_judge(records, size, 0, &verdict) == STATUS_OK && verdict.kind == RECORDS_READ;
+}
+
 // READs until the EFFECTS of the event. STATUS_CLOSED: the tender is gone.
 static enum status wait_effects(struct run *run, size_t *size)
 {
@@ -59,12 +68,14 @@ static enum status wait_effects(struct run *run, size_t *size)
             channel_receive(&run->tender.link, run->packet, sizeof run->packet, size, 1);
         if (status != STATUS_OK)
             return status;
+        if (*size < sizeof header)
+            return STATUS_TRUNCATED;
         memcpy(&header, run->packet, sizeof header);
         if (header.kind == LINK_EFFECTS && *size >= sizeof(struct link_effects))
             return STATUS_OK;
         if (header.kind == LINK_GONE)
             continue;
-        if (header.kind != LINK_READ)
+        if (header.kind != LINK_READ || !are_reads(run->packet + sizeof header, *size - sizeof header))
             return STATUS_MALFORMED;
         size_t bytes = run_store_answer(&run->store, run->packet + sizeof header,
                                         *size - sizeof header, answer);
@@ -148,6 +159,18 @@ static double number_of(const cJSON *object, const char *key, double fallback)
     return cJSON_IsNumber(item) ? item->valuedouble : fallback;
 }
 
+// 0: reported.
+static int take_number(const cJSON *line, int number, const char *key, double most, double *value)
+{
+    double given = number_of(line, key, *value);
+    int is_good = given >= 0 && given <= most;
+    if (is_good)
+        *value = given;
+    else
+        report_error("standard input", number, "a number that is not negative", "\"%s\" is not right", key);
+    return is_good;
+}
+
 static int take_context(const cJSON *item, struct event *event)
 {
     if (item == NULL)
@@ -197,10 +220,14 @@ static int parse_event(struct run *run, const cJSON *line, int number, struct ev
     }
     if (message == NULL)
         message = line;
+    double time_ms = (double)loop_wall_clock_ms(), principal = 0;
+    if (!take_number(line, number, "time_ms", TIME_MS_MAX, &time_ms) ||
+        !take_number(line, number, "principal", UINT32_MAX, &principal))
+        return 0;
     *event = (struct event){.header = {
-        .time_ms = (int64_t)number_of(line, "time_ms", (double)loop_wall_clock_ms()),
+        .time_ms = (int64_t)time_ms,
         .flow = (uint16_t)input,
-        .principal = (uint32_t)number_of(line, "principal", 0),
+        .principal = (uint32_t)principal,
     }};
     if (manifest->header->lifetime == LIFETIME_CONNECTION &&
         !take_connection(run, line, number, &event->header.connection))
@@ -276,24 +303,28 @@ static int read_configuration(const char *path, char *text, size_t *size)
 
 static int run_image(struct run_config *config)
 {
-    static struct run run;
-    uint8_t digest[32], *bytes;
-    if (image_read(config->image_path, &bytes, &run.image, digest) != STATUS_OK)
+    uint8_t digest[32], *bytes = NULL;
+    struct run *run = calloc(1, sizeof *run);
+    if (run == NULL || image_read(config->image_path, &bytes, &run->image, digest) != STATUS_OK) {
+        free(run);
         return EXIT_FAILED;
-    config->image = &run.image;
+    }
+    config->image = &run->image;
     config->digest = digest;
     if (config->deadline_ms == 0)
-        config->deadline_ms = run.image.manifest.header->deadline_ms;
-    run.store.manifest = &run.image.manifest;
-    run.timers.timers = calloc(RUN_TIMERS_MAX, sizeof *run.timers.timers);
-    enum status status = run.timers.timers == NULL ? STATUS_SYSTEM : run_tender_start(&run.tender, config);
+        config->deadline_ms = run->image.manifest.header->deadline_ms;
+    run->store.manifest = &run->image.manifest;
+    run->timers.timers = calloc(RUN_TIMERS_MAX, sizeof *run->timers.timers);
+    enum status status = run->timers.timers == NULL ? STATUS_SYSTEM : run_tender_start(&run->tender, config);
     if (status == STATUS_OK)
-        status = serve_input(&run);
-    run_tender_stop(&run.tender);
-    run_store_clean_up(&run.store);
-    free(run.timers.timers);
+        status = serve_input(run);
+    int has_failed = status != STATUS_OK || run->has_failed;
+    run_tender_stop(&run->tender);
+    run_store_clean_up(&run->store);
+    free(run->timers.timers);
     free(bytes);
-    return status != STATUS_OK || run.has_failed ? EXIT_FAILED : EXIT_OK;
+    free(run);
+    return has_failed ? EXIT_FAILED : EXIT_OK;
 }
 
 int cmd_run(int argc, char **argv)

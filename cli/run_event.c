@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: ISC
 // Judging as the router does (router/judge.c), as far as one unikernel alone can be judged: its own
-// manifest's limits, schemas, namespaces and keys.
+// manifest's limits, schemas, namespaces and keys. The form of the records is checked again: a tender that was
+// taken over by its guest may send anything.
 #include "cli/run_event.h"
 
 #include "cli/message_json.h"
+#include "core/records.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -132,7 +134,6 @@ static void judge_write(const struct manifest *manifest, const uint8_t *bytes, u
         refuse(verdict, REASON_NAMESPACE, space->name, "key");
 }
 
-// The tender checked the form of the records.
 static void judge(const struct manifest *manifest, const uint8_t *records, size_t size,
                   struct verdict *verdict)
 {
@@ -258,9 +259,10 @@ static void print_crash(const char *name, const struct link_crash *crash)
 {
     char text[32];
     cJSON *inner, *line = line_begin(&inner, name);
-    add_text(inner, "what", crash->what);
+    const char *signal = sigabbrev_np((int)crash->signal);
+    add_bytes(inner, "what", (const uint8_t *)crash->what, strnlen(crash->what, sizeof crash->what));
     if (crash->signal != 0)
-        add_text(inner, "signal", sigabbrev_np((int)crash->signal));
+        add_text(inner, "signal", signal != NULL ? signal : "?");
     if (crash->instruction != UINT64_MAX) {
         snprintf(text, sizeof text, "0x%llx", (unsigned long long)crash->instruction);
         add_text(inner, "at", text);
@@ -274,37 +276,57 @@ static void print_crash(const char *name, const struct link_crash *crash)
     for (unsigned i = 0; i < sizeof crash->build_id; i++)
         snprintf(text + 2 * (size_t)i, 3, "%02x", crash->build_id[i]);
     add_text(inner, "build", text);
-    if (crash->last_log[0] != 0)
-        add_text(inner, "last_log", crash->last_log);
+    size_t log_bytes = strnlen(crash->last_log, sizeof crash->last_log);
+    if (log_bytes != 0)
+        add_bytes(inner, "last_log", (const uint8_t *)crash->last_log, log_bytes);
     print_json(line);
 }
 
 static void print_text(const char *name, const char *key, const char *text)
 {
     cJSON *inner, *line = line_begin(&inner, name);
-    add_text(inner, key, text);
+    add_bytes(inner, key, (const uint8_t *)text, strlen(text));
     print_json(line);
+}
+
+// Of an event that ended, all records, in the form that a guest must keep; of any other one the logs that have it.
+static int take_form(const struct manifest *manifest, const struct link_effects *effects, uint8_t *records,
+                     size_t *size)
+{
+    struct records_verdict verdict;
+    char last_log[ABI_LOG_BYTES_MAX];
+    if (effects->outcome == LINK_ENDED)
+        return records_judge(records, *size, manifest->header->refusal_count, &verdict) == STATUS_OK &&
+               verdict.kind == RECORDS_DONE;
+    *size = records_salvage(records, *size, last_log);
+    return 1;
 }
 
 int run_event_take(const struct manifest *manifest, const uint8_t *packet, size_t size,
                    struct run_store *store, struct run_timers *timers)
 {
+    static uint8_t records[ABI_OUTPUT_BYTES];
     struct link_effects effects;
     struct link_crash crash = {0};
     memcpy(&effects, packet, sizeof effects);
     effects.text[sizeof effects.text - 1] = 0;
     int has_crash = effects.outcome == LINK_FAULT || effects.outcome == LINK_DEADLINE;
     size_t head = sizeof effects + (has_crash ? sizeof crash : 0);
-    if (size < head || size - head != effects.record_bytes) {
+    if (size < head || size - head != effects.record_bytes || effects.record_bytes > sizeof records) {
         print_text("contract", "what", "the tender sent effects of a wrong size");
         return 0;
     }
-    const uint8_t *records = packet + head;
+    size_t record_bytes = effects.record_bytes;
+    memcpy(records, packet + head, record_bytes);
+    if (!take_form(manifest, &effects, records, &record_bytes)) {
+        print_text("contract", "what", "the tender sent records of a wrong form");
+        return 0;
+    }
     struct verdict verdict = {.reason = REASON_DONE};
     if (effects.outcome == LINK_ENDED)
-        judge(manifest, records, effects.record_bytes, &verdict);
+        judge(manifest, records, record_bytes, &verdict);
     int is_done = effects.outcome == LINK_ENDED && verdict.reason == REASON_DONE;
-    take_records(manifest, records, effects.record_bytes, is_done, store, timers);
+    take_records(manifest, records, record_bytes, is_done, store, timers);
     if (has_crash) {
         memcpy(&crash, packet + sizeof effects, sizeof crash);
         print_crash(effects.outcome == LINK_FAULT ? "fault" : "deadline", &crash);
