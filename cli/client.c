@@ -2,6 +2,7 @@
 // Asking a supervisor.
 #include "cli/client.h"
 
+#include "cli/printable.h"
 #include "cli/report.h"
 #include "cli/state.h"
 #include "host/channel.h"
@@ -96,6 +97,7 @@ enum status client_request(const char *folder, const cJSON *request, cJSON **rep
     char *text = send_line(socket_fd, request) == STATUS_OK ? read_reply(socket_fd, &received) : NULL;
     cJSON *answer = text != NULL ? cJSON_Parse(text) : NULL;
     free(text);
+    printable_clean_json(answer);
     enum status status = STATUS_OK;
     if (answer == NULL) {
         report_error(NULL, 0, "see logs/host.log in the state folder", "the supervisor gave no answer");

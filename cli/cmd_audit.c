@@ -3,6 +3,7 @@
 #include "cli/arguments.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/printable.h"
 #include "cli/report.h"
 #include "cli/state.h"
 #include "host/durable_file.h"
@@ -15,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 struct audit {
@@ -132,10 +132,12 @@ static void print_entry(const struct audit *audit, uint64_t index, const uint8_t
 {
     cJSON *json = cJSON_ParseWithLength((const char *)entry, size);
     char *text = NULL;
-    if (json == NULL) { // never written by us
+    if (!cJSON_IsObject(json)) { // never written by us
+        cJSON_Delete(json);
         json = cJSON_CreateObject();
         cJSON_AddStringToObject(json, "record", "not JSON");
     }
+    printable_clean_json(json);
     if (audit->is_json) {
         cJSON_AddNumberToObject(json, "index", (double)index);
         text = cJSON_PrintUnformatted(json);
@@ -143,11 +145,8 @@ static void print_entry(const struct audit *audit, uint64_t index, const uint8_t
     } else {
         const cJSON *time_ms = cJSON_GetObjectItemCaseSensitive(json, "time_ms");
         const char *source = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "source"));
-        time_t seconds = cJSON_IsNumber(time_ms) ? (time_t)(time_ms->valuedouble / 1000) : 0;
-        struct tm utc;
         char when[32];
-        gmtime_r(&seconds, &utc);
-        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+        printable_time(cJSON_IsNumber(time_ms) ? time_ms->valuedouble : -1, when);
         text = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(json, "record"));
         printf("%8llu %s %-10s %s\n", (unsigned long long)index, when, source != NULL ? source : "-",
                text != NULL ? text : "");

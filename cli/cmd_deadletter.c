@@ -3,6 +3,7 @@
 #include "cli/arguments.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/printable.h"
 #include "cli/report.h"
 #include "cli/state.h"
 #include "cli/store_client.h"
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char *const actions[] = {"list", "show", "resubmit", "drop"};
 
@@ -42,18 +42,10 @@ static void print_json(const cJSON *reply)
     cJSON_free(text);
 }
 
-static void format_time(double time_ms, char *text, size_t capacity)
-{
-    time_t seconds = (time_t)(time_ms / 1000);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    strftime(text, capacity, "%Y-%m-%dT%H:%M:%SZ", &utc);
-}
-
 static void print_row(const cJSON *row)
 {
     char when[32];
-    format_time(number_of(row, "time_ms"), when, sizeof when);
+    printable_time(number_of(row, "time_ms"), when);
     printf("%-8.0f %-20s %-12s %-14s %-14s %s\n", number_of(row, "id"), when, text_of(row, "reason"),
            text_of(row, "unikernel"), text_of(row, "flow"), text_of(row, "text"));
 }
@@ -68,7 +60,8 @@ static void print_one(cJSON *reply, const char *action, int is_json)
     cJSON_DeleteItemFromObject(reply, "schema");
     if (strcmp(action, "show") == 0) {
         cJSON *message = store_client_message(reply, "payload", has_schema ? &schema : NULL);
-        cJSON_ReplaceItemInObjectCaseSensitive(reply, "payload", message);
+        cJSON_DeleteItemFromObjectCaseSensitive(reply, "payload");
+        cJSON_AddItemToObject(reply, "payload", message);
     }
     if (is_json) {
         cJSON_AddStringToObject(reply, "action", action);
@@ -77,13 +70,13 @@ static void print_one(cJSON *reply, const char *action, int is_json)
         const cJSON *item;
         cJSON_ArrayForEach(item, reply)
         {
-            if (cJSON_IsString(item)) { // the store's own words, made printable where they came from
+            if (cJSON_IsString(item)) {
                 printf("%-12s %s\n", item->string, item->valuestring);
                 continue;
             }
             if (strcmp(item->string, "time_ms") == 0) {
                 char when[32];
-                format_time(item->valuedouble, when, sizeof when);
+                printable_time(cJSON_IsNumber(item) ? item->valuedouble : -1, when);
                 printf("%-12s %s\n", "time", when);
                 continue;
             }

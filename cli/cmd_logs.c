@@ -3,6 +3,7 @@
 #include "cli/arguments.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/printable.h"
 #include "cli/report.h"
 #include "cli/state.h"
 
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define POLL_US 200000
@@ -20,13 +20,15 @@ struct view {
     const char *unikernel; // only this one, or NULL
 };
 
-static void print_line(const struct view *view, const char *line)
+static void print_line(const struct view *view, char *line)
 {
+    printable_clean(line); // of the host's log any process may have written a part
     if (view->is_host) {
         puts(line);
         return;
     }
     cJSON *record = cJSON_Parse(line);
+    printable_clean_json(record); // a guest's text must not drive the terminal
     const char *unikernel = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "unikernel"));
     if (view->unikernel == NULL || (unikernel != NULL && strcmp(unikernel, view->unikernel) == 0)) {
         const cJSON *time_ms = cJSON_GetObjectItemCaseSensitive(record, "time_ms");
@@ -35,16 +37,13 @@ static void print_line(const struct view *view, const char *line)
         if (view->is_json || !cJSON_IsNumber(time_ms) || text == NULL) {
             puts(line);
         } else {
-            time_t seconds = (time_t)(time_ms->valuedouble / 1000);
-            struct tm utc;
             char when[32];
-            gmtime_r(&seconds, &utc);
-            strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
-            printf("%s.%03dZ %-12s %-7s ", when, (int)(time_ms->valuedouble - (double)seconds * 1000),
-                   unikernel != NULL ? unikernel : "-", level != NULL ? level : "-");
-            for (const char *at = text; *at != 0; at++) // a guest's text must not drive the terminal
-                putchar((unsigned char)*at >= 0x20 && *at != 0x7f ? *at : '?');
-            putchar('\n');
+            printable_time(time_ms->valuedouble, when);
+            size_t seconds = strlen(when) - 1;
+            if (seconds != 0) // 2026-01-02T03:04:05.678Z
+                snprintf(when + seconds, sizeof when - seconds, ".%03uZ",
+                         (unsigned)((uint64_t)time_ms->valuedouble % 1000));
+            printf("%s %-12s %-7s %s\n", when, unikernel != NULL ? unikernel : "-", level != NULL ? level : "-", text);
         }
     }
     cJSON_Delete(record);

@@ -48,9 +48,13 @@ static enum status describe(struct query *query)
                      "namespace %s has no index", query->name_space);
         status = STATUS_ABSENT;
     }
-    for (int i = 0; i < count && status == STATUS_OK; i++)
-        query->fields[query->field_count++] =
-            (uint16_t)cJSON_GetArrayItem(fields, i)->valuedouble;
+    for (int i = 0; i < count && status == STATUS_OK; i++) {
+        double field = cJSON_GetNumberValue(cJSON_GetArrayItem(fields, i));
+        if (field >= 0 && field < query->schema.header->field_count)
+            query->fields[query->field_count++] = (uint16_t)field;
+        else
+            status = STATUS_MALFORMED;
+    }
     cJSON_Delete(reply);
     return status;
 }
@@ -130,7 +134,7 @@ static enum status run(struct query *query)
             print_row(query, reply);
         else if (!query->is_json)
             report_progress("%.0f records",
-                            cJSON_GetObjectItemCaseSensitive(reply, "count")->valuedouble);
+                            cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(reply, "count")));
         cJSON_Delete(reply);
     }
     return status;

@@ -4,6 +4,7 @@
 
 #include "cli/client.h"
 #include "cli/message_json.h"
+#include "cli/printable.h"
 #include "cli/report.h"
 
 #include <sodium.h>
@@ -60,10 +61,12 @@ cJSON *store_client_next(struct store_client *client, int *is_last)
 {
     ssize_t length = getline(&client->line, &client->capacity, client->lines);
     cJSON *reply = length > 0 ? cJSON_ParseWithLength(client->line, (size_t)length) : NULL;
-    if (reply == NULL) {
+    if (!cJSON_IsObject(reply)) {
+        cJSON_Delete(reply);
         report_error(NULL, 0, "see logs/host.log in the state folder", "the store gave no answer");
         return NULL;
     }
+    printable_clean_json(reply); // a text may be what a guest, or its tender, made of it
     *is_last = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "end"));
     if (!*is_last || cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "ok")))
         return reply;
