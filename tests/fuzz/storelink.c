@@ -26,6 +26,7 @@ static struct {
     uint64_t commits[512], reads[512]; // handles that wait for their answer, oldest first
     unsigned commit_count, commit_done, read_count, read_done;
     uint64_t credit[2][2]; // of receiver and flow
+    uint64_t *consumed[512]; // whose credit a commit gives back, or NULL
 } script;
 
 enum status __wrap_channel_receive(struct channel *channel, void *bytes, size_t capacity, size_t *size, int wait);
@@ -73,6 +74,16 @@ static size_t make_read(uint8_t *to, int is_raw)
     return size;
 }
 
+// The commit that comes next in script.commits.
+static void note_consumed(const uint8_t *bytes, size_t size)
+{
+    struct commit_header header = {0};
+    memcpy(&header, bytes, size < sizeof header ? size : sizeof header);
+    script.consumed[script.commit_count % 512] =
+        header.consume != 0 && header.unikernel < 2 && header.flow < 2 ? &script.credit[header.unikernel][header.flow]
+                                                                       : NULL;
+}
+
 static size_t make_small(uint8_t *to, unsigned kind)
 {
     struct commit_packet packet = {0, 0, 0, 0};
@@ -93,13 +104,15 @@ static size_t make_small(uint8_t *to, unsigned kind)
     packet.kind = take_byte(&script.take) % 16;
     if (packet.kind == COMMIT_CREDIT)
         packet.kind = COMMIT_READY;
-    if (packet.kind == COMMIT_COMMIT)
-        script.commits[script.commit_count++ % 512] = 0;
     if (packet.kind == COMMIT_READ)
         script.reads[script.read_count++ % 512] = 0;
     size_t size = 16 + take_bytes(&script.take, to + 16, take_byte(&script.take));
     packet.size = (uint32_t)(take_byte(&script.take) == 255 ? size + 1 : size);
     memcpy(to, &packet, sizeof packet);
+    if (packet.kind == COMMIT_COMMIT) {
+        note_consumed(to, size);
+        script.commits[script.commit_count++ % 512] = 0;
+    }
     return size;
 }
 
@@ -114,6 +127,7 @@ enum status __wrap_channel_receive(struct channel *channel, void *bytes, size_t 
     case COMMIT:
     case COMMIT_CHANGED:
         *size = make_commit(bytes, kind == COMMIT_CHANGED);
+        note_consumed(bytes, *size);
         script.commits[script.commit_count++ % 512] = script.handle;
         return STATUS_OK;
     case READ_GET:
@@ -144,6 +158,11 @@ enum status __wrap_channel_send_parts(struct channel *channel, const struct chan
     must(packet.size == size && packet.zero == 0);
     if (packet.kind == COMMIT_DONE) {
         must(script.commit_done < script.commit_count);
+        struct commit_done done;
+        memcpy(&done, bytes, sizeof done);
+        uint64_t *credit = script.consumed[script.commit_done % 512];
+        if (credit != NULL && (done.result == COMMIT_OK || done.result == COMMIT_DUPLICATE))
+            ++*credit;
         must(script.commits[script.commit_done++ % 512] == packet.handle);
     } else if (packet.kind == COMMIT_ANSWER) {
         must(script.read_done < script.read_count);
