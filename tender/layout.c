@@ -4,9 +4,25 @@
 
 #include "abi/abi.h"
 
+#define REGION_PAGES (LAYOUT_ALIGNMENT / LAYOUT_PAGE)
+#define GAPS 5u         // of random size
+#define FIXED_PAGES 10u // zygote, gate, a guard each behind them and in each gap, before and behind the output
+
 static uint64_t page_align(uint64_t bytes)
 {
     return (bytes + LAYOUT_PAGE - 1) & ~(uint64_t)(LAYOUT_PAGE - 1);
+}
+
+static uint64_t draw(uint64_t *random, uint64_t choices)
+{
+    uint64_t drawn = *random % choices;
+    *random /= choices;
+    return drawn;
+}
+
+static uint64_t gap(uint64_t *random, uint64_t spare)
+{
+    return (1 + draw(random, spare + 1)) * LAYOUT_PAGE;
 }
 
 enum status layout_make(struct layout *layout, const struct image *image, uint64_t random)
@@ -19,20 +35,24 @@ enum status layout_make(struct layout *layout, const struct image *image, uint64
                           .stack_bytes = page_align(header->stack_bytes)};
     if (made.stack_bytes == 0)
         made.stack_bytes = LAYOUT_PAGE;
+    // What is left of 2 MiB lies in the gaps, a part in each; a larger region has page tables of its own anyway.
+    uint64_t pages = (made.image_bytes + made.arena_bytes + made.stack_bytes + ABI_BOOT_BYTES + ABI_INPUT_BYTES +
+                      ABI_OUTPUT_BYTES) / LAYOUT_PAGE + FIXED_PAGES;
+    uint64_t spare = (pages < REGION_PAGES ? REGION_PAGES - pages : REGION_PAGES) / GAPS;
     // Room behind the base for the largest region, so that every draw is a valid one.
     uint64_t room = LAYOUT_USER_END - LAYOUT_BASE_MIN - 4 * (uint64_t)LAYOUT_MEMORY_MAX;
-    made.base = LAYOUT_BASE_MIN + random % (room / LAYOUT_ALIGNMENT) * LAYOUT_ALIGNMENT;
-    made.zygote = made.base + LAYOUT_PAGE;
+    made.base = LAYOUT_BASE_MIN + draw(&random, room / LAYOUT_ALIGNMENT) * LAYOUT_ALIGNMENT;
+    made.zygote = made.base + gap(&random, spare);
     made.gate = made.zygote + 2 * LAYOUT_PAGE;
-    made.image = made.gate + 2 * LAYOUT_PAGE;
+    made.image = made.gate + LAYOUT_PAGE + gap(&random, spare);
     for (size_t i = 0; i < image->segment_count; i++)
         if (image->segments[i].kind == IMAGE_DATA) {
             made.data = made.image + image->segments[i].address;
             made.data_bytes = page_align(image->segments[i].memory_bytes);
         }
-    made.arena = made.image + made.image_bytes + LAYOUT_PAGE;
-    made.stack = made.arena + made.arena_bytes + LAYOUT_PAGE;
-    made.boot = made.stack + made.stack_bytes + LAYOUT_PAGE;
+    made.arena = made.image + made.image_bytes + gap(&random, spare);
+    made.stack = made.arena + made.arena_bytes + gap(&random, spare);
+    made.boot = made.stack + made.stack_bytes + gap(&random, spare);
     made.input = made.boot + ABI_BOOT_BYTES;
     made.output = made.input + ABI_INPUT_BYTES + LAYOUT_PAGE;
     made.end = made.output + ABI_OUTPUT_BYTES;
@@ -89,11 +109,11 @@ const char *layout_place(const struct layout *layout, const struct image *image,
         {layout->zygote, layout->zygote + LAYOUT_PAGE, "in the zygote's page"},
         {layout->gate, layout->gate + LAYOUT_PAGE, "in the gate"},
         {layout->image, layout->image + layout->image_bytes, "between segments"},
-        {layout->arena - LAYOUT_PAGE, layout->arena, "behind the image"},
+        {layout->image + layout->image_bytes, layout->arena, "behind the image"},
         {layout->arena, layout->arena + layout->arena_bytes, "in the arena"},
-        {layout->stack - LAYOUT_PAGE, layout->stack, "below the stack"},
+        {layout->arena + layout->arena_bytes, layout->stack, "below the stack"},
         {layout->stack, layout->stack + layout->stack_bytes, "in the stack"},
-        {layout->boot - LAYOUT_PAGE, layout->boot, "behind the stack"},
+        {layout->stack + layout->stack_bytes, layout->boot, "behind the stack"},
         {layout->boot, layout->input, "in the boot block"},
         {layout->input, layout->input + ABI_INPUT_BYTES, "in the input"},
         {layout->output - LAYOUT_PAGE, layout->output, "behind the input"},

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: ISC
 // Where things lie in an instance: one region at a random base, nothing else is mapped. The same for all walls.
 //
-//   base    guard                 one page, not mapped; so are all guards below
+//   base    guards                not mapped: one page, those marked * up to a fifth of what is left of 2 MiB more, at random
+//           guard *
 //           zygote page    r-x    process only: the code that forks; an instance unmaps it before the guest runs
 //           guard
 //           gate page      r-x    wait(), and nothing else that a guest can use
-//           guard
+//           guard *
 //   image   segments       r--, r-x, r-- (RELRO)      as the image file says, the same memory for all instances
 //           data           rw-    slice
-//           guard
+//           guard *
 //   arena                  rw-    slice
-//           guard
+//           guard *
 //   stack                  rw-    slice; grows down towards its guard
-//           guard
+//           guard *
 //   boot    16 KiB         r--    slice: boot block and configuration
 //   input   16 KiB         r--    slice: one record from the host
 //           guard
@@ -20,8 +21,8 @@
 //   end     guard
 //
 // "slice" is memory of the one instance: its slot's part of the pool (guest_memory.h), all that an instance can
-// write. The base is a multiple of 2 MiB (few page tables) between 4 GiB and 2^47: 26 random bits. Page 0
-// is never mapped.
+// write. The base is a multiple of 2 MiB between 4 GiB and 2^47: 26 random bits. The gaps add 6.5 or more to each part, and the
+// parts tell nothing about one another, at no cost: a region of up to 2 MiB has one page of page table. Page 0 is never mapped.
 #ifndef CRENEL_TENDER_LAYOUT_H
 #define CRENEL_TENDER_LAYOUT_H
 

@@ -226,14 +226,18 @@ TEST(every_page_of_the_region)
     struct abi_boot boot = boot_of();
     wall->calls->kill(wall, 0);
     expect(until(&gone, 1));
+    // The parts lie at random distances: the stack is where the first wait() was called from, text where it returns to.
     expect(layout_make(&layout, &image, 0) == STATUS_OK);
-    uint64_t base = boot.gate - (layout.gate - layout.base), off = base - layout.base;
-    for (uint64_t page = base - 4096; page < layout.end + off + 8192; page += 4096) {
-        uint64_t at = page - off;
-        int can_write = (at >= layout.arena && at < layout.arena + layout.arena_bytes) ||
+    layout.stack = ((memory.resume + 4095) & ~4095ull) - layout.stack_bytes;
+    uint64_t caller, entry = image.entry;
+    memcpy(&caller, memory.pristine + ABI_OUTPUT_BYTES + layout.data_bytes + layout.arena_bytes + (memory.resume - layout.stack) + 48, 8);
+    layout.image = caller - entry - ((caller - entry) & 4095);
+    for (uint64_t at = boot.gate - 3 * 4096; at < boot.output + ABI_OUTPUT_BYTES + 8192; at += 4096) {
+        uint64_t page = at;
+        int can_write = (at >= boot.arena && at < boot.arena + layout.arena_bytes) ||
                         (at >= layout.stack && at < layout.stack + layout.stack_bytes) ||
-                        (at >= layout.output && at < layout.end);
-        int can_read = can_write || at == layout.gate || (at >= layout.boot && at < layout.input + ABI_INPUT_BYTES) ||
+                        (at >= boot.output && at < boot.output + ABI_OUTPUT_BYTES);
+        int can_read = can_write || at == boot.gate || (at >= boot.input - ABI_BOOT_BYTES && at < boot.input + ABI_INPUT_BYTES) ||
                        (at >= layout.image && at < layout.image + image.segments[0].memory_bytes);
         expect(touch(page, 0) == (can_read ? PUBLISHED : CRASHED));
         expect(touch(page, 1) == (can_write ? PUBLISHED : CRASHED));
