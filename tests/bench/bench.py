@@ -80,6 +80,18 @@ def spawn_round(build):
     return {line.split()[0]: tuple(map(float, line.split()[1:])) for line in done.stdout.splitlines()}
 
 
+WALL_EVENTS = 1000
+
+
+def wall_round(build, wall):
+    folder = os.path.join(build, "tests", "bench")
+    done = subprocess.run([os.path.join(folder, "wall_bench"), wall, os.path.join(folder, "hello"), str(WALL_EVENTS)],
+                          capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip() or "wall_bench failed")
+    return {line.split()[0]: tuple(map(float, line.split()[1:])) for line in done.stdout.splitlines()}
+
+
 def median(rows, column):
     return statistics.median(row[column] for row in rows)
 
@@ -101,8 +113,9 @@ def print_messages(results):
 def print_spawns(rounds):
     texts = {"spawn": "posix_spawn of a static program, to its first byte",
              "connection": "new instance, to the effects of its first event",
-             "message": "pristine instance made ahead, to its effects",
-             "resident": "instance that is kept, to its effects"}
+             "message": "pristine instance, to the effects of an event",
+             "resident": "instance that is kept, to its effects",
+             "cold": "a tender started, one event, all ended"}
     base = statistics.median(row["spawn"][0] for row in rounds)
     print(f"\nCreation to first reply{'':<33}{'p50':>9}{'p99':>10}{'ratio':>9}")
     for name, text in texts.items():
@@ -111,12 +124,34 @@ def print_spawns(rounds):
         print(f"  {text:<54}{p50:>6.0f} us{p99:>7.0f} us{p50 / base:>9.2f}")
 
 
+def print_wall(wall, rounds):
+    texts = {"exec": "vfork and exec of a static program, until it ended",
+             "fork": "fork of a small static process, until it ended",
+             "life": "instance created, one event, destroyed",
+             "fresh": "of that: until the first event was answered",
+             "restored": "used instance made pristine, next event answered",
+             "kept": "next event of an instance that is kept"}
+    base = statistics.median(row["fork"][0] for row in rounds)
+    print(f"\nAn instance, {wall}, one processor{'':<20}{'p50':>9}{'p99':>10}{'to fork':>9}{'a second':>12}")
+    for name, text in texts.items():
+        p50 = statistics.median(row[name][0] for row in rounds)
+        p99 = statistics.median(row[name][1] for row in rounds)
+        print(f"  {text:<50}{p50:>8.1f} us{p99:>7.0f} us{p50 / base:>9.2f}{1e6 / p50:>12,.0f}")
+    kinds = ("anonymous", "shared", "page tables", "kernel stack", "slab")
+    memory = [statistics.median(row["memory"][i] for row in rounds) for i in range(len(kinds))]
+    print(f"  host memory of an idle one: {sum(memory):.1f} KiB ("
+          + ", ".join(f"{kind} {size:.1f}" for kind, size in zip(kinds, memory)) + ")")
+
+
 def main():
     build = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build")
     folder = os.path.join(build, "bench")
     system = crenel.System(folder, build, source=os.path.join(TREE, "tests", "bench", "relay"), first_port=18832)
     broker = None
     results, spawns = {}, []
+    walls = {"process": []}
+    if os.access("/dev/kvm", os.R_OK | os.W_OK):
+        walls["kvm"] = []
     try:
         system.prepare()
         system.up()
@@ -133,11 +168,15 @@ def main():
                     results.setdefault((name, qos, window), []).append(
                         measure(build, ports, qos, topic, window, credentials))
             spawns.append(spawn_round(build))
+            for wall, rounds in walls.items():
+                rounds.append(wall_round(build, wall))
         version = subprocess.run(["mosquitto", "-h"], capture_output=True, text=True).stdout.splitlines()[0]
         print(f"{os.cpu_count()} processors, Linux {platform.release()}, {version}; load average {begin:.1f} before, "
               f"{os.getloadavg()[0]:.1f} after; medians of {ROUNDS} rounds; payload 100 bytes")
         print_messages(results)
         print_spawns(spawns)
+        for wall, rounds in walls.items():
+            print_wall(wall, rounds)
     finally:
         if broker is not None:
             clients.stop(broker.process)
