@@ -15,8 +15,8 @@
 #include "tender/wall.h"
 
 #include "core/check.h"
-#include "tender/process/fault.h"
 #include "tender/process/gate.h"
+#include "tender/process/stop.h"
 #include "tender/process/zygote.h"
 
 #include <cpuid.h>
@@ -333,7 +333,7 @@ static int wall_examine(struct wall *base, unsigned slot, struct link_crash *cra
         waitid(P_PID, (id_t)instance->pid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL) != 0 ||
         info.si_code != CLD_TRAPPED)
         return 0;
-    return fault_place(instance->pid, &instance->generation->layout, wall->config.image, crash);
+    return stop_place(instance->pid, &instance->generation->layout, wall->config.image, crash);
 }
 
 static int64_t wall_spent_ms(struct wall *base, unsigned slot)
@@ -366,7 +366,7 @@ static void take_stop(struct process_wall *wall, struct instance *instance, int 
         kill(instance->pid, SIGKILL);
         return;
     }
-    fault_describe(instance->pid, &info, &instance->generation->layout, wall->config.image, &crash);
+    stop_describe(instance->pid, &info, &instance->generation->layout, wall->config.image, &crash);
     wall->config.events.crashed(wall->config.events.context, (unsigned)(instance - wall->instances),
                                 &crash);
 }
