@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #define RECORDS_MAX (ABI_OUTPUT_BYTES - (uint32_t)sizeof(struct abi_output))
@@ -123,6 +124,16 @@ static void find_hot(struct guest_memory *memory, uint8_t *writable, size_t page
     }
 }
 
+static enum status set_canary(struct guest_memory *memory, unsigned slot)
+{
+    uint64_t canary;
+    if (getrandom(&canary, sizeof canary, 0) != sizeof canary)
+        return STATUS_SYSTEM;
+    canary &= ~(uint64_t)0xff; // a string that runs over it ends at its first byte
+    memcpy(slice_of(memory, slot) + offsetof(struct abi_boot, canary), &canary, sizeof canary);
+    return STATUS_OK;
+}
+
 enum status guest_memory_restore(struct guest_memory *memory, unsigned slot)
 {
     uint8_t *writable = slice_of(memory, slot) + GUEST_MEMORY_OUTPUT;
@@ -137,24 +148,31 @@ enum status guest_memory_restore(struct guest_memory *memory, unsigned slot)
         else if (madvise(run, (end - i) * LAYOUT_PAGE, MADV_REMOVE) != 0)
             return STATUS_SYSTEM;
     }
-    return STATUS_OK;
+    return set_canary(memory, slot);
 }
 
-void guest_memory_boot(struct guest_memory *memory, unsigned slot, const struct abi_boot *boot,
-                       const uint8_t *configuration)
+void guest_memory_boot(struct guest_memory *memory, unsigned slot, const struct layout *layout,
+                       const uint8_t *configuration, uint32_t configuration_bytes)
 {
     uint8_t *region = slice_of(memory, slot);
-    check(boot->configuration_bytes <= ABI_BOOT_BYTES - sizeof *boot);
-    memcpy(region, boot, sizeof *boot);
-    if (boot->configuration_bytes != 0)
-        memcpy(region + sizeof *boot, configuration, boot->configuration_bytes);
+    const struct abi_boot boot = {
+        .magic = ABI_BOOT_MAGIC,
+        .version = ABI_VERSION,
+        .size = sizeof boot,
+        .gate = layout->gate,
+        .input = layout->input,
+        .output = layout->output,
+        .arena = layout->arena,
+        .arena_bytes = layout->arena_bytes,
+        .configuration = layout->boot + sizeof boot,
+        .configuration_bytes = configuration_bytes,
+    };
+    check(configuration_bytes <= ABI_BOOT_BYTES - sizeof boot);
+    memcpy(region, &boot, sizeof boot);
+    if (configuration_bytes != 0)
+        memcpy(region + sizeof boot, configuration, configuration_bytes);
     memset(region + GUEST_MEMORY_INPUT, 0, memory->shown[slot]); // the slot's last instance's
     memory->shown[slot] = 0;
-}
-
-void guest_memory_set_canary(struct guest_memory *memory, unsigned slot, uint64_t canary)
-{
-    memcpy(slice_of(memory, slot) + offsetof(struct abi_boot, canary), &canary, sizeof canary);
 }
 
 void guest_memory_set_resume(struct guest_memory *memory, unsigned slot, uint64_t resume)

@@ -97,15 +97,6 @@ static void instance_end(struct process_wall *wall, struct instance *instance, u
     wall->config.events.gone(wall->config.events.context, (unsigned)(instance - wall->instances), bytes);
 }
 
-static void set_canary(struct process_wall *wall, unsigned slot)
-{
-    uint64_t canary;
-    if (getrandom(&canary, sizeof canary, 0) != sizeof canary)
-        fail(wall, "no random numbers");
-    // Its low byte is zero: a string that runs over it ends at its first byte.
-    guest_memory_set_canary(wall->config.memory, slot, canary & ~(uint64_t)0xff);
-}
-
 // Gives a waiting zygote the next slot that is to be born.
 static void command_zygote(struct process_wall *wall)
 {
@@ -240,21 +231,8 @@ static void prepare(struct process_wall *wall, unsigned slot)
 {
     struct instance *instance = &wall->instances[slot];
     struct guest_memory *memory = wall->config.memory;
-    const struct layout *layout = &wall->current->layout;
-    const struct abi_boot boot = {
-        .magic = ABI_BOOT_MAGIC,
-        .version = ABI_VERSION,
-        .size = sizeof boot,
-        .gate = layout->gate,
-        .input = layout->input,
-        .output = layout->output,
-        .arena = layout->arena,
-        .arena_bytes = layout->arena_bytes,
-        .configuration = layout->boot + sizeof boot,
-        .configuration_bytes = wall->config.configuration_bytes,
-    };
-    guest_memory_boot(memory, slot, &boot, wall->config.configuration);
-    set_canary(wall, slot);
+    guest_memory_boot(memory, slot, &wall->current->layout, wall->config.configuration,
+                      wall->config.configuration_bytes);
     if (guest_memory_restore(memory, slot) != STATUS_OK)
         fail(wall, "cannot clear a slot");
     instance->generation = wall->current;
@@ -309,7 +287,6 @@ static int wall_restore(struct wall *base, unsigned slot)
     if (instance->call == 0 || instance->is_unwanted || instance->generation != wall->current ||
         !memory->is_captured || guest_memory_restore(memory, slot) != STATUS_OK)
         return 0;
-    set_canary(wall, slot);
     instance->resume = memory->resume;
     return 1;
 }
