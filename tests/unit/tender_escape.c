@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // An attacker who runs any code in an instance: all system calls from all places of the gate, all of its
 // memory, and the doors that the processor has beside `syscall`.
-#include "tests/unit/wall_fixture.h"
+#include "tests/unit/wall_probe.h"
 
 #include "tender/process/gate.h"
 #include "tender/process/zygote.h"
@@ -12,33 +12,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-enum { PROBE_RIP, PROBE_RAX, PROBE_RDI, PROBE_RSI, PROBE_RDX, PROBE_R10, PROBE_WORDS };
-
-// Jumps to an address with registers, all as the input says.
-GUEST static void guest_jump(const struct abi_boot *boot)
-{
-    WAIT(boot);
-    const uint64_t *input = (const uint64_t *)(uintptr_t)boot->input;
-    __asm__ volatile("mov 0(%0), %%rcx\n mov 8(%0), %%rax\n mov 16(%0), %%rdi\n mov 24(%0), %%rsi\n"
-                     "mov 32(%0), %%rdx\n mov 40(%0), %%r10\n xor %%r8d, %%r8d\n xor %%r9d, %%r9d\n"
-                     "jmp *%%rcx"
-                     : : "b"(input) : "memory");
-    HANG();
-}
-
-// Reads, or writes, the address that the input names; publishes if that was possible.
-GUEST static void guest_touch(const struct abi_boot *boot)
-{
-    WAIT(boot);
-    const volatile uint64_t *input = (const volatile uint64_t *)(uintptr_t)boot->input;
-    volatile uint8_t *address = (volatile uint8_t *)(uintptr_t)input[0];
-    uint8_t byte = *address;
-    if (input[1] != 0)
-        *address = byte;
-    WAIT(boot);
-    HANG();
-}
 
 GUEST static void guest_sysenter(const struct abi_boot *boot)
 {
@@ -77,59 +50,10 @@ GUEST static void guest_no_stack(const struct abi_boot *boot)
     HANG();
 }
 
-static void show_words(const uint64_t *words, size_t count)
-{
-    guest_memory_show(&memory, 0, (const uint8_t *)words, (uint32_t)(count * sizeof *words));
-    wall->calls->wake(wall, 0);
-}
-
-static struct abi_boot boot_of(void)
-{
-    struct abi_boot boot;
-    memcpy(&boot, memory.bytes, sizeof boot);
-    return boot;
-}
-
-static int is_made;
-
-// One instance for one probe, all with the same base. True when its init came to its wait().
-static int fresh(void (*entry)(const struct abi_boot *))
-{
-    if (!is_made || image.entry != (uintptr_t)entry - (uintptr_t)__start_guest_text) {
-        is_made = 1;
-        return begin(entry, 0);
-    }
-    published = crashed = gone = 0;
-    memset(&last_crash, 0, sizeof last_crash);
-    wall->calls->create(wall, 0);
-    return until(&published, 1);
-}
-
 // The address of the `syscall` before a label of the gate.
 static uint64_t system_call_before(const struct abi_boot *boot, const uint8_t *after)
 {
     return boot->gate + (uint64_t)(after - gate_begin) - 2;
-}
-
-enum outcome { BLOCKED, CRASHED, PUBLISHED };
-
-static enum outcome outcome(void)
-{
-    int64_t end = loop_clock_ms() + 500; // a busy host is not a blocked guest
-    while (crashed == 0 && published == 1 && loop_clock_ms() < end)
-        check(loop_once(&loop, 500) == STATUS_OK);
-    enum outcome found = crashed != 0 ? CRASHED : published != 1 ? PUBLISHED : BLOCKED;
-    if (found != CRASHED)
-        wall->calls->kill(wall, 0);
-    check(until(&gone, 1));
-    return found;
-}
-
-static enum outcome jump(const uint64_t words[PROBE_WORDS])
-{
-    check(fresh(guest_jump));
-    show_words(words, PROBE_WORDS);
-    return outcome();
 }
 
 // Linux lets these two pass every filter (from 6.14 and 6.18 on); away from a trampoline of the kernel's own,
@@ -154,7 +78,7 @@ TEST(every_number_at_every_system_call_of_the_gate)
             uint64_t call = number == 1201 ? GATE_CALL : number > 600 ? 0x40000000u + number - 601 : number;
             uint64_t words[PROBE_WORDS] = {system_call_before(&boot, places[place].after), call,
                                            boot.gate - 8192, 4096, 0, 0};
-            enum outcome found = jump(words);
+            enum outcome found = jump(words, SOON_MS);
             if (call == GATE_CALL && place == 0)
                 expect(found == PUBLISHED);
             else if (call == SYS_munmap && place == 1)
@@ -180,7 +104,7 @@ TEST(every_argument_is_pinned)
         {unmap, SYS_munmap, 0, 4096, 0, 0},
     };
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
-        expect(jump(refused[i]) == CRASHED && last_crash.signal == SIGSYS);
+        expect(jump(refused[i], LIMIT_MS) == CRASHED && last_crash.signal == SIGSYS);
 }
 
 static unsigned count_children(void)
@@ -205,43 +129,10 @@ TEST(every_byte_of_the_gate)
     unsigned blocked = 0;
     for (uint64_t at = 0; at < (uint64_t)(gate_end - gate_begin); at++) {
         const uint64_t words[PROBE_WORDS] = {boot.gate + at, calls[at % 3], 0x8011, 0, 0, 0};
-        enum outcome found = jump(words);
+        enum outcome found = jump(words, SOON_MS);
         blocked += found == BLOCKED;
     }
     expect(blocked < 100 && count_children() == 1);
-}
-
-static enum outcome touch(uint64_t address, int is_write)
-{
-    check(fresh(guest_touch));
-    show_words((const uint64_t[]){address, (uint64_t)is_write}, 2);
-    return outcome();
-}
-
-// Each page from the base to the end of the region: readable and writable exactly where docs/tender.md says.
-TEST(every_page_of_the_region)
-{
-    struct layout layout;
-    expect(fresh(guest_touch));
-    struct abi_boot boot = boot_of();
-    wall->calls->kill(wall, 0);
-    expect(until(&gone, 1));
-    // The parts lie at random distances: the stack is where the first wait() was called from, text where it returns to.
-    expect(layout_make(&layout, &image, 0) == STATUS_OK);
-    layout.stack = ((memory.resume + 4095) & ~4095ull) - layout.stack_bytes;
-    uint64_t caller, entry = image.entry;
-    memcpy(&caller, memory.pristine + ABI_OUTPUT_BYTES + layout.data_bytes + layout.arena_bytes + (memory.resume - layout.stack) + 48, 8);
-    layout.image = caller - entry - ((caller - entry) & 4095);
-    for (uint64_t at = boot.gate - 3 * 4096; at < boot.output + ABI_OUTPUT_BYTES + 8192; at += 4096) {
-        uint64_t page = at;
-        int can_write = (at >= boot.arena && at < boot.arena + layout.arena_bytes) ||
-                        (at >= layout.stack && at < layout.stack + layout.stack_bytes) ||
-                        (at >= boot.output && at < boot.output + ABI_OUTPUT_BYTES);
-        int can_read = can_write || at == boot.gate || (at >= boot.input - ABI_BOOT_BYTES && at < boot.input + ABI_INPUT_BYTES) ||
-                       (at >= layout.image && at < layout.image + image.segments[0].memory_bytes);
-        expect(touch(page, 0) == (can_read ? PUBLISHED : CRASHED));
-        expect(touch(page, 1) == (can_write ? PUBLISHED : CRASHED));
-    }
 }
 
 // What the tender has mapped (this program is one), and where kernels put things.
@@ -291,7 +182,7 @@ static void expect_end(void (*entry)(const struct abi_boot *), unsigned signals)
 {
     check(fresh(entry));
     show_words((const uint64_t[]){0}, 1);
-    expect(outcome() == CRASHED && (signals >> last_crash.signal & 1) != 0);
+    expect(outcome(LIMIT_MS) == CRASHED && (signals >> last_crash.signal & 1) != 0);
 }
 
 TEST(sysenter) { expect_end(guest_sysenter, 1u << SIGSYS | 1u << SIGSEGV | 1u << SIGILL); }
@@ -313,12 +204,11 @@ int main(void)
         SKIP(tender_escape, "the sanitizer's shadow lies where images are mapped");
         return 0;
     }
-    if (!open_wall(guest_jump))
+    if (!open_wall(guest_jump, wall_process_open))
         return 1;
     RUN(every_number_at_every_system_call_of_the_gate);
     RUN(every_argument_is_pinned);
     RUN(every_byte_of_the_gate);
-    RUN(every_page_of_the_region);
     RUN(nothing_of_the_tender_is_mapped);
     RUN(a_base_where_the_tender_has_a_page_is_refused);
     RUN(sysenter);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// The process wall with guests made of a few lines of C, mostly one at a time.
+// A wall with guests made of a few lines of C, mostly one at a time.
 #ifndef CRENEL_TESTS_WALL_FIXTURE_H
 #define CRENEL_TESTS_WALL_FIXTURE_H
 
@@ -92,8 +92,10 @@ static int begin(void (*entry)(const struct abi_boot *), unsigned slot)
     return until(&published, 1);
 }
 
-// False: this host does not let a process make an instance; why was printed.
-static int open_wall(void (*entry)(const struct abi_boot *))
+typedef struct wall *wall_opener(const struct wall_config *config, const char **step);
+
+// False: this host does not let a process do that; why was printed.
+static int open_wall(void (*entry)(const struct abi_boot *), wall_opener *opener)
 {
     const char *step = NULL;
     struct layout layout;
@@ -106,7 +108,7 @@ static int open_wall(void (*entry)(const struct abi_boot *))
         .memory = &memory,
         .events = {NULL, on_published, on_crashed, on_gone, on_failed},
     };
-    wall = wall_process_open(&config, &step);
+    wall = opener(&config, &step);
     if (wall == NULL)
         fprintf(stderr, "%s\n", step);
     return wall != NULL;
