@@ -19,6 +19,7 @@ enum status filter_install(enum filter_role role)
         [FILTER_ROUTER] = PROGRAM(router),     [FILTER_STORE] = PROGRAM(store),
         [FILTER_AUDIT] = PROGRAM(audit),       [FILTER_PASSWORD] = PROGRAM(password),
         [FILTER_GATEWAY] = PROGRAM(gateway),   [FILTER_TENDER] = PROGRAM(tender),
+        [FILTER_TENDER_KVM] = PROGRAM(tender_kvm),
     };
     check(role < FILTER_ROLES);
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &programs[role]) == 0 ? STATUS_OK : STATUS_SYSTEM;

@@ -13,7 +13,8 @@ enum filter_role {
     FILTER_AUDIT,
     FILTER_PASSWORD,
     FILTER_GATEWAY,
-    FILTER_TENDER,
+    FILTER_TENDER,     // process wall
+    FILTER_TENDER_KVM, // kvm wall
     FILTER_ROLES,
 };
 

@@ -4,7 +4,7 @@
 // Start of a process. The supervisor starts each process with: file descriptor 3 = its control
 // link (SOCK_SEQPACKET), 4 = the compiled system file (sealed memfd, read-only), 5 = its status page
 // (memfd), 0 = /dev/null, 1 and 2 = the host log. argv: program, role name, and numbers only
-// (unikernel, gateway or service index). Environment: empty. Everything else arrives as ATTACH
+// (unikernel, gateway or service index); a tender's role, `tender` or `tender-kvm`, names its wall. Environment: empty. Everything else arrives as ATTACH
 // records with one file descriptor each. End of file on descriptor 3 means: end now.
 //
 // ATTACH `what`        who gets it       descriptor
@@ -19,6 +19,7 @@
 //   LOG                router            append-only log file: JSON lines (see below)
 //   DIRECTORY          store, audit, service   their own directory
 //   IMAGE              tender            the image: a sealed memfd, its digest compared with the system's
+//   KVM                tender-kvm        /dev/kvm
 //   LISTENER           gateway           bound, listening TCP socket
 //   OPERATOR           store, audit      stream socket to an authorised CLI (see below)
 //   START              all               no descriptor: everything needed has been attached; begin
@@ -53,6 +54,7 @@ enum control_what {
     CONTROL_STORE_LINK, CONTROL_ROUTER_STORE_LINK, CONTROL_AUDIT_LINK, CONTROL_STORE_AUDIT_LINK,
     CONTROL_SUPERVISOR_AUDIT_LINK, // audit: seqpacket to the supervisor, struct audit_packet
     CONTROL_LOG, CONTROL_DIRECTORY, CONTROL_IMAGE, CONTROL_LISTENER, CONTROL_OPERATOR,
+    CONTROL_KVM,
 };
 
 enum control_right { // bits of OPERATOR's value

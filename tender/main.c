@@ -20,7 +20,8 @@ struct tender {
     struct loop loop;
     struct loop_watch control_watch, router_watch;
     struct channel router;
-    int image_fd, memory_fd;
+    int is_kvm; // its wall, which the supervisor chose; else process
+    int image_fd, memory_fd, kvm_fd;
     struct image image;
     struct guest_memory memory;
     struct pool *pool;
@@ -39,10 +40,11 @@ static void take_system(struct tender *tender, int argc, char **argv)
 static void take_descriptors(struct tender *tender)
 {
     int router_fd = -1;
-    tender->image_fd = -1;
+    tender->image_fd = tender->kvm_fd = -1;
     const struct process_attachment wanted[] = {{CONTROL_IMAGE, &tender->image_fd},
-                                                {CONTROL_ROUTER_LINK, &router_fd}};
-    process_attach(wanted, sizeof wanted / sizeof wanted[0]);
+                                                {CONTROL_ROUTER_LINK, &router_fd},
+                                                {CONTROL_KVM, &tender->kvm_fd}};
+    process_attach(wanted, tender->is_kvm ? 3 : 2);
     channel_init(&tender->router, router_fd, NULL, 0);
 }
 
@@ -59,10 +61,10 @@ static void load_image(struct tender *tender)
     const struct manifest_header *header = tender->image.manifest.header;
     if (header->abi_version != ABI_VERSION)
         process_fail(path, "was built for another ABI version; build it again");
-    if ((header->isolation != ISOLATION_ANY && header->isolation != ISOLATION_PROCESS) ||
-        (tender->unikernel->isolation != ISOLATION_ANY &&
-         tender->unikernel->isolation != ISOLATION_PROCESS))
-        process_fail(path, "asks for an isolation that this tender does not have (it has: process)");
+    uint8_t given = tender->is_kvm ? ISOLATION_KVM : ISOLATION_PROCESS, asked = tender->unikernel->isolation;
+    if ((header->isolation != ISOLATION_ANY && header->isolation != given) ||
+        (asked != ISOLATION_ANY && asked != given))
+        process_fail(path, tender->is_kvm ? "asks for another isolation than kvm" : "asks for another isolation than process");
     if (tender->unikernel->lifetime != header->lifetime)
         process_fail(path, "has another lifetime than the compiled system says");
 }
@@ -99,7 +101,8 @@ static void open_pool(struct tender *tender)
         .events = pool_events(tender->pool),
     };
     const char *step = NULL;
-    struct wall *wall = wall_process_open(&wall_config, &step);
+    struct wall *wall = tender->is_kvm ? wall_kvm_open(&wall_config, tender->kvm_fd, &step)
+                                       : wall_process_open(&wall_config, &step);
     if (wall == NULL)
         process_fail(step, strerror(errno));
     if (pool_start(tender->pool, wall) != STATUS_OK)
@@ -135,7 +138,8 @@ int main(int argc, char **argv)
     tender.memory_fd = guest_memory_file();
     if (tender.memory_fd < 0)
         process_fail("making memory for instances", strerror(errno));
-    sandbox_enter(FILTER_TENDER);
+    tender.is_kvm = argc > 1 && strcmp(argv[1], "tender-kvm") == 0;
+    sandbox_enter(tender.is_kvm ? FILTER_TENDER_KVM : FILTER_TENDER);
     take_system(&tender, argc, argv);
     take_descriptors(&tender);
     load_image(&tender);
@@ -152,5 +156,5 @@ int main(int argc, char **argv)
     while (!tender.loop.is_stopping && !pool_has_failed(tender.pool))
         if (loop_once(&tender.loop, -1) != STATUS_OK)
             process_fail("waiting", strerror(errno));
-    return pool_has_failed(tender.pool); // instances die with us: EXITKILL
+    return pool_has_failed(tender.pool); // instances die with us
 }

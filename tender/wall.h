@@ -65,5 +65,7 @@ struct wall {
 
 // Makes the process wall; it opens all that it will ever need. NULL: errno, and *step says where.
 struct wall *wall_process_open(const struct wall_config *config, const char **step);
+// The same for the kvm wall. kvm_fd is /dev/kvm; taken.
+struct wall *wall_kvm_open(const struct wall_config *config, int kvm_fd, const char **step);
 
 #endif

@@ -186,7 +186,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < ROWS; i++)
         check((us[i] = calloc(rounds, sizeof *us[i])) != NULL);
     header.arena_bytes = 16384;
-    if (!open_wall(guest_work, wall_process_open) || !begin(guest_work, 0))
+    if (!open_wall(guest_work, strcmp(argv[1], "kvm") == 0 ? open_kvm : wall_process_open) || !begin(guest_work, 0))
         return 1;
     destroy();
     for (unsigned round = 0; round < rounds; round++)

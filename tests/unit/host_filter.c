@@ -5,9 +5,11 @@
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -46,6 +48,9 @@ static void make_namespaces(void) { (void)unshare(CLONE_NEWUSER); }
 static void fork_into_namespaces(void) { (void)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0); }
 static void fork_unseen(void) { (void)syscall(SYS_clone3, NULL, 0); }
 static void share_memory(void) { (void)syscall(SYS_clone, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND, 0, 0, 0, 0); }
+static void make_machines_interrupts(void) { (void)syscall(SYS_ioctl, 0, KVM_CREATE_IRQCHIP, 0); }
+static void make_machines_device(void) { (void)syscall(SYS_ioctl, 0, KVM_CREATE_DEVICE, 0); }
+static void run_a_machine(void) { (void)syscall(SYS_ioctl, 0, KVM_RUN, 0); }
 static void be_traced(void) { (void)syscall(SYS_prctl, PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0); }
 static void writable_code(void)
 {
@@ -104,7 +109,7 @@ TEST(files_are_for_those_with_a_directory)
 // Standard error is the host log of all.
 TEST(others_can_only_append_to_the_host_log)
 {
-    static const enum filter_role roles[] = {FILTER_ROUTER, FILTER_GATEWAY, FILTER_TENDER};
+    static const enum filter_role roles[] = {FILTER_ROUTER, FILTER_GATEWAY, FILTER_TENDER, FILTER_TENDER_KVM};
     for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
         expect(signal_after(roles[i], empty_a_file) == SIGSYS);
         expect(signal_after(roles[i], move_in_a_file) == SIGSYS);
@@ -132,6 +137,19 @@ TEST(a_tender_that_was_taken_over_looks_at_its_children_and_no_more)
         expect(signal_after(FILTER_TENDER, acts[i]) == SIGSYS);
 }
 
+// Threads and machines it makes, and nothing else: no process, no code, no device of a machine.
+TEST(a_tender_of_machines_that_was_taken_over)
+{
+    static void (*const acts[])(void) = {
+        look,           change,        write_to_another,         read_from_another,   send_a_signal, control_a_device,
+        make_process,   share_memory,  fork_into_namespaces,     make_namespaces,     be_traced,     executable_later,
+        writable_code,  open_file,     make_machines_interrupts, make_machines_device};
+    for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)
+        expect(signal_after(FILTER_TENDER_KVM, acts[i]) == SIGSYS);
+    expect(signal_after(FILTER_TENDER_KVM, run_a_machine) == 0);
+    expect(signal_after(FILTER_TENDER, run_a_machine) == SIGSYS);
+}
+
 TEST(a_process_that_did_not_enter_is_found_out)
 {
     const char *why = "";
@@ -152,6 +170,7 @@ int main(void)
     RUN(others_can_only_append_to_the_host_log);
     RUN(only_the_tender_makes_processes_and_maps_code);
     RUN(a_tender_that_was_taken_over_looks_at_its_children_and_no_more);
+    RUN(a_tender_of_machines_that_was_taken_over);
     RUN(a_process_that_did_not_enter_is_found_out);
     TEST_END();
 }

@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "tender/wall.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,6 +94,13 @@ static int begin(void (*entry)(const struct abi_boot *), unsigned slot)
 }
 
 typedef struct wall *wall_opener(const struct wall_config *config, const char **step);
+
+static inline struct wall *open_kvm(const struct wall_config *config, const char **step)
+{
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    *step = "/dev/kvm";
+    return fd < 0 ? NULL : wall_kvm_open(config, fd, step);
+}
 
 // False: this host does not let a process do that; why was printed.
 static int open_wall(void (*entry)(const struct abi_boot *), wall_opener *opener)

@@ -10,6 +10,7 @@
 #include <asm/prctl.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -181,6 +182,30 @@ static const struct row tender_calls[] = {
     PINNED(mprotect, 2, PROT_READ | PROT_EXEC, "text of an image, once it was written"),
 };
 
+// What musl's pthread_create asks for: a thread, and no other kind of process.
+#define THREAD                                                                                     \
+    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |  \
+     CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_DETACHED)
+
+static const struct row tender_kvm_calls[] = {
+    CALL(pread64, "an instance's memory after its init"),
+    CALL(mincore, "which pages of an instance are in use"),
+    CALL(tkill, "hurrying a thread that runs a guest"),
+    PINNED(clone, 0, THREAD, "a thread for each instance"),
+    PINNED(getrusage, 0, RUSAGE_THREAD, "how much memory an instance touched"),
+    IOCTL(KVM_CHECK_EXTENSION, "what this KVM has"),
+    IOCTL(KVM_GET_VCPU_MMAP_SIZE, "what this KVM has"),
+    IOCTL(KVM_GET_SUPPORTED_CPUID, "what this KVM has"),
+    IOCTL(KVM_CREATE_VM, "an instance"),
+    IOCTL(KVM_SET_USER_MEMORY_REGION, "an instance's memory"),
+    IOCTL(KVM_CREATE_VCPU, "an instance's processor"),
+    IOCTL(KVM_SET_CPUID2, "what that processor has"),
+    IOCTL(KVM_SET_MSRS, "cpuid faults"),
+    IOCTL(KVM_SET_XSAVE, "no vector state is left of an earlier event"),
+    IOCTL(KVM_RUN, "the guest's turn"),
+    IOCTL(KVM_GET_SREGS, "the address of a page fault"),
+};
+
 struct part {
     const struct row *rows;
     size_t count;
@@ -193,6 +218,7 @@ static const struct part parts[FILTER_ROLES] = {
     [FILTER_PASSWORD] = PART(own_files),
     [FILTER_GATEWAY] = PART(gateway_calls),
     [FILTER_TENDER] = PART(tender_calls),
+    [FILTER_TENDER_KVM] = PART(tender_kvm_calls),
 };
 
 static int allow(scmp_filter_ctx filter, const struct part *part)
@@ -268,5 +294,6 @@ int main(void)
     write_filter("password", FILTER_PASSWORD);
     write_filter("gateway", FILTER_GATEWAY);
     write_filter("tender", FILTER_TENDER);
+    write_filter("tender_kvm", FILTER_TENDER_KVM);
     return 0;
 }
