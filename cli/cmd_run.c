@@ -327,6 +327,19 @@ static int run_image(struct run_config *config)
     return has_failed ? EXIT_FAILED : EXIT_OK;
 }
 
+static int read_isolation(const char *text, uint8_t *isolation)
+{
+    static const char *const names[] = {
+        [ISOLATION_ANY] = "auto", [ISOLATION_PROCESS] = "process", [ISOLATION_KVM] = "kvm"};
+    for (uint8_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *isolation = i;
+            return 1;
+        }
+    report_error(NULL, 0, "auto, process or kvm", "--isolation %s", text);
+    return 0;
+}
+
 int cmd_run(int argc, char **argv)
 {
     static char configuration[ABI_CONFIGURATION_BYTES_MAX + 1];
@@ -338,6 +351,9 @@ int cmd_run(int argc, char **argv)
         if (strcmp(argv[i], "--configuration") == 0 && i + 1 < argc) {
             if (!read_configuration(argv[++i], configuration, &config.configuration_bytes))
                 return EXIT_FAILED;
+        } else if (strcmp(argv[i], "--isolation") == 0 && i + 1 < argc) {
+            if (!read_isolation(argv[++i], &config.isolation))
+                return EXIT_USAGE;
         } else if (strcmp(argv[i], "--deadline") == 0 && i + 1 < argc) {
             unsigned long ms = strtoul(argv[++i], &end, 10);
             if (*end != 0 || ms == 0 || ms > MANIFEST_DEADLINE_MS_MAX) {

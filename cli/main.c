@@ -17,7 +17,7 @@ static int cmd_help(int argc, char **argv);
 static const struct command commands[] = {
     {"new", cmd_new, "NAME", "write a unikernel project that builds and runs at once"},
     {"build", cmd_build, "DIR [-o FILE]", "build a unikernel into one image"},
-    {"run", cmd_run, "IMAGE [--configuration FILE] [--deadline MS]",
+    {"run", cmd_run, "IMAGE [--configuration FILE] [--deadline MS] [--isolation auto|process|kvm]",
      "one unikernel alone: events in, effects out, as JSON lines"},
     {"inspect", cmd_inspect, "IMAGE [--json]", "what an image is, may say and is made of"},
     {"symbolize", cmd_symbolize, "IMAGE ADDRESS...", "function and line of an address in a crash report"},

@@ -91,14 +91,17 @@ static int make_memfd(const char *name, const void *bytes, size_t size)
     return fd;
 }
 
-static _Noreturn void become_tender(const char *path, pid_t parent, int control, int system, int page)
+static _Noreturn void become_tender(const char *path, const char *role, pid_t parent, int control, int system,
+                                    int page)
 {
     // Out of the way first: the numbers wanted below may be in use by each other.
     int high[3] = {fcntl(control, F_DUPFD, 100), fcntl(system, F_DUPFD, 101),
                    fcntl(page, F_DUPFD, 102)};
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    char *const argv[] = {(char[]){"crenel-tender"}, (char[]){"tender"}, (char[]){"0"}, NULL};
+    char role_text[16];
+    char *const argv[] = {(char[]){"crenel-tender"}, role_text, (char[]){"0"}, NULL};
     char *const environment[] = {NULL};
+    snprintf(role_text, sizeof role_text, "%s", role);
     if (null >= 0 && dup2(null, 0) == 0 && dup2(2, 1) == 1 &&
         dup2(high[0], CONTROL_FD) == CONTROL_FD &&
         dup2(high[1], CONTROL_SYSTEM_FD) == CONTROL_SYSTEM_FD &&
@@ -126,8 +129,8 @@ static enum status tender_path(char path[PATH_MAX])
     return access(path, X_OK) == 0 ? STATUS_OK : STATUS_SYSTEM;
 }
 
-// What the host cannot give does not start.
-static enum status choose_isolation(const struct run_config *config)
+// What the host cannot give does not start. Opens what the tender will need for it.
+static enum status choose_isolation(struct run_tender *tender, const struct run_config *config)
 {
     struct isolation_facts facts;
     struct isolation_reason reason;
@@ -140,7 +143,10 @@ static enum status choose_isolation(const struct run_config *config)
     }
     if (level == ISOLATION_LEVEL_KVM_SOFTWARE)
         report_error(config->image_path, 0, reason.mend, "WARNING: it is not isolated by hardware: %s", reason.why);
-    return STATUS_OK;
+    if (level == ISOLATION_LEVEL_PROCESS)
+        return STATUS_OK;
+    tender->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    return tender->kvm_fd >= 0 ? STATUS_OK : STATUS_SYSTEM;
 }
 
 static enum status hand_over(struct run_tender *tender, const struct run_config *config,
@@ -154,6 +160,8 @@ static enum status hand_over(struct run_tender *tender, const struct run_config 
         status = attach(tender->control_fd, CONTROL_IMAGE, image_fd);
     if (status == STATUS_OK)
         status = attach(tender->control_fd, CONTROL_ROUTER_LINK, router_fd);
+    if (status == STATUS_OK && tender->kvm_fd >= 0)
+        status = attach(tender->control_fd, CONTROL_KVM, tender->kvm_fd);
     if (status == STATUS_OK)
         status = attach(tender->control_fd, CONTROL_START, -1);
     if (image_fd >= 0)
@@ -171,13 +179,13 @@ enum status run_tender_start(struct run_tender *tender, const struct run_config 
     char path[PATH_MAX];
     int control[2], link[2];
     size_t size;
-    *tender = (struct run_tender){.control_fd = -1, .link = {.fd = -1}};
+    *tender = (struct run_tender){.control_fd = -1, .kvm_fd = -1, .link = {.fd = -1}};
     if (tender_path(path) != STATUS_OK) {
         report_error(path, 0, "install crenel-tender beside crenel", "cannot run it: %s",
                      strerror(errno));
         return STATUS_SYSTEM;
     }
-    enum status status = choose_isolation(config);
+    enum status status = choose_isolation(tender, config);
     if (status != STATUS_OK)
         return status;
     uint8_t *system = run_system(config, &size);
@@ -193,7 +201,7 @@ enum status run_tender_start(struct run_tender *tender, const struct run_config 
     fflush(stdout);
     tender->pid = fork();
     if (tender->pid == 0)
-        become_tender(path, parent, control[1], system_fd, page_fd);
+        become_tender(path, tender->kvm_fd >= 0 ? "tender-kvm" : "tender", parent, control[1], system_fd, page_fd);
     close(control[1]);
     close(system_fd);
     close(page_fd);
@@ -212,6 +220,8 @@ void run_tender_stop(struct run_tender *tender)
     channel_close(&tender->link);
     if (tender->control_fd >= 0)
         close(tender->control_fd);
+    if (tender->kvm_fd >= 0)
+        close(tender->kvm_fd);
     if (tender->pid > 0)
         (void)waitpid(tender->pid, &status, 0);
 }

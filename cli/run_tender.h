@@ -23,7 +23,7 @@ struct run_config {
 
 struct run_tender {
     pid_t pid;
-    int control_fd;
+    int control_fd, kvm_fd;
     struct channel link;
 };
 

@@ -82,13 +82,6 @@ enum isolation_level isolation_choose(uint8_t image_asks, uint8_t system_asks,
         reason->mend = "write `isolation: kvm`, `process` or `any`";
         return ISOLATION_LEVEL_NONE;
     }
-    if (!facts->has_wall) {
-        if (asked == ISOLATION_ANY)
-            return ISOLATION_LEVEL_PROCESS;
-        snprintf(reason->why, sizeof reason->why, "crenel-tender has no kvm wall in this version");
-        reason->mend = "write `isolation: process` or `any`";
-        return ISOLATION_LEVEL_NONE;
-    }
     enum isolation_kvm kvm = isolation_judge(facts, reason);
     if (kvm == ISOLATION_KVM_HARDWARE) {
         reason->why[0] = 0;

@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 struct isolation_facts { // made by kvm_probe(); looked_at is 0 where that needed no guest
-    uint8_t has_wall;    // crenel-tender has a kvm wall
     int open_error;      // errno of opening /dev/kvm; 0: it is open
     int make_error;      // errno of making a first machine; 0: it was made
     char make_step[24];  // what was refused then

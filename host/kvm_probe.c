@@ -17,7 +17,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HAS_WALL 0 // tender/kvm/: until it is there, `kvm` is refused and `any` is process
 #define PROBE_SECONDS_MAX 10
 #define TIMED_CALLS 64
 
@@ -276,8 +275,8 @@ static void run_rows(struct isolation_facts *facts)
 
 void kvm_probe(struct isolation_facts *facts, uint8_t asked)
 {
-    *facts = (struct isolation_facts){.has_wall = HAS_WALL};
-    if (asked == ISOLATION_PROCESS || (asked == ISOLATION_ANY && !HAS_WALL))
+    *facts = (struct isolation_facts){0};
+    if (asked == ISOLATION_PROCESS)
         return;
     look_at_flags(facts);
     if (access("/dev/kvm", R_OK | W_OK) != 0)

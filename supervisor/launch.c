@@ -80,13 +80,18 @@ static uint64_t nofile_of(const struct member *m)
     return plans[m->role].nofile;
 }
 
+static int is_kvm(const struct member *m)
+{
+    return m->isolation == ISOLATION_LEVEL_KVM || m->isolation == ISOLATION_LEVEL_KVM_SOFTWARE;
+}
+
 static enum status start_process(struct member *m, int control_fd)
 {
     struct supervisor *s = m->supervisor;
     const struct plan *plan = &plans[m->role];
     char path[PATH_MAX + 32], directory[PATH_MAX + 80], role[16], number[16];
     snprintf(path, sizeof path, "%s/%s", s->programs_path, plan->program);
-    snprintf(role, sizeof role, "%s", plan->role);
+    snprintf(role, sizeof role, "%s%s", plan->role, is_kvm(m) ? "-kvm" : "");
     snprintf(number, sizeof number, "%u", m->index);
     if (m->role == ROLE_SERVICE)
         snprintf(directory, sizeof directory, "%s/%s/%s", s->state_path, plan->directory, m->name);
@@ -156,6 +161,8 @@ enum status launch_member(struct member *m)
         member_give(m, CONTROL_LOG, 0, 0, fcntl(s->log_fd, F_DUPFD_CLOEXEC, 0));
     if (m->role == ROLE_TENDER)
         member_give(m, CONTROL_IMAGE, m->index, 0, reopen(m->resource_fd));
+    if (is_kvm(m))
+        member_give(m, CONTROL_KVM, m->index, 0, open("/dev/kvm", O_RDWR | O_CLOEXEC));
     if (m->role == ROLE_GATEWAY)
         member_give(m, CONTROL_LISTENER, m->index, 0, fcntl(m->resource_fd, F_DUPFD_CLOEXEC, 0));
     size_t count = m->pending_count;

@@ -16,6 +16,7 @@
 // once, the kernel would kill some, perhaps of an innocent event, perhaps the tender.
 #define TENDER_BYTES (2u << 20)
 #define INSTANCE_BYTES (128u << 10) // its slice of the pool, page tables, kernel stack
+#define MACHINE_BYTES (768u << 10)  // the same under kvm, with what the kernel keeps of a virtual machine
 #define CPU_PERCENT_MAX 6400
 
 static const char *const isolations[] = {"any", "process", "kvm", "enclave"};
@@ -132,7 +133,8 @@ static void limits_take(struct compile *compile, struct yaml_node *node,
     const struct manifest_header *manifest = source->image.manifest.header;
     uint64_t least = TENDER_BYTES + unikernel->instances_max *
                                         ((uint64_t)manifest->arena_bytes + manifest->stack_bytes +
-                                         source->image.span_bytes + INSTANCE_BYTES);
+                                         source->image.span_bytes +
+                                         (unikernel->isolation == ISOLATION_PROCESS ? INSTANCE_BYTES : MACHINE_BYTES));
     char mend[96];
     if (unikernel->deadline_ms > manifest->deadline_ms) {
         snprintf(mend, sizeof mend, "write at most %ums, or raise it in unikernel.yaml", manifest->deadline_ms);
@@ -179,8 +181,8 @@ void compile_unikernels(struct compile *compile)
         image_take(compile, node, unikernel, source);
         if (source->is_loaded)
             manifest_take(unikernel, &source->image.manifest);
-        limits_take(compile, node, unikernel, source);
         unikernel->isolation = isolation_choose(compile, node, source);
+        limits_take(compile, node, unikernel, source);
         compile_configure(compile, i, node, yaml_text(file, node, "configuration", ""));
     }
 }

@@ -13,9 +13,9 @@ security_version: 1
 limits: best-effort
 principals: [press-7, rig-2]
 unikernels:
-  front: {source: front, memory: 4MiB, cpu: 50%, instances: 4, deadline: 100ms, unused: [spare]}
-  parse: {source: parse, memory: 4MiB, cpu: 50%, instances: 2, deadline: 100ms}
-  judge: {source: judge, memory: 4MiB, cpu: 50%, instances: 2, deadline: 100ms, configuration: "own line"}
+  front: {source: front, memory: 8MiB, cpu: 50%, instances: 4, deadline: 100ms, unused: [spare]}
+  parse: {source: parse, memory: 8MiB, cpu: 50%, instances: 2, deadline: 100ms}
+  judge: {source: judge, memory: 8MiB, cpu: 50%, instances: 2, deadline: 100ms, configuration: "own line"}
 gateways:
   tcp:
     listen: 127.0.0.1:18999
@@ -84,17 +84,17 @@ fields:
 BAD = {
     "unknown_key": ("tenant: works", "tenant: works\ncolour: red", "system.yaml:3: unknown key 'colour'"),
     "did_you_mean": ("cpu: 50%, instances: 4", "cpus: 50%, instances: 4", "did you mean 'cpu'?"),
-    "no_memory": ("front, memory: 4MiB,", "front,", "system.yaml:7: 'memory' is missing in 'front'"),
-    "no_cpu": ("memory: 4MiB, cpu: 50%, instances: 4", "memory: 4MiB, instances: 4", "'cpu' is missing in 'front'"),
+    "no_memory": ("front, memory: 8MiB,", "front,", "system.yaml:7: 'memory' is missing in 'front'"),
+    "no_cpu": ("memory: 8MiB, cpu: 50%, instances: 4", "memory: 8MiB, instances: 4", "'cpu' is missing in 'front'"),
     "no_instances": ("instances: 4, ", "", "'instances' is missing in 'front'"),
     "no_deadline": ("instances: 4, deadline: 100ms", "instances: 4", "'deadline' is missing in 'front'"),
     "no_rate": (", rate: {per_second: 10, burst: 10}, principals: [press-7, rig-2]", ", principals: [press-7, rig-2]", "'rate' is missing in 'raw'"),
     "no_burst": ("per_second: 100, burst: 100, per: connection", "per_second: 100", "'burst' is missing"),
     "no_principals": (", principals: [press-7, rig-2]}", "}", "'principals' is missing in 'raw'"),
     "nobody": ("principals: [press-7, rig-2]}", "principals: []}", "'principals' of 'raw' names nobody"),
-    "memory_for_fewer_instances": ("memory: 4MiB, cpu: 50%, instances: 4", "memory: 2MiB, cpu: 50%, instances: 4",
+    "memory_for_fewer_instances": ("memory: 8MiB, cpu: 50%, instances: 4", "memory: 2MiB, cpu: 50%, instances: 4",
                                    "the memory of 'front' does not hold its 4 instances"),
-    "no_unit": ("memory: 4MiB, cpu: 50%, instances: 4", "memory: 1024, cpu: 50%, instances: 4", "'memory: 1024' has no unit"),
+    "no_unit": ("memory: 8MiB, cpu: 50%, instances: 4", "memory: 1024, cpu: 50%, instances: 4", "'memory: 1024' has no unit"),
     "wrong_unit": ("instances: 4, deadline: 100ms", "instances: 4, deadline: 100MiB", "'deadline: 100MiB' has the wrong unit"),
     "wrong_type": ("instances: 4,", "instances: many,", "'instances: many' is not a number"),
     "wrong_form": ("to: [parse.raw]", "to: parse.raw", "'to' has the wrong form"),
@@ -210,7 +210,7 @@ def main():
         elif "bug of crenel" in bad.stderr or "  mend: " not in bad.stderr:
             problem = f"no mend: {bad.stderr[:300]!r}"
         result(name, problem)
-    write(GOOD.replace("memory: 4MiB, cpu", "cpu").replace("to: [parse.raw]", "to: [parse.row]").replace("tenant", "tennant"))
+    write(GOOD.replace("memory: 8MiB, cpu", "cpu").replace("to: [parse.raw]", "to: [parse.row]").replace("tenant", "tennant"))
     many = run("check", ".", "--build", "images").stderr
     result("all_errors_in_one_run", None if all(s in many for s in ("'memory' is missing in 'front'", "'memory' is missing in 'judge'",
            "called 'row'", "unknown key 'tennant'", "'tenant' is missing")) else many[:400])

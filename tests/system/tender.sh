@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # One guest per act (tests/guests/), each run alone by `crenel run`: what it may do works, what it may
-# not do kills it, and the report says what it was.
+# not do kills it, and the report says what it was. The same images under both walls; under kvm a name begins with kvm_.
 cd "$(dirname "$0")/../.." || exit 1
 crenel=${CRENEL_BUILD:-build}/bin/crenel
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
+wall=process mark=
 
 image() { # NAME: builds the guest once
     [ -f "$work/$1.img" ] || $crenel build "tests/guests/$1" -o "$work/$1.img" >"$work/build" 2>&1 ||
@@ -17,15 +18,15 @@ run() { # NAME LINES [ARGUMENTS...]: leaves out, err and code
     name=$1 lines=$2
     shift 2
     image "$name"
-    printf '%b' "$lines" | timeout 60 $crenel run "$work/$name.img" "$@" >"$work/out" 2>"$work/err"
+    printf '%b' "$lines" | timeout 60 $crenel run "$work/$name.img" --isolation $wall "$@" >"$work/out" 2>"$work/err"
     code=$?
 }
 
 verdict() { # NAME OK WHY
     if [ "$2" = 0 ]; then
-        echo "ok $1"
+        echo "ok $mark$1"
     else
-        echo "not ok $1 - $3: $(tr '\n' ' ' <"$work/out") $(tail -c 300 "$work/err" | tr '\n' ' ')"
+        echo "not ok $mark$1 - $3: $(tr '\n' ' ' <"$work/out") $(tail -c 300 "$work/err" | tr '\n' ' ')"
         failed=1
     fi
 }
@@ -45,90 +46,106 @@ refuse() { # NAME PATTERN: must not be in the output
     if grep -q -- "$2" "$work/out"; then verdict "$1" 1 "there is '$2'"; else verdict "$1" 0; fi
 }
 
-run echo '{"number":1,"text":"a"}\n{"flow":"ask","message":{"number":41}}\n'
-expect echo 0 '"number":2,"text":"a"' '"number":42' '"level":"info","text":"echoed 41"'
+acts() {
+    run echo '{"number":1,"text":"a"}\n{"flow":"ask","message":{"number":41}}\n'
+    expect echo 0 '"number":2,"text":"a"' '"number":42' '"level":"info","text":"echoed 41"'
 
-run echo '{"number":1}\n{"numbre":1}\n{nonsense\n{"flow":"no","message":{}}\n{"number":2000000}\n{"number":7}\n'
-expect bad_lines_are_named_and_the_rest_is_served 1 '"number":2,' '"number":8' '"reason":"range","where":"number"'
-[ "$(grep -c 'standard input:' "$work/err")" = 3 ]
-verdict bad_lines_have_their_number $? "not three lines named"
+    run echo '{"number":1}\n{"numbre":1}\n{nonsense\n{"flow":"no","message":{}}\n{"number":2000000}\n{"number":7}\n'
+    expect bad_lines_are_named_and_the_rest_is_served 1 '"number":2,' '"number":8' '"reason":"range","where":"number"'
+    [ "$(grep -c 'standard input:' "$work/err")" = 3 ]
+    verdict bad_lines_have_their_number $? "not three lines named"
 
-run null '{"number":8}\n'
-expect null 1 '"fault":{"what":"write to 0x8 in page 0","signal":"SEGV"'
-refuse null_effects_are_dropped '"flow"'
-expect log_before_a_crash_is_in_the_report 1 '"last_log":"about to write to page 0"'
+    run null '{"number":8}\n'
+    expect null 1 '"fault":{"what":"write to 0x8 in page 0","signal":"SEGV"'
+    refuse null_effects_are_dropped '"flow"'
+    expect log_before_a_crash_is_in_the_report 1 '"last_log":"about to write to page 0"'
+
+    run smash '{"number":8}\n{"number":40}\n{"number":9}\n'
+    expect stack_smash 1 '"what":"stopped itself","signal":"ILL".*"last_log":"the stack is overwritten' '"number":9'
+    refuse stack_smash_does_not_return '"number":40'
+
+    run execute '{"number":1}\n'
+    expect execute_data 1 '"fault":{"what":"jump to 0x[0-9a-f]* in the arena","signal":"SEGV"'
+
+    run text '{"number":1}\n'
+    expect write_text 1 '"fault":{"what":"write to 0x[0-9a-f]* in text","signal":"SEGV"'
+
+    run init '{"number":1}\n'
+    expect a_fault_in_init_fails_the_event 1 '"fault":{"what":"write to'
+
+    run loop '{"number":1}\n' --deadline 100
+    expect deadline 1 '"deadline":{"what":"deadline of 100 ms passed","at":"0x'
+
+    # An attacker's acts, one event each; the honest events before and behind them are served.
+    run breach '{"number":0,"key":1}\n{"number":1}\n{"number":2}\n{"number":3}\n{"number":4}\n{"number":5}\n{"number":6}\n'
+    expect broken_records_are_named 1 '"published_bytes out of range"' '"record with a wrong size"' '"record behind END"' \
+        '"wait without READ or END"'
+    [ "$(grep -c '"contract"' "$work/out")" = 6 ] && [ "$(grep -c '"flow"' "$work/out")" = 1 ]
+    verdict broken_records_have_no_effect $? "not six breaches and one answer"
+    run breach '{"number":7}\n{"number":8}\n{"number":9}\n{"number":0}\n'
+    if [ $wall = process ]; then
+        expect write_from_the_gate 1 '"what":"system call 1","signal":"SYS"'
+        expect fork_from_the_gate 1 '"what":"system call 57","signal":"SYS"'
+    else
+        [ "$(grep -c '"what":"read of 0x[0-9a-f]* outside its memory"' "$work/out")" = 2 ]
+        verdict no_system_call_in_the_gate $? "it found one"
+    fi
+    expect a_flood_of_logs_ends_with_the_output_region 1 '"flow":"answer","message":{"key":0,"number":0'
+    [ "$(grep -c '"log"' "$work/out")" = 2046 ]
+    verdict a_flood_of_logs_is_bounded $? "not 2046 log records"
+
+    run store '{"number":5}\n{"number":6}\n{"number":0}\n'
+    expect store 0 '"number":0,' '"number":5,' '"number":11,' '"write":{"namespace":"records"'
+
+    run fresh '{}\n{}\n{}\n'
+    expect nothing_is_left_of_an_earlier_event 0 '"number":0'
+    refuse nothing_is_left_anywhere '"number":[1-9]'
+
+    run resident '{"number":1}\n{"number":1}\n{"number":0}\n{"number":1}\n'
+    expect resident_keeps_memory_until_an_event_fails 1 '"number":1,' '"number":2,' '"reason":"zero"'
+    refuse resident_is_reset_by_a_failed_event '"number":3'
+
+    run timer '{"flow":"ask","message":{"number":10}}\n'
+    expect timer 0
+    [ "$(grep -o '"flow":"answer".*"number":[0-9]*' "$work/out" | grep -o '[0-9]*$' | tr '\n' ' ')" = "11 12 " ]
+    verdict timers_fire_in_order_of_due_time $? "not 11, 12"
+
+    lines=
+    for i in $(seq 17); do
+        lines="$lines"'{"flow":"ask","connection":'$i',"message":{"number":'$i'}}\n'
+    done
+    run connection "$lines"'{"flow":"ask","connection":2,"message":{"number":40}}\n'
+    expect connections_keep_their_memory_and_get_their_timers 1 '"key":1,"number":1,' '"key":2,"number":42,' '"key":16,"number":16,'
+    grep -q '17: a run serves at most 16 connections' "$work/err"
+    verdict a_connection_too_many_is_refused $? "no such message"
+}
 
 mkdir "$work/enclave"
 cp tests/guests/word.yaml "$work/"
 cp tests/guests/echo/* "$work/enclave/"
 echo 'isolation: enclave' >>"$work/enclave/unikernel.yaml"
 $crenel build "$work/enclave" -o "$work/enclave.img" >"$work/build" 2>&1
-run enclave '{"number":1}\n'
+run enclave '{"number":1}\n' --isolation auto
 [ $code = 1 ] && grep -q 'no host gives isolation enclave' "$work/err" && grep -q 'mend: ' "$work/err" && [ ! -s "$work/out" ]
 verdict what_no_host_gives_does_not_start $? "no clear error"
 
-run smash '{"number":8}\n{"number":40}\n{"number":9}\n'
-expect stack_smash 1 '"what":"stopped itself","signal":"ILL".*"last_log":"the stack is overwritten' '"number":9'
-refuse stack_smash_does_not_return '"number":40'
-
-run execute '{"number":1}\n'
-expect execute_data 1 '"fault":{"what":"jump to 0x[0-9a-f]* in the arena","signal":"SEGV"'
-
-run text '{"number":1}\n'
-expect write_text 1 '"fault":{"what":"write to 0x[0-9a-f]* in text","signal":"SEGV"'
-
-run init '{"number":1}\n'
-expect a_fault_in_init_fails_the_event 1 '"fault":{"what":"write to'
-
-run loop '{"number":1}\n' --deadline 100
-expect deadline 1 '"deadline":{"what":"deadline of 100 ms passed","at":"0x'
-
-# An attacker's acts, one event each; the honest events before and behind them are served.
-run breach '{"number":0,"key":1}\n{"number":1}\n{"number":2}\n{"number":3}\n{"number":4}\n{"number":5}\n{"number":6}\n'
-expect broken_records_are_named 1 '"published_bytes out of range"' '"record with a wrong size"' '"record behind END"' \
-    '"wait without READ or END"'
-[ "$(grep -c '"contract"' "$work/out")" = 6 ] && [ "$(grep -c '"flow"' "$work/out")" = 1 ]
-verdict broken_records_have_no_effect $? "not six breaches and one answer"
-run breach '{"number":7}\n{"number":8}\n{"number":9}\n{"number":0}\n'
-expect write_from_the_gate 1 '"what":"system call 1","signal":"SYS"'
-expect fork_from_the_gate 1 '"what":"system call 57","signal":"SYS"'
-expect a_flood_of_logs_ends_with_the_output_region 1 '"flow":"answer","message":{"key":0,"number":0'
-[ "$(grep -c '"log"' "$work/out")" = 2046 ]
-verdict a_flood_of_logs_is_bounded $? "not 2046 log records"
-
-run store '{"number":5}\n{"number":6}\n{"number":0}\n'
-expect store 0 '"number":0,' '"number":5,' '"number":11,' '"write":{"namespace":"records"'
-
-run fresh '{}\n{}\n{}\n'
-expect nothing_is_left_of_an_earlier_event 0 '"number":0'
-refuse nothing_is_left_anywhere '"number":[1-9]'
-
-run resident '{"number":1}\n{"number":1}\n{"number":0}\n{"number":1}\n'
-expect resident_keeps_memory_until_an_event_fails 1 '"number":1,' '"number":2,' '"reason":"zero"'
-refuse resident_is_reset_by_a_failed_event '"number":3'
-
-run timer '{"flow":"ask","message":{"number":10}}\n'
-expect timer 0
-[ "$(grep -o '"flow":"answer".*"number":[0-9]*' "$work/out" | grep -o '[0-9]*$' | tr '\n' ' ')" = "11 12 " ]
-verdict timers_fire_in_order_of_due_time $? "not 11, 12"
-
-lines=
-for i in $(seq 17); do
-    lines="$lines"'{"flow":"ask","connection":'$i',"message":{"number":'$i'}}\n'
-done
-run connection "$lines"'{"flow":"ask","connection":2,"message":{"number":40}}\n'
-expect connections_keep_their_memory_and_get_their_timers 1 '"key":1,"number":1,' '"key":2,"number":42,' '"key":16,"number":16,'
-grep -q '17: a run serves at most 16 connections' "$work/err"
-verdict a_connection_too_many_is_refused $? "no such message"
+acts
+if [ -r /dev/kvm ] && [ -w /dev/kvm ]; then
+    wall=kvm mark=kvm_
+    acts
+    wall=process mark=
+else
+    echo "skip kvm - no /dev/kvm that this user may use"
+fi
 
 # Starts `loop` in the background and waits until its instance spins: sets running, tender, zygote, instance.
 begin_loop() {
     image loop
-    printf '{"number":1}\n' | timeout 60 $crenel run "$work/loop.img" >"$work/out" 2>"$work/err" &
+    printf '{"number":1}\n' | timeout 60 $crenel run "$work/loop.img" --isolation process >"$work/out" 2>"$work/err" &
     running=$! instance=
     for _ in $(seq 200); do
         sleep 0.05
-        cli=$(pgrep -f -x "$crenel run $work/loop.img") || continue
+        cli=$(pgrep -f -x "$crenel run $work/loop.img --isolation process") || continue
         tender=$(cat "/proc/$cli/task/$cli/children" 2>/dev/null) || continue
         tender=${tender% }
         # Its children in order of birth: the zygote, then the instance.

@@ -8,10 +8,10 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct isolation_facts hardware = {.has_wall = 1, .has_svm = 1, .looked_at = 9, .enforced = 9};
+static const struct isolation_facts hardware = {.has_svm = 1, .looked_at = 9, .enforced = 9};
 static const struct isolation_facts software = {
-    .has_wall = 1, .software = "kvm_pvm", .looked_at = 9, .enforced = 7, .not_enforced = "rdtsc, cpuid"};
-static const struct isolation_facts absent = {.has_wall = 1, .open_error = ENOENT};
+    .software = "kvm_pvm", .looked_at = 9, .enforced = 7, .not_enforced = "rdtsc, cpuid"};
+static const struct isolation_facts absent = {.open_error = ENOENT};
 
 static struct isolation_reason reason;
 
@@ -98,15 +98,6 @@ TEST(what_is_named_is_given_or_does_not_start)
     }
 }
 
-TEST(a_tender_without_that_wall_never_gets_it)
-{
-    struct isolation_facts facts = hardware;
-    facts.has_wall = 0;
-    expect(choose(ISOLATION_ANY, ISOLATION_ANY, &facts) == ISOLATION_LEVEL_PROCESS);
-    expect(choose(ISOLATION_ANY, ISOLATION_KVM, &facts) == ISOLATION_LEVEL_NONE);
-    expect(strstr(reason.why, "no kvm wall") != NULL && reason.mend != NULL);
-}
-
 TEST(image_and_system_that_disagree_do_not_start)
 {
     expect(choose(ISOLATION_PROCESS, ISOLATION_KVM, &hardware) == ISOLATION_LEVEL_NONE);
@@ -122,7 +113,6 @@ int main(void)
     RUN(what_cannot_run_a_guest_is_none);
     RUN(any_takes_hardware_and_else_process);
     RUN(what_is_named_is_given_or_does_not_start);
-    RUN(a_tender_without_that_wall_never_gets_it);
     RUN(image_and_system_that_disagree_do_not_start);
     TEST_END();
 }
