@@ -46,6 +46,7 @@
 #define XCR0_AVX 7u
 #define FLAGS 0x2u // no interrupts, I/O privilege 0
 #define CPUID_ENTRIES 128
+#define MSR_MISC_FEATURES 0x140u // bit 0: cpuid in ring 3 is a general protection fault
 
 static void put(struct kvm_guest *guest, uint32_t address, uint64_t value)
 {
@@ -204,7 +205,11 @@ enum status kvm_guest_load(struct kvm_guest *guest, const uint8_t *code, size_t 
     struct kvm_regs regs = {.rip = KVM_GUEST_CODE, .rsp = KVM_GUEST_DATA + 0xf00, .rdi = KVM_GUEST_HOLE,
                             .rsi = KVM_GUEST_DATA, .rbx = KVM_GUEST_CODE, .rbp = KVM_GUEST_SUPERVISOR, .rflags = FLAGS};
     struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs[0].value = guest->walls & KVM_GUEST_NO_XSAVE ? XCR0_X87 : XCR0_AVX};
-    if (ioctl(guest->vcpu, KVM_GET_SREGS, &sregs) != 0)
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } faults = {{.nmsrs = 1}, {.index = MSR_MISC_FEATURES, .data = (guest->walls & KVM_GUEST_CPUID_FAULTS) != 0}};
+    if (ioctl(guest->vcpu, KVM_GET_SREGS, &sregs) != 0 || ioctl(guest->vcpu, KVM_SET_MSRS, &faults) != 1)
         return STATUS_SYSTEM;
     fill_sregs(&sregs, guest->walls);
     if (ioctl(guest->vcpu, KVM_SET_SREGS, &sregs) != 0 || ioctl(guest->vcpu, KVM_SET_XCRS, &xcrs) != 0 ||

@@ -29,7 +29,8 @@ enum kvm_guest_wall { // bits; each can be left out, to see that a look at it no
     KVM_GUEST_NO_XSAVE = 16, // CR4.OSXSAVE and XCR0 hold no AVX
     KVM_GUEST_USER = 32,     // page tables are for ring 0 only
     KVM_GUEST_RING_3 = 64,
-    KVM_GUEST_ALL = 127,
+    KVM_GUEST_CPUID_FAULTS = 128, // ring 3 may not ask for that table either
+    KVM_GUEST_ALL = 255,
 };
 
 enum kvm_guest_end {
@@ -50,7 +51,7 @@ struct kvm_guest {
     uint8_t *memory;
     void *run; // struct kvm_run
     size_t run_bytes;
-    unsigned walls;
+    unsigned walls; // those of the processor, but its CPUID table, count from the next load on
 };
 
 // Makes the machine on an open /dev/kvm. STATUS_SYSTEM: errno, and *step names what was refused.

@@ -14,6 +14,7 @@ struct kvm_row {
     uint32_t error_code; // of a page fault (vector 14)
     uint64_t stores_to;  // not 0: the host must be asked about a store there
     uint32_t calls_with; // neither fault nor such a store: it must call the host with this
+    int asks_cpuid;      // it may, for once
 };
 
 const struct kvm_row *kvm_probe_rows(size_t *count);

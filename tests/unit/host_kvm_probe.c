@@ -53,11 +53,22 @@ static const struct {
     const char *row;
     unsigned wall;
 } seen_missing[] = {
-    {"rdtsc", KVM_GUEST_TSD},          {"cpuid_vendor", KVM_GUEST_CPUID},   {"cpuid_leaf_1", KVM_GUEST_CPUID},
-    {"avx", KVM_GUEST_NO_XSAVE | KVM_GUEST_CPUID}, {"write_read_only", KVM_GUEST_READONLY}, {"execute_data", KVM_GUEST_NX}, {"execute_stack", KVM_GUEST_NX},
-    {"xgetbv", KVM_GUEST_NO_XSAVE | KVM_GUEST_CPUID}, {"read_supervisor", KVM_GUEST_USER}, {"write_supervisor", KVM_GUEST_USER},
-    {"cli", KVM_GUEST_RING_3},         {"rdmsr", KVM_GUEST_RING_3},         {"read_control", KVM_GUEST_RING_3},
-    {"out", KVM_GUEST_RING_3},         {"hlt", KVM_GUEST_RING_3},
+    {"rdtsc", KVM_GUEST_TSD},
+    {"cpuid", KVM_GUEST_CPUID_FAULTS},
+    {"cpuid_vendor", KVM_GUEST_CPUID},
+    {"cpuid_leaf_1", KVM_GUEST_CPUID},
+    {"avx", KVM_GUEST_NO_XSAVE | KVM_GUEST_CPUID},
+    {"xgetbv", KVM_GUEST_NO_XSAVE | KVM_GUEST_CPUID},
+    {"write_read_only", KVM_GUEST_READONLY},
+    {"execute_data", KVM_GUEST_NX},
+    {"execute_stack", KVM_GUEST_NX},
+    {"read_supervisor", KVM_GUEST_USER},
+    {"write_supervisor", KVM_GUEST_USER},
+    {"cli", KVM_GUEST_RING_3},
+    {"rdmsr", KVM_GUEST_RING_3},
+    {"read_control", KVM_GUEST_RING_3},
+    {"out", KVM_GUEST_RING_3},
+    {"hlt", KVM_GUEST_RING_3},
 };
 
 TEST(a_wall_left_out_is_noticed)
