@@ -4,6 +4,7 @@
 #include "core/image.h"
 
 #include "core/check.h"
+#include "core/mechanism.h"
 
 #include <elf.h>
 #include <string.h>
@@ -180,8 +181,8 @@ static enum status text_check(struct reader *reader, const struct image *image, 
         return refuse(reader, STATUS_MALFORMED, "no text segment");
     if (entry < text->address || entry >= (uint64_t)text->address + text->file_bytes)
         return refuse(reader, STATUS_MALFORMED, "entry point outside text");
-    if (image_forbidden(reader->bytes + text->file_offset, text->file_bytes, 0, &name) !=
-        text->file_bytes)
+    if (MECHANISM(IMAGE_SCAN) && image_forbidden(reader->bytes + text->file_offset, text->file_bytes, 0,
+                                                 &name) != text->file_bytes)
         return refuse(reader, STATUS_DENIED, name);
     return STATUS_OK;
 }

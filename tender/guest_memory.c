@@ -3,6 +3,7 @@
 #include "tender/guest_memory.h"
 
 #include "core/check.h"
+#include "core/mechanism.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -129,6 +130,8 @@ static enum status set_canary(struct guest_memory *memory, unsigned slot)
     uint64_t canary;
     if (getrandom(&canary, sizeof canary, 0) != sizeof canary)
         return STATUS_SYSTEM;
+    if (!MECHANISM(OWN_CANARY))
+        canary = ABI_BOOT_MAGIC;
     canary &= ~(uint64_t)0xff; // a string that runs over it ends at its first byte
     memcpy(slice_of(memory, slot) + offsetof(struct abi_boot, canary), &canary, sizeof canary);
     return STATUS_OK;
@@ -145,7 +148,7 @@ enum status guest_memory_restore(struct guest_memory *memory, unsigned slot)
         uint8_t *run = writable + i * LAYOUT_PAGE;
         if (memory->is_hot[i])
             memcpy(run, memory->pristine + i * LAYOUT_PAGE, (end - i) * LAYOUT_PAGE);
-        else if (madvise(run, (end - i) * LAYOUT_PAGE, MADV_REMOVE) != 0)
+        else if (MECHANISM(CLEAN_SLOT) && madvise(run, (end - i) * LAYOUT_PAGE, MADV_REMOVE) != 0)
             return STATUS_SYSTEM;
     }
     return set_canary(memory, slot);
@@ -186,7 +189,7 @@ void guest_memory_show(struct guest_memory *memory, unsigned slot, const uint8_t
     uint8_t *input = slice_of(memory, slot) + GUEST_MEMORY_INPUT;
     check(size <= ABI_INPUT_BYTES);
     memcpy(input, record, size);
-    if (memory->shown[slot] > size)
+    if (MECHANISM(INPUT_ZEROED) && memory->shown[slot] > size)
         memset(input + size, 0, memory->shown[slot] - size);
     memory->shown[slot] = size;
 }
@@ -197,7 +200,7 @@ enum status guest_memory_take(const struct guest_memory *memory, unsigned slot, 
     const uint8_t *records = records_of(memory, slot);
     uint32_t published = __atomic_load_n(
         (const uint32_t *)(const void *)(records - sizeof(struct abi_output)), __ATOMIC_ACQUIRE);
-    if (published > RECORDS_MAX || published % 8 != 0 || published < from)
+    if (MECHANISM(PUBLISHED_RANGE) && (published > RECORDS_MAX || published % 8 != 0 || published < from))
         return STATUS_MALFORMED;
     memcpy(to, records + from, published - from);
     *size = published - from;

@@ -3,6 +3,9 @@
 #include "tender/layout.h"
 
 #include "abi/abi.h"
+#include "core/mechanism.h"
+
+#define GUARD (MECHANISM(GUARDS) ? LAYOUT_PAGE : 0u)
 
 #define REGION_PAGES (LAYOUT_ALIGNMENT / LAYOUT_PAGE)
 #define GAPS 5u         // of random size
@@ -22,7 +25,7 @@ static uint64_t draw(uint64_t *random, uint64_t choices)
 
 static uint64_t gap(uint64_t *random, uint64_t spare)
 {
-    return (1 + draw(random, spare + 1)) * LAYOUT_PAGE;
+    return MECHANISM(GUARDS) ? (1 + draw(random, spare + 1)) * LAYOUT_PAGE : 0;
 }
 
 enum status layout_make(struct layout *layout, const struct image *image, uint64_t random)
@@ -54,7 +57,7 @@ enum status layout_make(struct layout *layout, const struct image *image, uint64
     made.stack = made.arena + made.arena_bytes + gap(&random, spare);
     made.boot = made.stack + made.stack_bytes + gap(&random, spare);
     made.input = made.boot + ABI_BOOT_BYTES;
-    made.output = made.input + ABI_INPUT_BYTES + LAYOUT_PAGE;
+    made.output = made.input + ABI_INPUT_BYTES + GUARD;
     made.end = made.output + ABI_OUTPUT_BYTES;
     *layout = made;
     return STATUS_OK;

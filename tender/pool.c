@@ -16,6 +16,7 @@
 #include "tender/pool.h"
 
 #include "core/check.h"
+#include "core/mechanism.h"
 #include "core/crash.h"
 #include "tender/pool_state.h"
 
@@ -110,7 +111,8 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
         return;
     }
     page_count(&pool->config.page->faults, 1);
-    pool->wall->calls->renew(pool->wall);
+    if (MECHANISM(NEW_BASE))
+        pool->wall->calls->renew(pool->wall);
     for (unsigned i = 0; i < pool->slot_count; i++) // idle ones have the old base
         if (pool->lifetime != LIFETIME_CONNECTION &&
             (pool->slots[i].state == READY || pool->slots[i].state == STARTING))
@@ -242,7 +244,7 @@ static void on_timer(void *context)
     struct pool *pool = context;
     int64_t now = loop_clock_ms();
     for (unsigned i = 0; i < pool->slot_count; i++) {
-        if (pool->slots[i].due_ms == 0 || pool->slots[i].due_ms > now)
+        if (pool->slots[i].due_ms == 0 || pool->slots[i].due_ms > now || !MECHANISM(DEADLINE))
             continue;
         struct link_crash crash = {0};
         int is_running = pool->wall->calls->examine(pool->wall, i, &crash);
@@ -269,8 +271,13 @@ static void take_records(struct pool *pool, unsigned index)
         return;
     }
     slot->taken_bytes += size;
-    if (records_judge(pool->buffer, size, pool->config.image->manifest.header->refusal_count,
-                      &verdict) != STATUS_OK) {
+    enum status judged = records_judge(
+        pool->buffer, size, pool->config.image->manifest.header->refusal_count, &verdict);
+    if (!MECHANISM(READ_ONCE)) { // the mistake: what goes on is read again, a moment later
+        (void)pool->wall->calls->spent_ms(pool->wall, index);
+        (void)!guest_memory_take(pool->config.memory, index, slot->taken_bytes - size, pool->buffer, &size);
+    }
+    if (judged != STATUS_OK && MECHANISM(RECORDS)) {
         fail_contract(pool, index, verdict.why);
         return;
     }
@@ -279,7 +286,7 @@ static void take_records(struct pool *pool, unsigned index)
     memcpy(slot->records + slot->record_bytes, pool->buffer, kept);
     slot->record_bytes += (uint32_t)kept;
     if (verdict.kind == RECORDS_READ) {
-        if (++slot->rounds > ABI_WAITS_PER_EVENT_MAX) {
+        if (++slot->rounds > ABI_WAITS_PER_EVENT_MAX && MECHANISM(ROUNDS)) {
             fail_contract(pool, index, "too many waits in one event");
             return;
         }
@@ -312,7 +319,7 @@ static void on_published(void *context, unsigned index)
     if (slot->state == BUSY) {
         take_records(pool, index);
     } else if (guest_memory_take(pool->config.memory, index, 0, pool->buffer, &size) != STATUS_OK ||
-               size != 0) {
+               (MECHANISM(SILENT_INIT) && size != 0)) {
         fail_contract(pool, index, "init published records");
     } else {
         slot->state = READY;

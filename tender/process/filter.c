@@ -9,6 +9,7 @@
 #include "tender/process/filter.h"
 
 #include "core/check.h"
+#include "core/mechanism.h"
 #include "tender/guest_memory.h"
 
 #include <asm/prctl.h>
@@ -30,10 +31,11 @@ size_t filter_maps(const struct layout *layout, struct zygote_map maps[ZYGOTE_MA
     size_t count = 1;
     uint64_t offset = GUEST_MEMORY_OUTPUT;
     layout_parts(layout, parts);
-    maps[0] = (struct zygote_map){layout->boot, GUEST_MEMORY_OUTPUT, PROT_READ, 0};
+    const uint64_t run = MECHANISM(DATA_NO_EXECUTE) ? 0 : PROT_EXEC, write = MECHANISM(INPUT_READ_ONLY) ? 0 : PROT_WRITE;
+    maps[0] = (struct zygote_map){layout->boot, GUEST_MEMORY_OUTPUT, PROT_READ | write | run, 0};
     for (size_t i = 0; i < LAYOUT_PARTS; i++) {
         if (parts[i].bytes != 0)
-            maps[count++] = (struct zygote_map){parts[i].address, parts[i].bytes, PROT_READ | PROT_WRITE, offset};
+            maps[count++] = (struct zygote_map){parts[i].address, parts[i].bytes, PROT_READ | PROT_WRITE | run, offset};
         offset += parts[i].bytes;
     }
     return count;
@@ -117,15 +119,18 @@ size_t filter_compile(const struct filter_rule *rules, size_t rule_count,
     struct assembler to = {code, 0};
     for (size_t i = 0; i < rule_count; i++) {
         size_t from = to.size, place = offsetof(struct seccomp_data, instruction_pointer);
-        require(&to, place, (uint32_t)rules[i].instruction);
-        require(&to, place + 4, (uint32_t)(rules[i].instruction >> 32));
+        if (MECHANISM(FILTER_ADDRESS)) {
+            require(&to, place, (uint32_t)rules[i].instruction);
+            require(&to, place + 4, (uint32_t)(rules[i].instruction >> 32));
+        }
         require(&to, offsetof(struct seccomp_data, arch), AUDIT_ARCH_X86_64);
-        require(&to, offsetof(struct seccomp_data, nr), rules[i].call);
+        if (MECHANISM(FILTER_NUMBER))
+            require(&to, offsetof(struct seccomp_data, nr), rules[i].call);
         for (unsigned k = 0; k < 6; k++)
-            if ((rules[i].pinned >> k & 1) != 0)
+            if (MECHANISM(FILTER_ARGUMENTS) && (rules[i].pinned >> k & 1) != 0)
                 require_argument(&to, k, rules[i].arguments[k]);
         conclude(&to, from, rules[i].verdict);
     }
-    emit(&to, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_TRAP);
+    emit(&to, BPF_RET | BPF_K, 0, 0, MECHANISM(FILTER) ? SECCOMP_RET_TRAP : SECCOMP_RET_ALLOW);
     return to.size;
 }

@@ -19,6 +19,7 @@
 #include "tender/process/gate.h"
 
 #include "abi/abi.h"
+#include "core/mechanism.h"
 
 #include <asm/unistd.h>
 #include <stddef.h>
@@ -52,6 +53,7 @@ __asm__(
     "    mov " TEXT(BOOT_RESUME) "(%rdi), %rcx\n"
     "    test %rcx, %rcx\n"
     "    cmovnz %rcx, %rsp\n"
+#if MECHANISM(CLEAN_REGISTERS)
     "    mov %eax, %ds\n"
     "    mov %eax, %es\n"
     "    mov %eax, %fs\n"
@@ -67,21 +69,29 @@ __asm__(
     "    xor %r9d, %r9d\n"
     "    xor %r10d, %r10d\n"
     "    xor %r11d, %r11d\n"
+#endif
     "    pop %r15\n"
     "    pop %r14\n"
     "    pop %r13\n"
     "    pop %r12\n"
     "    pop %rbx\n"
     "    pop %rbp\n"
+#if MECHANISM(CLEAN_REGISTERS)
     "    push $0x202\n"                // flags: interrupts, nothing else
     "    popfq\n"
+#endif
     "    ret\n"
     "gate_enter:\n"
+#if MECHANISM(UNMAP_ZYGOTE)
     "    mov $" TEXT(__NR_munmap) ", %eax\n"
     "    mov gate_parameters(%rip), %rdi\n"
     "    mov $4096, %esi\n"
     "    syscall\n"
     "gate_after_munmap:\n"
+#else
+    "    xor %eax, %eax\n"
+    "gate_after_munmap:\n"
+#endif
     "    mov %r12, %rdi\n"
     "    test %rax, %rax\n"
     "    jz gate_call\n"

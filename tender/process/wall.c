@@ -15,6 +15,7 @@
 #include "tender/wall.h"
 
 #include "core/check.h"
+#include "core/mechanism.h"
 #include "tender/process/gate.h"
 #include "tender/process/stop.h"
 #include "tender/process/zygote.h"
@@ -145,7 +146,8 @@ static void take_birth(struct process_wall *wall, struct generation *generation,
     instance->pid = (pid_t)call->pid;
     instance->call = call->id;
     wall->deaths = 0;
-    if (ptrace(PTRACE_SEIZE, instance->pid, NULL, PTRACE_O_EXITKILL) != 0) {
+    if (ptrace(PTRACE_SEIZE, instance->pid, NULL,
+               MECHANISM(DIE_WITH_TENDER) ? PTRACE_O_EXITKILL : 0) != 0) {
         // Gone already; or this host forbids tracing, and an untraced guest must not run.
         if (errno != ESRCH)
             fail(wall, "cannot trace an instance");
@@ -284,6 +286,8 @@ static int wall_restore(struct wall *base, unsigned slot)
     struct process_wall *wall = self(base);
     struct instance *instance = &wall->instances[slot];
     struct guest_memory *memory = wall->config.memory;
+    if (!MECHANISM(RESTORE))
+        return 1;
     if (instance->call == 0 || instance->is_unwanted || instance->generation != wall->current ||
         !memory->is_captured || guest_memory_restore(memory, slot) != STATUS_OK)
         return 0;

@@ -7,6 +7,7 @@
 // all this.
 #include "tender/process/zygote.h"
 
+#include "core/mechanism.h"
 #include "tender/process/filter.h"
 #include "tender/process/gate.h"
 
@@ -25,6 +26,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define CODE (PROT_READ | PROT_EXEC | (MECHANISM(TEXT_READ_ONLY) ? 0 : PROT_WRITE))
+#define CONSTANTS                                                                                  \
+    (PROT_READ | (MECHANISM(CONSTANTS_READ_ONLY) ? 0 : PROT_WRITE) |                               \
+     (MECHANISM(DATA_NO_EXECUTE) ? 0 : PROT_EXEC))
 #define START_MS 5000 // a zygote needs microseconds; this one was stopped
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS // Linux 6.6
@@ -66,8 +71,10 @@ static int give_up_rights(const char *name)
         return 1;
     // What not every CPU can. CPUID and RDTSC could be made to fault, too, but that costs up to 50 and 10 us at each
     // switch between a process that has it and one that has not; image_open refuses the instructions instead.
-    (void)prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_FORCE_DISABLE, 0, 0);
-    (void)prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_FORCE_DISABLE, 0, 0);
+    if (MECHANISM(SPECULATION)) {
+        (void)prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_FORCE_DISABLE, 0, 0);
+        (void)prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_FORCE_DISABLE, 0, 0);
+    }
     return 0;
 }
 
@@ -96,7 +103,7 @@ static uint8_t *map(uint64_t address, uint64_t bytes)
 
 static int map_image(const struct image *image, const struct layout *layout)
 {
-    static const int protections[] = {PROT_READ, PROT_READ | PROT_EXEC, PROT_READ};
+    static const int protections[] = {CONSTANTS, CODE, CONSTANTS};
     for (size_t i = 0; i < image->segment_count; i++) {
         const struct image_segment *segment = &image->segments[i];
         if (segment->kind == IMAGE_DATA)
@@ -127,7 +134,7 @@ static int map_code(uint64_t address, const uint8_t *begin, const uint8_t *end,
         return 1;
     memcpy(page, begin, (size_t)(end - begin));
     memcpy(page + (parameters - begin), values, size);
-    return mprotect(page, LAYOUT_PAGE, PROT_READ | PROT_EXEC) != 0;
+    return mprotect(page, LAYOUT_PAGE, CODE) != 0;
 }
 
 static int map_pages(const struct layout *layout, const struct gate_parameters *gate, size_t slice_bytes)

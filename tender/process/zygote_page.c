@@ -13,6 +13,8 @@
 // A child that fails ends in ud2: the tender sees its end.
 #include "tender/process/gate.h"
 
+#include "core/mechanism.h"
+
 #include <asm/unistd.h>
 
 #define TEXT_OF(value) #value
@@ -38,6 +40,7 @@ __asm__(
     "    xor %esi, %esi\n"
     "    syscall\n"
     "zygote_after_fs:\n"
+#if MECHANISM(UNMAP_TENDER)
     // munmap(0, low), munmap(high, to the end of user addresses)
     "    mov $" TEXT(__NR_munmap) ", %eax\n"
     "    xor %edi, %edi\n"
@@ -53,6 +56,9 @@ __asm__(
     "    syscall\n"
     "zygote_after_high:\n"
     "    mov $2, %r12d\n"
+#else
+    "zygote_after_low: zygote_after_high: xor %eax, %eax\n"
+#endif
     "zygote_loop:\n"
     "    mov %rax, %rdi\n"
     "    mov %r12, %rsi\n"
@@ -93,6 +99,7 @@ __asm__(
     "    add $32, %r15\n"
     "    dec %r14\n"
     "    jnz 1b\n"
+#if MECHANISM(NO_DESCRIPTORS)
     "    mov $" TEXT(__NR_close_range) ", %eax\n"
     "    xor %edi, %edi\n"
     "    mov $0xffffffff, %esi\n"
@@ -101,6 +108,9 @@ __asm__(
     "zygote_after_close:\n"
     "    test %rax, %rax\n"
     "    jnz zygote_die\n"
+#else
+    "zygote_after_close:\n"
+#endif
     "    jmp *zygote_parameters+24(%rip)\n"
     "zygote_die:\n"
     "    ud2\n"
