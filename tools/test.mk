@@ -1,5 +1,6 @@
 # Tests. Every file tests/unit/ROOM_*.c is a program of its own that includes nothing but headers and
-# links core, host and the room's objects; every executable tests/system/*.sh or *.py is a test too.
+# links core, host and the room's objects; every executable tests/system/*.sh or *.py is a test too, and
+# tests/attack/*.sh (tools/attack.mk).
 # Each prints lines "ok NAME", "not ok NAME - WHY", "skip NAME - WHY"; tools/run-tests counts them.
 
 UNIT_SOURCES = $(sort $(wildcard tests/unit/*.c))
@@ -15,7 +16,7 @@ test: deps ## build and run every test; ends in "N passed, N failed, N skipped"
 	@case "system kvm_machine.sh" in *"$(TEST)"*) $(MAKE) --no-print-directory -s kvm-deps 2>&1 || \
 		echo "crenel: going on; the test that needs it is skipped";; esac >&2
 	@echo "building the programs, the example and the tests" >&2
-	@$(MAKE_QUIETLY) all unit-tests
+	@$(MAKE_QUIETLY) all unit-tests attack-programs
 	@tools/run-tests $(BUILD) $(TEST)
 unit: unit-tests ## unit tests only
 	@tools/run-tests $(BUILD) unit
