@@ -18,12 +18,13 @@ FUZZ_WRAP_member = launch_member loop_add loop_remove loop_timer_add loop_timer_
 	sandbox_verify waitid close phases_step phases_member_failed
 FUZZ_WRAP_gateway = accept4 setsockopt recv send shutdown close channel_init channel_receive channel_send_parts loop_add \
 	loop_change loop_remove loop_timer_set loop_clock_ms
-FUZZ_WRAP_sources = fopen realpath __realpath_chk stat mkdir access realloc calloc free build_unikernel image_read report_error
+FUZZ_WRAP_sources = fopen realpath __realpath_chk stat mkdir access malloc realloc calloc free build_unikernel image_read report_error
 FUZZ_WRAP_run = calloc free image_read run_tender_start run_tender_stop channel_receive channel_send_parts report_error
 FUZZ_WRAP_replies = state_find state_is_running socket connect channel_receive_fd read __read_chk store_client_open send fopen access open close log_key_read \
 	log_checkpoint_read log_bundle_read report_error report_progress
 FUZZ_WRAP_verify = calloc malloc free log_hash durable_write durable_read fstatat openat crypto_sign_ed25519_verify_detached
 FUZZ_WRAP_pool = channel_send_parts loop_clock_ms loop_timer_set
+FUZZ_WRAP_yaml = fopen malloc realloc free report_error
 FUZZ_WRAP_operator = recv send store_commit
 FUZZ_WRAP_password = channel_receive channel_send openat fstat read __read_chk close crypto_pwhash_str_verify
 FUZZ_WRAP_storelink = channel_receive channel_send channel_send_parts store_commit

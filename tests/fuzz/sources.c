@@ -109,6 +109,8 @@ int __wrap_access(const char *path, int mode);
 int __real_access(const char *path, int mode);
 void *__wrap_realloc(void *old, size_t size);
 void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__real_calloc(size_t count, size_t size);
 void __wrap_free(void *bytes);
@@ -177,6 +179,9 @@ void *__wrap_realloc(void *old, size_t size)
 {
     return old == NULL && size == sizeof yaml_room ? yaml_room : __real_realloc(old, size);
 }
+
+// Compilers make this of the one above.
+void *__wrap_malloc(size_t size) { return size == sizeof yaml_room ? yaml_room : __real_malloc(size); }
 
 // And so does the compiler for the largest system.
 static uint8_t system_room[SYSTEM_BYTES_MAX] __attribute__((aligned(8)));
