@@ -343,12 +343,15 @@ static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
     struct pool *pool = context;
     struct slot *slot = &pool->slots[index];
     check(slot->state != FREE);
+    int is_shown = slot->state == BUSY || slot->state == READING;
+    // GONE ends a connection for the router: another instance for what waits would never be closed.
+    int is_over = slot->connection != 0 && slot->event.connection == slot->connection;
     if (slot->state != DYING)
         page_count(&pool->config.page->killed, 1);
-    if (slot->state == BUSY || slot->state == READING) {
-        pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+    if (is_shown)
         page_count(&pool->config.page->busy, -1);
-    }
+    if (slot->has_event && (is_shown || is_over))
+        pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
     if (memory_bytes != 0)
         __atomic_store_n(&pool->config.page->instance_bytes, memory_bytes, __ATOMIC_RELAXED);
     page_count(&pool->config.page->destroyed, 1);

@@ -328,15 +328,19 @@ static void pass_time(int64_t ms)
 
 static void judge(void)
 {
-    unsigned live = 0, busy = 0;
+    unsigned live = 0, busy = 0, events_held = 0;
     for (unsigned i = 0; i < SLOTS; i++) {
+        const struct slot *slot = &pool->slots[i];
+        int is_shown = slot->state == BUSY || slot->state == READING;
         live += world.life[i] != NONE;
-        busy += pool->slots[i].handle != 0;
-        must((pool->slots[i].state == FREE) == (world.life[i] == NONE));
-        must((pool->slots[i].handle != 0) == (pool->slots[i].state == BUSY || pool->slots[i].state == READING));
+        busy += (unsigned)is_shown;
+        events_held += (unsigned)slot->has_event;
+        must((slot->state == FREE) == (world.life[i] == NONE));
+        must(!is_shown || slot->has_event);
+        must(!(slot->has_event && (slot->state == READY || slot->state == FREE)));
     }
     must(page.live == live && page.busy == busy && page.created - page.destroyed == live);
-    must(pool->waiting_count + busy == world.outstanding && pool->free_count + pool->waiting_count == SLOTS);
+    must(events_held == world.outstanding);
     must(!pool_has_failed(pool));
 }
 
@@ -351,16 +355,14 @@ static void begin(uint8_t lifetime)
         events = pool_events(pool);
     }
     for (unsigned i = 0; i < SLOTS; i++) { // as it was made
-        pool->slots[i] = (struct slot){.state = FREE, .records = pool->slots[i].records};
-        pool->free_deliveries[i] = (uint16_t)i;
+        memset(&pool->slots[i], 0, sizeof pool->slots[i]);
         memset(slices[i] + GUEST_MEMORY_INPUT, 0, shown[i]);
         memset(slices[i] + GUEST_MEMORY_OUTPUT, 0, ABI_OUTPUT_BYTES);
         shown[i] = memory.shown[i] = 0;
     }
-    pool->free_count = SLOTS;
-    pool->waiting_count = 0;
     pool->lifetime = (enum manifest_lifetime)header.lifetime;
-    pool->create_after_ms = pool->timer.at_ms = 0;
+    pool->create_after_ms = pool->shrink_ms = pool->timer.at_ms = 0;
+    pool->peak = 0;
     memset(&page, 0, sizeof page);
     memset(&world, 0, sizeof world);
     now_ms = 1000;

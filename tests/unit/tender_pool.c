@@ -426,6 +426,16 @@ TEST(close_during_an_event)
     expect(next_effects(2, LINK_LOST));
 }
 
+TEST(gone_takes_what_waits_along)
+{
+    begin(LIFETIME_CONNECTION, 10000);
+    next();
+    deliver(1, 100);
+    dies(0); // in init, by somebody outside
+    expect(next_effects(1, LINK_LOST) && next() == LINK_GONE);
+    expect(wall_saw.created[0] == 1 && page.live == 0);
+}
+
 TEST(resident_is_kept)
 {
     begin(LIFETIME_RESIDENT, 10000);
@@ -508,6 +518,7 @@ int main(void)
     RUN(broken_init_fails_what_waits);
     RUN(connection_has_an_instance_of_its_own);
     RUN(close_during_an_event);
+    RUN(gone_takes_what_waits_along);
     RUN(resident_is_kept);
     RUN(pool_grows_and_shrinks);
     RUN(router_breaches);
