@@ -55,11 +55,11 @@ enum status guest_memory_init(struct guest_memory *memory, int fd, unsigned slot
         (size_t)(ABI_OUTPUT_BYTES + layout->data_bytes + layout->arena_bytes + layout->stack_bytes);
     *memory = (struct guest_memory){
         .slot_count = slot_count, .slice_bytes = GUEST_MEMORY_OUTPUT + writable, .fd = fd};
-    memory->pristine = calloc(writable / LAYOUT_PAGE, LAYOUT_PAGE);
+    memory->pristine = mmap(NULL, writable, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     memory->is_hot = calloc(writable / LAYOUT_PAGE, 1);
     memory->bytes = mmap(NULL, slot_count * memory->slice_bytes, PROT_READ | PROT_WRITE,
                          MAP_SHARED | MAP_NORESERVE, fd, 0);
-    return memory->pristine == NULL || memory->is_hot == NULL || memory->bytes == MAP_FAILED
+    return memory->pristine == MAP_FAILED || memory->is_hot == NULL || memory->bytes == MAP_FAILED
                ? STATUS_SYSTEM
                : STATUS_OK;
 }
@@ -69,7 +69,7 @@ void guest_memory_begin(struct guest_memory *memory, const struct image *image, 
     size_t bytes = writable_bytes(memory);
     uint8_t *data = memory->pristine + ABI_OUTPUT_BYTES;
     uint64_t frame[FRAME_WORDS] = {[6] = layout->image + image->entry};
-    memset(memory->pristine, 0, bytes);
+    check(madvise(memory->pristine, bytes, MADV_DONTNEED) == 0); // zero, without touching each page
     memset(memory->is_hot, 0, bytes / LAYOUT_PAGE);
     for (size_t i = 0; i < image->segment_count; i++)
         if (image->segments[i].kind == IMAGE_DATA)

@@ -21,8 +21,8 @@
 #include "tender/pool_state.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define RETRY_MS 1000
 #define SHRINK_MS 10000
@@ -381,8 +381,10 @@ int pool_has_failed(const struct pool *pool) { return pool->has_failed; }
 
 struct pool *pool_new(const struct pool_config *config)
 {
-    struct pool *pool = calloc(1, sizeof *pool + config->memory->slot_count * sizeof pool->slots[0]);
-    if (pool == NULL)
+    // Not by calloc, which looks at each page; most are never used.
+    struct pool *pool = mmap(NULL, sizeof *pool + config->memory->slot_count * sizeof pool->slots[0],
+                             PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pool == MAP_FAILED)
         return NULL;
     pool->config = *config;
     pool->slot_count = config->memory->slot_count;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Writes the filters of our own programs as C, when Crenel is built: filter_generate >FILE.
 //
-// One table for what every program does, one for each role. A row that needs an argument
+// One table for what every program does, one for what glibc does, one for each role. A row that needs an argument
 // pinned names which and to what. PROT_EXEC is refused everywhere; the tender alone may make memory executable
 // that it wrote before, and never both at once. libseccomp makes BPF of it (a binary tree: its cost does not grow
 // with the rows), and only this program links libseccomp.
@@ -44,50 +44,54 @@ struct row {
 static const struct row every_role[] = {
     CALL(read, "pipes, eventfds, its own files"),
     CALL(write, "host log, eventfds, its own files"),
-    CALL(readv, "the same in parts"),
     CALL(writev, "the same in parts; stdio"),
     CALL(recvmsg, "channels, and descriptors that the supervisor hands over"),
     CALL(sendmsg, "channels"),
+    CALL(close, "what it was handed"),
+    CALL(fcntl, "non-blocking channels; SQLite's file locks"),
+    CALL(epoll_create1, "the event loop"),
+    CALL(epoll_ctl, "the event loop"),
+    CALL(epoll_pwait, "the event loop"),
+    CALL(poll, "waiting for one descriptor"),
+    CALL(clock_gettime, "time, where the vDSO does not answer"),
+    CALL(eventfd2, "waking its own parts"),
+    CALL(getrandom, "hash seeds, canaries, nonces"),
+    CALL(fstat, "size of a memfd it was handed; stdio"),
+    CALL(munmap, "memory"),
+    CALL(madvise, "memory"),
+    CALL(brk, "memory"),
+    CALL(futex, "glibc's locks"),
+    CALL(rt_sigreturn, "the end of a signal handler"),
+    CALL(rt_sigaction, "SIGPIPE is ignored; abort()"),
+    CALL(rt_sigprocmask, "abort()"),
+    CALL(gettid, "abort()"),
+    CALL(getpid, "abort(); SQLite"),
+    CALL(restart_syscall, "the kernel's own, after a stop"),
+    CALL(exit, "the end"),
+    CALL(exit_group, "the end"),
+};
+
+// All but the tender, whose C library is a smaller one.
+static const struct row with_glibc[] = {
+    CALL(readv, "the same in parts"),
     CALL(recvfrom, "operator sockets"),
     CALL(sendto, "operator sockets"),
-    CALL(close, "what it was handed"),
     CALL(shutdown, "the end of an operator's or connection's stream"),
-    CALL(fcntl, "non-blocking channels; SQLite's file locks"),
     CALL(getsockopt, "state of a socket it holds"),
     CALL(setsockopt, "send buffers, TCP_NODELAY"),
     CALL(socketpair, "a channel between its own parts"),
-    CALL(epoll_create1, "the event loop"),
-    CALL(epoll_ctl, "the event loop"),
     CALL(epoll_wait, "the event loop"),
-    CALL(epoll_pwait, "the event loop"),
-    CALL(poll, "waiting for one descriptor"),
     CALL(ppoll, "waiting for one descriptor"),
-    CALL(clock_gettime, "time, where the vDSO does not answer"),
     CALL(gettimeofday, "time, where the vDSO does not answer"),
     CALL(time, "time, where the vDSO does not answer"),
     CALL(clock_nanosleep, "back-off"),
     CALL(nanosleep, "back-off"),
     CALL(timerfd_create, "timers"),
     CALL(timerfd_settime, "timers"),
-    CALL(eventfd2, "waking its own parts"),
-    CALL(getrandom, "hash seeds, canaries, nonces"),
-    CALL(fstat, "size of a memfd it was handed; stdio"),
     CALL(newfstatat, "the same, as glibc calls it"),
-    CALL(munmap, "memory"),
     CALL(mremap, "memory"),
-    CALL(madvise, "memory"),
-    CALL(brk, "memory"),
-    CALL(futex, "glibc's locks"),
     CALL(sched_yield, "waiting for its own parts"),
-    CALL(rt_sigreturn, "the end of a signal handler"),
-    CALL(rt_sigaction, "SIGPIPE is ignored; abort()"),
-    CALL(rt_sigprocmask, "abort()"),
-    CALL(gettid, "abort()"),
-    CALL(getpid, "abort(); SQLite"),
     CALL(tgkill, "abort()"),
-    CALL(restart_syscall, "the kernel's own, after a stop"),
-    CALL(exit, "the end"),
-    CALL(exit_group, "the end"),
 };
 
 static const struct row own_files[] = { // store, audit, password: their directory is all they see
@@ -253,7 +257,8 @@ static _Noreturn void fail(const char *what, int code)
 
 static void write_filter(const char *name, enum filter_role role)
 {
-    static const struct part base = PART(every_role);
+    static const struct part base = PART(every_role), larger = PART(with_glibc);
+    int is_tender = role == FILTER_TENDER || role == FILTER_TENDER_KVM;
     static struct sock_filter program[4096];
     // Instances inherit the tender's filter. TRAP ends a tender as surely, but lets it read a guest that tried a
     // call: a kill would win over the guest filter's own trap and leave nothing to report.
@@ -266,6 +271,8 @@ static void write_filter(const char *name, enum filter_role role)
         code = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, verdict);
     if (code == 0)
         code = allow(filter, &base);
+    if (code == 0 && !is_tender)
+        code = allow(filter, &larger);
     if (code == 0)
         code = allow(filter, &parts[role]);
     if (code == 0)
