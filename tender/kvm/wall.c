@@ -315,12 +315,13 @@ static int wall_examine(struct wall *base, unsigned slot, struct link_crash *cra
         return 0;
     hurry(instance);
     await(&instance->done);
-    if (instance->task != RUN || instance->stop != MACHINE_INTERRUPTED) { // the bell says so, too
-        check(sem_post(&instance->done) == 0);
-        return 0;
+    if (instance->task != RUN || instance->stop != MACHINE_INTERRUPTED) {
+        check(sem_post(&instance->done) == 0); // it came back by itself: for the bell, unless it is killed for being late
+    } else {
+        instance->is_away = 0;
+        (void)machine_place(&instance->machine, &instance->memory, wall->config.image, crash);
     }
-    instance->is_away = 0;
-    return machine_place(&instance->machine, &instance->memory, wall->config.image, crash);
+    return 1; // also in the gate: it has the turn, and does not sleep there
 }
 
 static void wall_resume(struct wall *base, unsigned slot)

@@ -170,7 +170,8 @@ TEST(examine_says_where_it_hangs)
     show(1, 0);
     struct link_crash crash = {0};
     int64_t end = loop_clock_ms() + LIMIT_MS;
-    while (!wall->calls->examine(wall, 1, &crash) && loop_clock_ms() < end) { // it has not come out of the gate yet
+    // At first it may not have come out of the gate.
+    while (wall->calls->examine(wall, 1, &crash), crash.instruction == UINT64_MAX && loop_clock_ms() < end) {
         wall->calls->resume(wall, 1);
         usleep(1000);
     }
