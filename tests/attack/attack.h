@@ -34,6 +34,7 @@ struct stage_options {
 
 struct stage {
     enum attack_wall wall;
+    int kvm_fd;                              // /dev/kvm, for that wall
     const char *program, *unscanned_program; // of the tender
     const char *error_path;                  // where the tender's stderr goes
     int silence_ms;                          // a tender that says nothing for so long is lost

@@ -122,9 +122,11 @@ static void play_list(struct stage *stage, const struct attack *attack)
     const struct call_list *list = attack->detail;
     uint32_t done = 0;
     char text[160];
-    for (;; done++) {
-        uint64_t number = list->numbers != NULL ? list->numbers[done] : list->first + done;
-        if (list->numbers != NULL ? number == UINT16_MAX : done == list->count)
+    // Without a kernel behind it no number is different from another, and each fault costs a machine.
+    uint32_t step = stage->wall == ATTACK_KVM && list->count > 100 ? 40 : 1;
+    for (uint32_t i = 0;; i += step, done++) {
+        uint64_t number = list->numbers != NULL ? list->numbers[i] : list->first + i;
+        if (list->numbers != NULL ? number == UINT16_MAX : i >= list->count)
             break;
         uint64_t words[ACT_WORDS] = {1, list->base + number};
         stage_event(stage, words);

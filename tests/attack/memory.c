@@ -104,6 +104,7 @@ GUEST(search)
 }
 
 #define SECRET 0x5ec2e75ec2e75ec2u
+#define SURROUNDINGS (32u * 4096u) // looked at before and behind
 
 static int layout_ask(struct stage *stage, uint64_t layout[PLACES])
 {
@@ -140,20 +141,21 @@ static unsigned rights(const uint64_t layout[PLACES], uint64_t arena_bytes, uint
     return 0;
 }
 
-// Each page from below the gate to behind the output. A fault moves the base: pages are named by their distance from
-// the gate.
+// Each page from below the gate to behind the output. A fault moves all addresses, so the guest is asked anew for each.
 static void play_every_page(struct stage *stage, const struct attack *attack)
 {
-    uint64_t layout[PLACES], touch = attack->words[0];
+    uint64_t layout[PLACES], touch = attack->words[0], page_count = 1;
     unsigned faults = 0, allowed = 0;
-    if (!layout_ask(stage, layout))
-        return;
-    uint64_t from = layout[GATE] - 64 * 4096, end = layout[OUTPUT] + ABI_OUTPUT_BYTES + 64 * 4096;
-    for (uint64_t page = from; page < end; page += 4096) {
+    for (uint64_t i = 0; i < page_count; i++) {
+        if (!layout_ask(stage, layout))
+            return;
+        uint64_t first = layout[GATE] - SURROUNDINGS, end = layout[OUTPUT] + ABI_OUTPUT_BYTES + SURROUNDINGS;
+        page_count = (end - first) / 4096;
+        uint64_t page = first + i * 4096;
         unsigned is_mine = (rights(layout, 8192, page) & touch) != 0;
         if (is_mine && touch == WRITE && page == layout[STACK])
             continue; // where it stands
-        stage_event(stage, (const uint64_t[ACT_WORDS]){touch, GATE, page - layout[GATE]});
+        stage_event(stage, (const uint64_t[ACT_WORDS]){touch, ABSOLUTE, page});
         unsigned is_done = stage->effects.outcome == LINK_ENDED;
         faults += stage->effects.outcome == LINK_FAULT;
         allowed += is_done;

@@ -56,7 +56,8 @@ static _Noreturn void become_tender(const struct stage *stage, const char *progr
     int high[3] = {fcntl(control, F_DUPFD, 100), fcntl(system, F_DUPFD, 101), fcntl(page, F_DUPFD, 102)};
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int errors = open(stage->error_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    char *const argv[] = {(char[]){"crenel-tender"}, (char[]){"tender"}, (char[]){"0"}, NULL};
+    char *const argv[] = {(char[]){"crenel-tender"},
+                          stage->wall == ATTACK_KVM ? (char[]){"tender-kvm"} : (char[]){"tender"}, (char[]){"0"}, NULL};
     char *const environment[] = {NULL};
     if (null >= 0 && errors >= 0 && dup2(null, 0) == 0 && dup2(errors, 1) == 1 && dup2(errors, 2) == 2 &&
         dup2(high[0], CONTROL_FD) == CONTROL_FD && dup2(high[1], CONTROL_SYSTEM_FD) == CONTROL_SYSTEM_FD &&
@@ -135,6 +136,8 @@ int stage_begin(struct stage *stage, const struct attack_guest *guest, const str
     channel_init(&stage->link, link[0], NULL, 0);
     attach(control[0], CONTROL_IMAGE, image_fd);
     attach(control[0], CONTROL_ROUTER_LINK, link[1]);
+    if (stage->wall == ATTACK_KVM)
+        attach(control[0], CONTROL_KVM, stage->kvm_fd);
     attach(control[0], CONTROL_START, -1);
     close(image_fd);
     close(link[1]);
