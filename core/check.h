@@ -4,6 +4,7 @@
 #define CRENEL_CORE_CHECK_H
 
 // Hosts define it in host/check.c (prints, aborts); it never returns.
+//@ requires never: \false; assigns \nothing; ensures \false;
 __attribute__((noreturn)) void check_failed(const char *file, int line, const char *condition);
 
 #define check(condition)                                                                           \

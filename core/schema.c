@@ -19,30 +19,46 @@
 
 #include <string.h>
 
+/*@ requires width == 1 || width == 2 || width == 4 || width == 8;
+    requires \valid_read(bytes + (0 .. width - 1));
+    assigns \nothing;
+    ensures width == 2 ==> \result == bytes[0] + 256 * bytes[1]; */
 static uint64_t load(const uint8_t *bytes, unsigned width)
 {
     uint64_t value = 0;
-    for (unsigned i = 0; i < width; i++)
-        value |= (uint64_t)bytes[i] << (8 * i);
+    /*@ loop invariant i <= width;
+        loop invariant i == width ==> value == 0;
+        loop invariant i == width - 1 ==> value == bytes[width - 1];
+        loop invariant i == width - 2 ==> value == bytes[width - 2] + 256 * bytes[width - 1];
+        loop assigns i, value;
+        loop variant i; */
+    for (unsigned i = width; i > 0; i--)
+        value = value * 256 + bytes[i - 1];
     return value;
 }
 
-
+//@ requires width == 1 || width == 2 || width == 4 || width == 8; assigns \nothing;
 static int64_t sign_extend(uint64_t value, unsigned width)
 {
     unsigned shift = 64 - 8 * width;
     return (int64_t)(value << shift) >> shift;
 }
 
+//@ assigns \nothing;
 static int is_control(uint32_t character)
 {
     return character < 0x20 || (character >= 0x7f && character <= 0x9f);
 }
 
 // Shortest-form UTF-8 without surrogates and control characters.
+/*@ requires length > 0 ==> \valid_read(bytes + (0 .. length - 1));
+    assigns \nothing; */
 static int is_utf8(const uint8_t *bytes, size_t length)
 {
     static const uint32_t shortest[4] = {0, 0x80, 0x800, 0x10000};
+    /*@ loop invariant i <= length;
+        loop assigns i;
+        loop variant length - i; */
     for (size_t i = 0; i < length;) {
         uint8_t first = bytes[i++];
         unsigned more;
@@ -64,6 +80,10 @@ static int is_utf8(const uint8_t *bytes, size_t length)
         }
         if (more > length - i)
             return 0;
+        /*@ loop invariant j <= more && i + (more - j) <= length;
+            loop invariant i >= \at(i, LoopEntry);
+            loop assigns i, j, character;
+            loop variant more - j; */
         for (unsigned j = 0; j < more; j++, i++) {
             if ((bytes[i] & 0xc0) != 0x80)
                 return 0;
@@ -76,14 +96,30 @@ static int is_utf8(const uint8_t *bytes, size_t length)
     return 1;
 }
 
+/*@ requires length > 0 ==> \valid_read(bytes + (0 .. length - 1));
+    assigns \nothing; */
+static int has_wildcard(const uint8_t *bytes, size_t length)
+{
+    /*@ loop invariant i <= length;
+        loop assigns i;
+        loop variant length - i; */
+    for (size_t i = 0; i < length; i++)
+        if (bytes[i] == '+' || bytes[i] == '#')
+            return 1;
+    return 0;
+}
+
+/*@ requires length > 0 ==> \valid_read(bytes + (0 .. length - 1));
+    assigns \nothing; */
 static int is_in_class(unsigned class, const uint8_t *bytes, size_t length)
 {
     if (class == SCHEMA_CLASS_UTF8)
         return is_utf8(bytes, length);
     if (class == SCHEMA_CLASS_TOPIC)
-        return is_utf8(bytes, length) &&
-               (length == 0 || (memchr(bytes, '+', length) == NULL &&
-                                memchr(bytes, '#', length) == NULL));
+        return is_utf8(bytes, length) && !has_wildcard(bytes, length);
+    /*@ loop invariant i <= length;
+        loop assigns i;
+        loop variant length - i; */
     for (size_t i = 0; i < length; i++) {
         char c = (char)bytes[i];
         int is_good;
@@ -100,6 +136,7 @@ static int is_in_class(unsigned class, const uint8_t *bytes, size_t length)
     return 1;
 }
 
+//@ requires type_is_integer(type) || type == SCHEMA_BOOL; requires \valid_read(field); assigns \nothing;
 static int is_in_range(unsigned type, const struct schema_field *field, uint64_t raw)
 {
     if (type == SCHEMA_U64)
@@ -108,6 +145,13 @@ static int is_in_range(unsigned type, const struct schema_field *field, uint64_t
     return value >= field->minimum && value <= field->maximum;
 }
 
+/*@ requires \valid_read(field) && field_is_valid(field) && type_is_text(field->type);
+    requires \valid_read(message + (0 .. size - 1));
+    requires field->offset + 2 <= size;
+    requires end_of(field) <= size || text_is_inside(field, message, size);
+    assigns \nothing;
+    ensures \result == REASON_DONE ==> text_is_inside(field, message, size);
+    ensures \result == REASON_DONE || REASON_LENGTH <= \result <= REASON_PADDING; */
 static enum reason check_text(const struct schema_field *field, const uint8_t *message, size_t size)
 {
     size_t length = load(message + field->offset, 2);
@@ -120,6 +164,10 @@ static enum reason check_text(const struct schema_field *field, const uint8_t *m
     return is_zero(message, field->offset + 2u + length, end) ? REASON_DONE : REASON_PADDING;
 }
 
+/*@ requires \valid_read(field) && field_is_valid(field) && field->type == SCHEMA_ARRAY;
+    requires \valid_read(message + (0 .. end_of(field) - 1));
+    assigns \nothing;
+    ensures \result == REASON_DONE || REASON_LENGTH <= \result <= REASON_PADDING; */
 static enum reason check_array(const struct schema_field *field, const uint8_t *message)
 {
     size_t count = load(message + field->offset, 2);
@@ -128,12 +176,22 @@ static enum reason check_array(const struct schema_field *field, const uint8_t *
         return REASON_LENGTH;
     if (!is_zero(message, field->offset + 2u, at))
         return REASON_PADDING;
+    /*@ loop invariant i <= count && at == elements_of(field) + i * width;
+        loop assigns i, at;
+        loop variant count - i; */
     for (size_t i = 0; i < count; i++, at += width)
         if (!is_in_range(field->element, field, load(message + at, (unsigned)width)))
             return REASON_RANGE;
     return is_zero(message, at, field_end(field)) ? REASON_DONE : REASON_PADDING;
 }
 
+/*@ requires \valid_read(field) && field_is_valid(field);
+    requires \valid_read(message + (0 .. size - 1));
+    requires value_is_inside(field, size);
+    requires end_of(field) <= size || (type_is_text(field->type) && text_is_inside(field, message, size));
+    assigns \nothing;
+    ensures \result == REASON_DONE && type_is_text(field->type) ==> text_is_inside(field, message, size);
+    ensures \result == REASON_DONE || REASON_LENGTH <= \result <= REASON_PADDING; */
 static enum reason check_field(const struct schema_field *field, const uint8_t *message,
                                size_t size)
 {
@@ -148,11 +206,24 @@ static enum reason check_field(const struct schema_field *field, const uint8_t *
 }
 
 // The message ends where its schema says; afterwards every access below stays inside.
-static enum reason check_length(const struct schema *schema, const uint8_t *message, size_t size,
-                                uint16_t *field)
+// The predicate is what check_fields builds on: the last field of a message that was cut ends with its text.
+/*@ predicate length_is_good(struct schema *s, uint8_t *message, integer size) =
+        size <= s->header->struct_bytes &&
+        (\forall integer i; 0 <= i < s->header->field_count - 1 ==> end_of(s->fields + i) <= size) &&
+        (end_of(last_field(s)) <= size ||
+         (type_is_text(last_field(s)->type) && last_field(s)->offset + 2 <= size &&
+          text_is_inside(last_field(s), message, size)));
+*/
+
+// The message ends where its schema says; afterwards every access below stays inside.
+/*@ requires schema_is_valid(schema);
+    requires size > 0 ==> \valid_read(message + (0 .. size - 1));
+    assigns \nothing;
+    ensures \result == REASON_DONE || \result == REASON_LENGTH;
+    ensures \result == REASON_DONE ==> length_is_good(schema, message, size); */
+static enum reason check_length(const struct schema *schema, const uint8_t *message, size_t size)
 {
     const struct schema_header *header = schema->header;
-    *field = UINT16_MAX;
     if (!header->is_cut)
         return size == header->struct_bytes ? REASON_DONE : REASON_LENGTH;
     const struct schema_field *last = &schema->fields[header->field_count - 1];
@@ -162,6 +233,11 @@ static enum reason check_length(const struct schema *schema, const uint8_t *mess
     return size == align_up(last->offset + 2u + length, 8) ? REASON_DONE : REASON_LENGTH;
 }
 
+/*@ requires schema_is_valid(schema) && message_is_sized(schema, message, size);
+    requires \valid_read(relation);
+    requires relation->left < schema->header->field_count && relation->right < schema->header->field_count;
+    requires \valid_read(message + (0 .. size - 1));
+    assigns \nothing; */
 static int holds(const struct schema *schema, const struct schema_relation *relation,
                  const uint8_t *message, size_t size)
 {
@@ -184,37 +260,71 @@ static int holds(const struct schema *schema, const struct schema_relation *rela
     }
 }
 
+struct verdict {
+    enum reason reason;
+    uint16_t field;
+};
+
+/*@ requires schema_is_valid(schema);
+    requires size > 0 ==> \valid_read(message + (0 .. size - 1));
+    assigns \nothing;
+    ensures \result.reason == REASON_DONE ==> message_is_sized(schema, message, size);
+    ensures \result.reason == REASON_DONE ||
+        REASON_LENGTH <= \result.reason <= REASON_RELATION;
+    ensures \result.field < schema->header->field_count || \result.field == UINT16_MAX; */
+static struct verdict judge(const struct schema *schema, const uint8_t *message, size_t size)
+{
+    enum reason reason = check_length(schema, message, size);
+    if (reason != REASON_DONE)
+        return (struct verdict){reason, UINT16_MAX};
+    size_t end = 0;
+    /*@ loop invariant i <= schema->header->field_count && end <= 4096;
+        loop invariant end <= size || i == schema->header->field_count;
+        loop invariant \forall integer j; 0 <= j < i && type_is_text(schema->fields[j].type) ==>
+            text_is_inside(schema->fields + j, message, size);
+        loop assigns i, reason, end;
+        loop variant schema->header->field_count - i; */
+    for (uint16_t i = 0; i < schema->header->field_count; i++) {
+        const struct schema_field *field = &schema->fields[i];
+        if (!is_zero(message, end, field->offset))
+            return (struct verdict){REASON_PADDING, i};
+        reason = check_field(field, message, size);
+        if (reason != REASON_DONE)
+            return (struct verdict){reason, i};
+        end = field_end(field);
+    }
+    if (!is_zero(message, end, size))
+        return (struct verdict){REASON_PADDING, UINT16_MAX};
+    /*@ loop invariant i <= schema->header->relation_count;
+        loop assigns i;
+        loop variant schema->header->relation_count - i; */
+    for (unsigned i = 0; i < schema->header->relation_count; i++)
+        if (!holds(schema, &schema->relations[i], message, size))
+            return (struct verdict){REASON_RELATION, schema->relations[i].left};
+    return (struct verdict){REASON_DONE, UINT16_MAX};
+}
+
 enum reason schema_check(const struct schema *schema, const uint8_t *message, size_t size,
                          uint16_t *field)
 {
-    enum reason reason = check_length(schema, message, size, field);
-    if (reason != REASON_DONE)
-        return reason;
-    size_t end = 0;
-    for (uint16_t i = 0; i < schema->header->field_count; i++) {
-        *field = i;
-        if (!is_zero(message, end, schema->fields[i].offset))
-            return REASON_PADDING;
-        reason = check_field(&schema->fields[i], message, size);
-        if (reason != REASON_DONE)
-            return reason;
-        end = field_end(&schema->fields[i]);
-    }
-    *field = UINT16_MAX;
-    if (!is_zero(message, end, size))
-        return REASON_PADDING;
-    for (unsigned i = 0; i < schema->header->relation_count; i++)
-        if (!holds(schema, &schema->relations[i], message, size)) {
-            *field = schema->relations[i].left;
-            return REASON_RELATION;
-        }
-    return REASON_DONE;
+    struct verdict verdict = judge(schema, message, size);
+    *field = verdict.field;
+    return verdict.reason;
 }
 
 // ---- Values of checked messages ----
 
+/*@ requires schema_is_valid(schema);
+    requires \forall integer i; 0 <= i < schema->header->field_count ==>
+        valid_read_string(&schema->fields[i].name[0]);
+    requires valid_read_string(name);
+    assigns \nothing;
+    ensures -1 <= \result < schema->header->field_count; */
 int schema_field_index(const struct schema *schema, const char *name)
 {
+    /*@ loop invariant 0 <= i <= schema->header->field_count;
+        loop assigns i;
+        loop variant schema->header->field_count - i; */
     for (int i = 0; i < schema->header->field_count; i++)
         if (strcmp(schema->fields[i].name, name) == 0)
             return i;
@@ -242,37 +352,79 @@ size_t schema_bytes(const struct schema *schema, uint16_t field, const uint8_t *
     return length;
 }
 
+// One field's part of a key with room for `capacity` bytes: how long it is, or -1.
+/*@ requires schema_is_valid(schema) && field < schema->header->field_count;
+    requires \valid_read(message + (0 .. size - 1)) && size <= 4096;
+    requires field_is_inside(schema->fields + field, message, size);
+    requires capacity > 0 ==> \valid(key + (0 .. capacity - 1));
+    requires \separated(key + (0 .. capacity - 1), message + (0 .. size - 1));
+    assigns key[0 .. capacity - 1];
+    ensures -1 <= \result <= capacity; */
+static int key_part(const struct schema *schema, uint16_t field, int is_last,
+                    const uint8_t *message, size_t size, uint8_t *key, size_t capacity)
+{
+    unsigned type = schema->fields[field].type, width = type_width(type);
+    if (is_text(type)) {
+        const uint8_t *bytes;
+        size_t length = schema_bytes(schema, field, message, size, &bytes);
+        size_t needed = length + (is_last ? 0 : 1);
+        // Byte strings may hold zeros, so they could not be told apart from their end.
+        if (needed > capacity || (type == SCHEMA_BYTES && !is_last))
+            return -1;
+        memcpy(key, bytes, length);
+        if (!is_last)
+            key[length] = 0;
+        return (int)needed;
+    }
+    if (type == SCHEMA_ARRAY || width > capacity)
+        return -1;
+    uint64_t value = (uint64_t)schema_value(schema, field, message, size);
+    if (is_signed(type))
+        value ^= UINT64_C(1) << (8 * width - 1);
+    /*@ loop invariant i <= width;
+        loop assigns i, key[0 .. width - 1];
+        loop variant width - i; */
+    for (unsigned i = 0; i < width; i++)
+        key[i] = (uint8_t)(value >> (8 * (width - 1 - i)));
+    return (int)width;
+}
+
+// Writing a key changes neither the schema nor the message.
+/*@ predicate field_is_same{A, B}(struct schema_field *f) =
+        \at(f->type, A) == \at(f->type, B) && \at(f->element, A) == \at(f->element, B) &&
+        \at(f->offset, A) == \at(f->offset, B) && \at(f->capacity, A) == \at(f->capacity, B);
+    lemma end_stays{A, B}: \forall struct schema_field *f; field_is_same{A, B}(f) ==>
+        \at(end_of(f), A) == \at(end_of(f), B);
+    lemma validity_stays{A, B}: \forall struct schema_field *f;
+        field_is_same{A, B}(f) && field_is_valid{A}(f) ==> field_is_valid{B}(f);
+    predicate fields_are_same{A, B}(struct schema_field *f, integer n) =
+        \forall integer i; 0 <= i < n ==> field_is_same{A, B}(f + i);
+    predicate bytes_are_same{A, B}(uint8_t *b, integer n) =
+        \forall integer i; 0 <= i < n ==> \at(b[i], A) == \at(b[i], B);
+    lemma layout_stays{A, B}: \forall struct schema_field *f, integer n;
+        fields_are_same{A, B}(f, n) && fields_are_laid_out{A}(f, n) ==> fields_are_laid_out{B}(f, n);
+    lemma inside_stays{A, B}: \forall struct schema_field *f, uint8_t *b, integer n;
+        field_is_same{A, B}(f) && bytes_are_same{A, B}(b, n) && field_is_inside{A}(f, b, n) ==>
+        field_is_inside{B}(f, b, n);
+*/
 size_t schema_key(const struct schema *schema, const uint16_t *fields, size_t field_count,
                   const uint8_t *message, size_t size, uint8_t *key, size_t capacity)
 {
     size_t used = 0;
+    /*@ loop invariant i <= field_count && used <= capacity;
+        loop invariant bytes_are_same{LoopEntry, Here}(message, size);
+        loop invariant fields_are_same{LoopEntry, Here}(schema->fields, schema->header->field_count);
+        loop invariant schema_is_valid(schema);
+        loop invariant \forall integer i; 0 <= i < schema->header->field_count ==>
+            field_is_inside(schema->fields + i, message, size);
+        loop assigns i, used, key[0 .. capacity - 1];
+        loop variant field_count - i; */
     for (size_t i = 0; i < field_count; i++) {
-        const struct schema_field *field = &schema->fields[fields[i]];
-        int is_last = i + 1 == field_count;
-        if (is_text(field->type)) {
-            const uint8_t *bytes;
-            size_t length = schema_bytes(schema, fields[i], message, size, &bytes);
-            size_t needed = length + (is_last ? 0 : 1);
-            // Byte strings may hold zeros, so they could not be told apart from their end.
-            if (needed > capacity - used || (field->type == SCHEMA_BYTES && !is_last))
-                return 0;
-            memcpy(key + used, bytes, length);
-            if (!is_last)
-                key[used + length] = 0;
-            used += needed;
-            continue;
-        }
-        if (field->type == SCHEMA_ARRAY)
+        int part = key_part(schema, fields[i], i + 1 == field_count, message, size, key + used,
+                            capacity - used);
+        if (part < 0)
             return 0;
-        unsigned width = type_width(field->type);
-        uint64_t value = (uint64_t)schema_value(schema, fields[i], message, size);
-        if (is_signed(field->type))
-            value ^= UINT64_C(1) << (8 * width - 1);
-        if (width > capacity - used)
-            return 0;
-        for (unsigned j = 0; j < width; j++)
-            key[used + j] = (uint8_t)(value >> (8 * (width - 1 - j)));
-        used += width;
+        used += (size_t)part;
     }
     return used;
 }

@@ -93,6 +93,37 @@ _Static_assert(sizeof(struct schema_relation) == 8, "schema_relation");
 _Static_assert(sizeof(struct schema_label) == 24, "schema_label");
 _Static_assert(sizeof(struct schema_header) == 96, "schema_header");
 
+// What the proofs (docs/proofs.md) call a good layout; schema_open() establishes it.
+/*@ predicate type_is_integer(integer type) = SCHEMA_U8 <= type <= SCHEMA_I64;
+    predicate type_is_text(integer type) = type == SCHEMA_STRING || type == SCHEMA_BYTES;
+
+    logic integer width_of(integer type) =
+        type == SCHEMA_U16 || type == SCHEMA_I16 ? 2 :
+        type == SCHEMA_U32 || type == SCHEMA_I32 ? 4 :
+        type == SCHEMA_U64 || type == SCHEMA_I64 ? 8 : 1;
+    logic integer aligned(integer offset, integer alignment) =
+        (offset + alignment - 1) / alignment * alignment;
+
+    // Where a field begins behind one that ended at `end`; its elements; its end.
+    logic integer start_of(struct schema_field *f, integer end) =
+        aligned(end, f->type >= SCHEMA_STRING ? 2 : width_of(f->type));
+    logic integer elements_of(struct schema_field *f) =
+        aligned(f->offset + 2, width_of(f->element));
+    logic integer end_of(struct schema_field *f) =
+        f->type == SCHEMA_STRING || f->type == SCHEMA_BYTES ? f->offset + 2 + f->capacity :
+        f->type == SCHEMA_ARRAY ? elements_of(f) + f->capacity * width_of(f->element) :
+        f->offset + width_of(f->type);
+
+    predicate field_is_valid(struct schema_field *f) =
+        SCHEMA_U8 <= f->type <= SCHEMA_ARRAY &&
+        (f->type == SCHEMA_ARRAY ==> type_is_integer(f->element)) &&
+        end_of(f) <= 4096; // ABI_PAYLOAD_BYTES_MAX
+    // Each field begins where the one before it allows, or later.
+    predicate fields_are_laid_out(struct schema_field *f, integer count) =
+        (\forall integer i; 0 <= i < count ==> field_is_valid(f + i)) &&
+        (\forall integer i, j; 0 <= i < j < count ==> end_of(f + i) <= f[j].offset);
+*/
+
 struct schema { // a view into a block that was accepted; the block outlives it
     const struct schema_header *header;
     const struct schema_field *fields;
@@ -100,11 +131,60 @@ struct schema { // a view into a block that was accepted; the block outlives it
     const struct schema_label *labels;
 };
 
+/*@ predicate parts_are_readable(struct schema_header *h, struct schema_field *f,
+                                 struct schema_relation *r, struct schema_label *l) =
+        \valid_read(h) && 1 <= h->field_count <= SCHEMA_FIELDS_MAX &&
+        h->relation_count <= SCHEMA_RELATIONS_MAX && h->label_count <= SCHEMA_LABELS_MAX &&
+        \valid_read(f + (0 .. h->field_count - 1)) &&
+        \valid_read(r + (0 .. h->relation_count - 1)) &&
+        \valid_read(l + (0 .. h->label_count - 1));
+    predicate layout_is_valid(struct schema_header *h, struct schema_field *f) =
+        fields_are_laid_out(f, h->field_count) &&
+        h->struct_bytes == aligned(end_of(f + (h->field_count - 1)), 8) &&
+        (h->is_cut != 0 ==> type_is_text(f[h->field_count - 1].type));
+    predicate relations_are_valid(struct schema_header *h, struct schema_relation *r,
+                                  integer count) =
+        \forall integer i; 0 <= i < count ==>
+            r[i].left < h->field_count && r[i].right < h->field_count;
+
+    predicate schema_is_readable(struct schema *s) =
+        \valid_read(s) && parts_are_readable(s->header, s->fields, s->relations, s->labels);
+    predicate schema_is_valid(struct schema *s) =
+        schema_is_readable(s) && layout_is_valid(s->header, s->fields) &&
+        relations_are_valid(s->header, s->relations, s->header->relation_count);
+    logic struct schema_field *last_field(struct schema *s) =
+        s->fields + (s->header->field_count - 1);
+*/
+
+// Each field of the message lies inside it; the last one's text counts as far as it is used.
+/*@ predicate value_is_inside(struct schema_field *f, integer size) =
+        f->offset + (f->type >= SCHEMA_STRING ? 2 : width_of(f->type)) <= size;
+    predicate text_is_inside(struct schema_field *f, uint8_t *message, integer size) =
+        f->offset + 2 + message[f->offset] + 256 * message[f->offset + 1] <= size;
+    predicate field_is_inside(struct schema_field *f, uint8_t *message, integer size) =
+        value_is_inside(f, size) && (type_is_text(f->type) ==> text_is_inside(f, message, size));
+    predicate message_is_sized(struct schema *s, uint8_t *message, integer size) =
+        size <= s->header->struct_bytes &&
+        \forall integer i; 0 <= i < s->header->field_count ==>
+            field_is_inside(s->fields + i, message, size);
+*/
+
 // Checks every offset, count, name and bound of a block (8-byte aligned) and the layout rules above.
+/*@ requires \valid(schema) && (size > 0 ==> \valid_read(block + (0 .. size - 1)));
+    assigns *schema;
+    ensures \result == STATUS_OK ==> schema_is_valid(schema);
+    ensures \result != STATUS_OK ==> *schema == \old(*schema); */
 enum status schema_open(struct schema *schema, const uint8_t *block, size_t size) MUST_USE;
 
 // Verdict on one message: REASON_DONE if it is valid, else the first reason and the field's index in
 // *field (or UINT16_MAX). Reads nothing outside message[0..size).
+/*@ requires schema_is_valid(schema) && \valid(field);
+    requires size > 0 ==> \valid_read(message + (0 .. size - 1));
+    assigns *field;
+    ensures \result == REASON_DONE ==> message_is_sized{Pre}(schema, message, size);
+    ensures \result == REASON_DONE ||
+        REASON_LENGTH <= \result <= REASON_RELATION;
+    ensures *field < \old(schema->header->field_count) || *field == UINT16_MAX; */
 enum reason schema_check(const struct schema *schema, const uint8_t *message, size_t size,
                          uint16_t *field) MUST_USE;
 
@@ -112,16 +192,40 @@ enum reason schema_check(const struct schema *schema, const uint8_t *message, si
 int schema_field_index(const struct schema *schema, const char *name);
 
 // Integer, boolean or enumeration value, or length or count, of a checked message.
+/*@ requires schema_is_valid(schema) && field < schema->header->field_count;
+    requires \valid_read(message + (0 .. size - 1));
+    requires field_is_inside(schema->fields + field, message, size);
+    assigns \nothing;
+    ensures type_is_text(schema->fields[field].type) ==> \result ==
+        message[schema->fields[field].offset] + 256 * message[schema->fields[field].offset + 1]; */
 int64_t schema_value(const struct schema *schema, uint16_t field, const uint8_t *message,
                      size_t size);
 
 // Bytes of a string or byte string of a checked message; returns their number.
+/*@ requires schema_is_valid(schema) && field < schema->header->field_count;
+    requires \valid_read(message + (0 .. size - 1));
+    requires field_is_inside(schema->fields + field, message, size);
+    requires type_is_text(schema->fields[field].type);
+    requires \valid(bytes) && \separated(bytes, schema);
+    assigns *bytes;
+    ensures *bytes == message + schema->fields[field].offset + 2;
+    ensures schema->fields[field].offset + 2 + \result <= size; */
 size_t schema_bytes(const struct schema *schema, uint16_t field, const uint8_t *message, size_t size,
                     const uint8_t **bytes);
 
 // Store keys: each key field in order, unsigned integers big-endian at their width, signed ones with
 // the sign bit flipped, strings and bytes as they are, ending in a zero byte unless last. Orders as the values do.
 // Returns bytes written, or 0 when the key is longer than `capacity`.
+/*@ requires schema_is_valid(schema);
+    requires size > 0 ==> \valid_read(message + (0 .. size - 1));
+    requires message_is_sized(schema, message, size);
+    requires field_count <= 0xffff && \valid_read(fields + (0 .. field_count - 1));
+    requires \forall integer i; 0 <= i < field_count ==> fields[i] < schema->header->field_count;
+    requires capacity <= 0x100000 && (capacity > 0 ==> \valid(key + (0 .. capacity - 1)));
+    requires \separated(key + (0 .. capacity - 1), message + (0 .. size - 1), schema,
+        schema->header, schema->fields + (0 .. schema->header->field_count - 1));
+    assigns key[0 .. capacity - 1];
+    ensures \result <= capacity; */
 size_t schema_key(const struct schema *schema, const uint16_t *fields, size_t field_count,
                   const uint8_t *message, size_t size, uint8_t *key, size_t capacity);
 

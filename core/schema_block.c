@@ -19,49 +19,89 @@
 
 #include <string.h>
 
-// Zero-terminated within size and zero behind it; returns the length, or 0 if not (or if empty).
-static size_t name_length(const char *name, size_t size)
+/*@ predicate is_terminated(char *name, integer size) =
+        \exists integer end; 0 <= end < size && name[end] == 0;
+*/
+
+/*@ requires from <= size && \valid_read(name + (0 .. size - 1));
+    assigns \nothing; */
+static int is_blank(const char *name, size_t from, size_t size)
 {
-    size_t length = strnlen(name, size);
-    if (length == size)
-        return 0;
-    for (size_t i = length; i < size; i++)
+    /*@ loop invariant from <= i <= size;
+        loop assigns i;
+        loop variant size - i; */
+    for (size_t i = from; i < size; i++)
         if (name[i] != 0)
             return 0;
-    return length;
+    return 1;
 }
 
+// Zero-terminated within size and zero behind it; returns the length, or 0 if not (or if empty).
+/*@ requires 0 < size && \valid_read(name + (0 .. size - 1));
+    assigns \nothing;
+    ensures \result < size;
+    ensures \result > 0 ==> name[\result] == 0; */
+static size_t name_length(const char *name, size_t size)
+{
+    size_t length = 0;
+    /*@ loop invariant length <= size;
+        loop assigns length;
+        loop variant size - length; */
+    while (length < size && name[length] != 0)
+        length++;
+    return length < size && is_blank(name, length, size) ? length : 0;
+}
+
+/*@ requires \valid_read(name + (0 .. SCHEMA_NAME_BYTES - 1));
+    assigns \nothing;
+    ensures \result ==> is_terminated(name, SCHEMA_NAME_BYTES); */
 static int is_schema_name(const char *name)
 {
     size_t length = name_length(name, SCHEMA_NAME_BYTES), i = 0;
     if (length == 0 || !is_lower(name[0]))
         return 0;
+    /*@ loop invariant i <= length;
+        loop assigns i;
+        loop variant length - i; */
     while (is_lower(name[i]) || is_digit(name[i]) || name[i] == '-')
         i++;
     if (name[i] != '/' || i + 1 >= length || name[i + 1] == '0')
         return 0;
+    /*@ loop invariant i <= length;
+        loop assigns i;
+        loop variant length - i; */
     for (i++; i < length; i++)
         if (!is_digit(name[i]))
             return 0;
     return 1;
 }
 
+/*@ requires \valid_read(name + (0 .. SCHEMA_FIELD_NAME_BYTES - 1));
+    assigns \nothing;
+    ensures \result ==> is_terminated(name, SCHEMA_FIELD_NAME_BYTES); */
 static int is_field_name(const char *name)
 {
     size_t length = name_length(name, SCHEMA_FIELD_NAME_BYTES);
     if (length == 0 || !is_lower(name[0]))
         return 0;
+    /*@ loop invariant i <= length;
+        loop assigns i;
+        loop variant length - i; */
     for (size_t i = 0; i < length; i++)
         if (!is_lower(name[i]) && !is_digit(name[i]) && name[i] != '_')
             return 0;
     return 1;
 }
 
+//@ requires \valid_read(label); assigns \nothing;
 static int is_label(const struct schema_label *label)
 {
     size_t length = name_length(label->text, sizeof label->text);
     if (length == 0 || label->text[0] == '_' || label->text[0] == '-')
         return 0;
+    /*@ loop invariant i <= length;
+        loop assigns i;
+        loop variant length - i; */
     for (size_t i = 0; i < length; i++)
         if (!is_lower(label->text[i]) && !is_digit(label->text[i]) && label->text[i] != '_' &&
             label->text[i] != '-')
@@ -69,17 +109,22 @@ static int is_label(const struct schema_label *label)
     return 1;
 }
 
+//@ requires \valid_read(unit + (0 .. 15)); assigns \nothing;
 static int is_unit(const char unit[16])
 {
     if (unit[0] == 0)
-        return is_zero((const uint8_t *)unit, 0, 16);
+        return is_blank(unit, 0, 16);
     size_t length = name_length(unit, 16);
+    /*@ loop invariant i <= length;
+        loop assigns i;
+        loop variant length - i; */
     for (size_t i = 0; i < length; i++)
         if (unit[i] < 0x21 || unit[i] > 0x7e)
             return 0;
     return length != 0;
 }
 
+//@ requires type_is_integer(type); assigns \nothing;
 static int is_integer_range(unsigned type, int64_t minimum, int64_t maximum)
 {
     unsigned bits = 8 * type_width(type);
@@ -94,6 +139,12 @@ static int is_integer_range(unsigned type, int64_t minimum, int64_t maximum)
 }
 
 // The attributes that the type uses are good, the others zero.
+/*@ requires \valid_read(field) && labels_seen <= label_count <= SCHEMA_LABELS_MAX;
+    assigns \nothing;
+    ensures \result ==> SCHEMA_U8 <= field->type <= SCHEMA_ARRAY &&
+        (field->type == SCHEMA_ARRAY ==> type_is_integer(field->element)) &&
+        is_terminated(&field->name[0], SCHEMA_FIELD_NAME_BYTES) &&
+        labels_seen + field->label_count <= label_count; */
 static int is_field_good(const struct schema_field *field, unsigned labels_seen,
                          unsigned label_count)
 {
@@ -125,16 +176,19 @@ static int is_field_good(const struct schema_field *field, unsigned labels_seen,
     return field->minimum == 0 && field->maximum == (type == SCHEMA_BOOL ? 1 : 0);
 }
 
-static int is_relation_good(const struct schema *schema, const struct schema_relation *relation)
+/*@ requires \valid_read(fields + (0 .. count - 1)) && \valid_read(relation);
+    assigns \nothing;
+    ensures \result ==> relation->left < count && relation->right < count; */
+static int is_relation_good(const struct schema_field *fields, unsigned count,
+                            const struct schema_relation *relation)
 {
-    unsigned count = schema->header->field_count;
     if (relation->left >= count || relation->right >= count || relation->left == relation->right)
         return 0;
     if (relation->operator < SCHEMA_LESS || relation->operator > SCHEMA_NOT_EQUAL ||
         relation->zero != 0)
         return 0;
-    const struct schema_field *left = &schema->fields[relation->left];
-    const struct schema_field *right = &schema->fields[relation->right];
+    const struct schema_field *left = &fields[relation->left];
+    const struct schema_field *right = &fields[relation->right];
     if (left->type == SCHEMA_BOOL || left->type == SCHEMA_ENUM || right->type == SCHEMA_BOOL ||
         right->type == SCHEMA_ENUM)
         return 0;
@@ -143,17 +197,31 @@ static int is_relation_good(const struct schema *schema, const struct schema_rel
     return left_decimals == right_decimals;
 }
 
-static int are_fields_good(const struct schema *schema)
+/*@ requires \valid_read(header) && 1 <= header->field_count <= SCHEMA_FIELDS_MAX;
+    requires header->label_count <= SCHEMA_LABELS_MAX;
+    requires \valid_read(fields + (0 .. header->field_count - 1));
+    assigns \nothing;
+    ensures \result ==> layout_is_valid(header, fields); */
+static int are_fields_good(const struct schema_header *header, const struct schema_field *fields)
 {
-    const struct schema_header *header = schema->header;
     size_t end = 0;
     unsigned labels_seen = 0;
+    /*@ loop invariant i <= header->field_count && labels_seen <= header->label_count;
+        loop invariant end <= ABI_PAYLOAD_BYTES_MAX && (i > 0 ==> end == end_of(fields + (i - 1)));
+        loop invariant fields_are_laid_out(fields, i);
+        loop invariant \forall integer j; 0 <= j < i ==> end_of(fields + j) <= end &&
+            is_terminated(&fields[j].name[0], SCHEMA_FIELD_NAME_BYTES);
+        loop assigns i, end, labels_seen;
+        loop variant header->field_count - i; */
     for (unsigned i = 0; i < header->field_count; i++) {
-        const struct schema_field *field = &schema->fields[i];
+        const struct schema_field *field = &fields[i];
         if (!is_field_good(field, labels_seen, header->label_count))
             return 0;
+        /*@ loop invariant j <= i;
+            loop assigns j;
+            loop variant i - j; */
         for (unsigned j = 0; j < i; j++)
-            if (strcmp(schema->fields[j].name, field->name) == 0)
+            if (strcmp(fields[j].name, field->name) == 0)
                 return 0;
         labels_seen += field->label_count;
         if (field->offset != field_start(field, end))
@@ -163,7 +231,7 @@ static int are_fields_good(const struct schema *schema)
             return 0;
     }
     return labels_seen == header->label_count && header->struct_bytes == align_up(end, 8) &&
-           header->is_cut == is_text(schema->fields[header->field_count - 1].type);
+           header->is_cut == is_text(fields[header->field_count - 1].type);
 }
 
 enum status schema_open(struct schema *schema, const uint8_t *block, size_t size)
@@ -172,8 +240,8 @@ enum status schema_open(struct schema *schema, const uint8_t *block, size_t size
         return STATUS_TRUNCATED;
     if ((uintptr_t)block % 8 != 0)
         return STATUS_MALFORMED;
-    struct schema opened;
-    const struct schema_header *header = opened.header = (const void *)block;
+    const struct schema_header *header = (const void *)block;
+    //@ admit a_cast: size >= sizeof(struct schema_header) ==> \valid_read(header);
     if (header->field_count == 0 || header->zero != 0 || !is_schema_name(header->name))
         return STATUS_MALFORMED;
     if (header->field_count > SCHEMA_FIELDS_MAX || header->relation_count > SCHEMA_RELATIONS_MAX ||
@@ -188,17 +256,30 @@ enum status schema_open(struct schema *schema, const uint8_t *block, size_t size
         return STATUS_TRUNCATED;
     if (size > end)
         return STATUS_MALFORMED;
-    opened.fields = (const void *)(block + sizeof *header);
-    opened.relations = (const void *)(block + relations_at);
-    opened.labels = (const void *)(block + labels_at);
+    const struct schema_field *fields = (const void *)(block + sizeof *header);
+    const struct schema_relation *relations = (const void *)(block + relations_at);
+    const struct schema_label *labels = (const void *)(block + labels_at);
+    /*@ admit a_cast: sizeof(struct schema_header) + header->field_count * sizeof(struct schema_field) <= size ==>
+            \valid_read(fields + (0 .. header->field_count - 1)); */
+    /*@ admit a_cast: relations_at + header->relation_count * sizeof(struct schema_relation) <= size ==>
+            \valid_read(relations + (0 .. header->relation_count - 1)); */
+    /*@ admit a_cast: labels_at + header->label_count * sizeof(struct schema_label) <= size ==>
+            \valid_read(labels + (0 .. header->label_count - 1)); */
+    /*@ loop invariant i <= header->label_count;
+        loop assigns i;
+        loop variant header->label_count - i; */
     for (unsigned i = 0; i < header->label_count; i++)
-        if (!is_label(&opened.labels[i]))
+        if (!is_label(&labels[i]))
             return STATUS_MALFORMED;
-    if (!are_fields_good(&opened))
+    if (!are_fields_good(header, fields))
         return STATUS_MALFORMED;
+    /*@ loop invariant i <= header->relation_count;
+        loop invariant relations_are_valid(header, relations, i);
+        loop assigns i;
+        loop variant header->relation_count - i; */
     for (unsigned i = 0; i < header->relation_count; i++)
-        if (!is_relation_good(&opened, &opened.relations[i]))
+        if (!is_relation_good(fields, header->field_count, &relations[i]))
             return STATUS_MALFORMED;
-    *schema = opened;
+    *schema = (struct schema){header, fields, relations, labels};
     return STATUS_OK;
 }

@@ -6,32 +6,38 @@
 #include "core/schema.h"
 #include "core/zero.h"
 
+//@ assigns \nothing; ensures \result <==> type_is_integer(type);
 static inline int is_integer(unsigned type)
 {
     return type >= SCHEMA_U8 && type <= SCHEMA_I64;
 }
 
+//@ assigns \nothing; ensures \result <==> SCHEMA_I8 <= type <= SCHEMA_I64;
 static inline int is_signed(unsigned type)
 {
     return type >= SCHEMA_I8 && type <= SCHEMA_I64;
 }
 
+//@ assigns \nothing; ensures \result <==> type_is_text(type);
 static inline int is_text(unsigned type)
 {
     return type == SCHEMA_STRING || type == SCHEMA_BYTES;
 }
 
+//@ assigns \nothing; ensures \result <==> 'a' <= c <= 'z';
 static inline int is_lower(char c)
 {
     return c >= 'a' && c <= 'z';
 }
 
+//@ assigns \nothing; ensures \result <==> '0' <= c <= '9';
 static inline int is_digit(char c)
 {
     return c >= '0' && c <= '9';
 }
 
 // Of an integer type; 1 for bool and enumeration.
+//@ assigns \nothing; ensures \result == width_of(type);
 static inline unsigned type_width(unsigned type)
 {
     switch (type) {
@@ -49,12 +55,19 @@ static inline unsigned type_width(unsigned type)
     }
 }
 
+/*@ requires alignment == 1 || alignment == 2 || alignment == 4 || alignment == 8;
+    requires offset <= 0x100000;
+    assigns \nothing;
+    ensures \result == aligned(offset, alignment); */
 static inline size_t align_up(size_t offset, size_t alignment)
 {
-    return (offset + alignment - 1) & ~(alignment - 1);
+    return (offset + alignment - 1) / alignment * alignment;
 }
 
 // Where the field's own bytes begin when the previous one ended at `end`.
+/*@ requires \valid_read(field) && field->type <= SCHEMA_ARRAY && end <= 0x10000;
+    assigns \nothing;
+    ensures \result == start_of(field, end); */
 static inline size_t field_start(const struct schema_field *field, size_t end)
 {
     if (is_text(field->type) || field->type == SCHEMA_ARRAY)
@@ -63,11 +76,17 @@ static inline size_t field_start(const struct schema_field *field, size_t end)
 }
 
 // Offset of an array's first element.
+/*@ requires \valid_read(field);
+    assigns \nothing;
+    ensures \result == elements_of(field); */
 static inline size_t elements_start(const struct schema_field *field)
 {
     return align_up(field->offset + 2u, type_width(field->element));
 }
 
+/*@ requires \valid_read(field);
+    assigns \nothing;
+    ensures \result == end_of(field); */
 static inline size_t field_end(const struct schema_field *field)
 {
     if (is_text(field->type))
