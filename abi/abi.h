@@ -186,7 +186,7 @@ struct abi_end {
     uint32_t zero;
 };
 
-#define ABI_ALIGN8(n) (((n) + 7u) & ~7u)
+#define ABI_ALIGN8(n) (((n) + 7u) / 8u * 8u)
 
 _Static_assert(sizeof(struct abi_record) == 8, "abi_record");
 _Static_assert(sizeof(struct abi_boot) == 88, "abi_boot");

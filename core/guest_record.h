@@ -21,8 +21,33 @@ struct guest_record {
     const uint8_t *first, *second; // the variable parts: context and payload, key and value, from and end, text
 };
 
+// The variable parts have sizes that the struct names, and lie inside bytes[from .. to).
+/*@ logic integer fixed_of(struct guest_record *r) =
+        r->kind == ABI_LOG || r->kind == ABI_END ? 16 : 24;
+    logic integer first_of(struct guest_record *r) =
+        r->kind == ABI_READ ? r->read.from_bytes : r->kind == ABI_SEND ? r->send.context_bytes :
+        r->kind == ABI_WRITE ? r->write.key_bytes : r->kind == ABI_LOG ? r->log.text_bytes : 0;
+    logic integer second_of(struct guest_record *r) =
+        r->kind == ABI_READ ? r->read.end_bytes : r->kind == ABI_SEND ? r->send.payload_bytes :
+        r->kind == ABI_WRITE ? r->write.value_bytes : 0;
+    predicate record_is_known(struct guest_record *r) = ABI_READ <= r->kind <= ABI_END;
+    logic integer aligned8(integer n) = (n + 7) / 8 * 8;
+    predicate record_is_inside(struct guest_record *r, uint8_t *bytes, integer from, integer to) =
+        r->first == bytes + (from + fixed_of(r)) && r->second == r->first + aligned8(first_of(r)) &&
+        from + fixed_of(r) + aligned8(first_of(r)) + aligned8(second_of(r)) == to;
+    predicate record_refuses_below(struct guest_record *r, integer refusal_count) =
+        r->kind == ABI_END && r->end.verdict == ABI_END_REFUSED ==> r->end.code < refusal_count;
+*/
+
 // Takes the record at *at. A refusal that it names is below refusal_count. NULL: it is well formed; else the rule that
 // it breaks (static text). *at moves behind the record whenever its size can be believed.
+/*@ requires *at <= size <= 0x1000000 && (size > 0 ==> \valid_read(bytes + (0 .. size - 1)));
+    requires \valid(at) && \valid(record) && \separated(at, record);
+    assigns *at, *record;
+    ensures \old(*at) <= *at <= size;
+    ensures \result == \null ==> \old(*at) + 8 <= *at;
+    ensures \result == \null ==> record_is_known(record) && record_refuses_below(record, refusal_count);
+    ensures \result == \null ==> record_is_inside(record, bytes, \old(*at), *at); */
 const char *guest_record_next(const uint8_t *bytes, size_t size, size_t *at, uint32_t refusal_count,
                               struct guest_record *record);
 

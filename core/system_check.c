@@ -28,7 +28,7 @@ static int is_word(const char *text, size_t size)
     for (size_t i = 0; i < length; i++)
         if (text[i] < 0x21 || text[i] > 0x7e)
             return 0;
-    return length != 0 && length < size && is_zero(text, length, size);
+    return length != 0 && length < size && is_zero((const void *)text, length, size);
 }
 
 // UTF-8 is allowed in paths, control characters are not.
@@ -39,7 +39,7 @@ static int is_path(const char path[SYSTEM_PATH_BYTES])
         if ((uint8_t)path[i] < 0x20 || path[i] == 0x7f)
             return 0;
     return path[0] == '/' && length < SYSTEM_PATH_BYTES &&
-           is_zero(path, length, SYSTEM_PATH_BYTES);
+           is_zero((const void *)path, length, SYSTEM_PATH_BYTES);
 }
 
 int system_is_name(const char name[SYSTEM_NAME_BYTES])
@@ -171,7 +171,7 @@ static const char *check_unikernel(const struct system_view *system, size_t inde
         return "a unikernel has too many refusals";
     for (size_t i = 0; i < 16; i++)
         if (i < unikernel->refusal_count ? !system_is_name(unikernel->refusals[i])
-                                         : !is_zero(unikernel->refusals[i], 0, SYSTEM_NAME_BYTES))
+                                         : !is_zero((const void *)unikernel->refusals[i], 0, SYSTEM_NAME_BYTES))
             return "a refusal's name is malformed";
     return NULL;
 }
@@ -304,7 +304,7 @@ static const char *check_flow(const struct system_view *system, size_t index)
         return "a flow's sender does not agree with it";
     for (size_t i = 0; i < SYSTEM_RECEIVERS_MAX; i++) {
         if (i >= flow->receiver_count) {
-            if (!is_zero(&flow->receivers[i], 0, sizeof flow->receivers[i]))
+            if (!is_zero((const void *)&flow->receivers[i], 0, sizeof flow->receivers[i]))
                 return "an unused receiver is not zero";
             continue;
         }

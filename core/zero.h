@@ -7,17 +7,17 @@
 #include <stdint.h>
 
 // Bytes [from, to) are zero.
-/*@ requires from < to ==> \valid_read((uint8_t *)bytes + (from .. to - 1));
+/*@ requires from < to ==> \valid_read(bytes + (from .. to - 1));
     assigns \nothing;
-    ensures \result <==> \forall integer i; from <= i < to ==> ((uint8_t *)bytes)[i] == 0; */
-static inline int is_zero(const void *bytes, size_t from, size_t to)
+    ensures \result <==> \forall integer i; from <= i < to ==> bytes[i] == 0; */
+static inline int is_zero(const uint8_t *bytes, size_t from, size_t to)
 {
     /*@ loop invariant from <= i && (from <= to ==> i <= to);
-        loop invariant \forall integer j; from <= j < i ==> ((uint8_t *)bytes)[j] == 0;
+        loop invariant \forall integer j; from <= j < i ==> bytes[j] == 0;
         loop assigns i;
         loop variant to - i; */
     for (size_t i = from; i < to; i++)
-        if (((const uint8_t *)bytes)[i] != 0)
+        if (bytes[i] != 0)
             return 0;
     return 1;
 }
