@@ -22,6 +22,7 @@
 #define MECHANISM_FILTER_NUMBER 0x10      // and one call
 #define MECHANISM_FILTER_ARGUMENTS 0x20   // with these arguments
 #define MECHANISM_NO_DESCRIPTORS 0x40     // an instance holds none
+#define MECHANISM_TSC_FAULT 0x80          // kvm: rdtsc faults
 #define MECHANISM_SPECULATION 0x100       // speculation controls, where the processor has them
 #define MECHANISM_DIE_WITH_TENDER 0x200   // no instance outlives its tender
 // What it has mapped, and how.

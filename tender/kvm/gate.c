@@ -11,6 +11,8 @@
 // at kvm_gate_return, as if it had called wait().
 #include "tender/kvm/gate.h"
 
+#include "core/mechanism.h"
+
 // clang-format off
 __asm__(
     ".pushsection .rodata.kvm_gate, \"a\"\n"
@@ -26,11 +28,13 @@ __asm__(
     "    push %r15\n"
     "    int3\n"
     "kvm_gate_return:\n"             // eax is 0
+#if MECHANISM(CLEAN_REGISTERS)
     "    mov %eax, %ds\n"
     "    mov %eax, %es\n"
     "    mov %eax, %fs\n"
     "    mov %eax, %gs\n"
     "    fxrstor64 kvm_gate_state(%rip)\n"
+#endif
     "    pop %r15\n"
     "    pop %r14\n"
     "    pop %r13\n"

@@ -10,6 +10,7 @@
 #include "tender/kvm/machine.h"
 
 #include "core/check.h"
+#include "core/mechanism.h"
 #include "tender/kvm/gate.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 #include <unistd.h>
 
 #define CR0 0x80050033u // PG AM WP NE ET MP PE
-#define CR4 0x624u      // TSD PAE OSFXSR OSXMMEXCPT
+#define CR4 (0x620u | (MECHANISM(TSC_FAULT) ? 4u : 0)) // TSD PAE OSFXSR OSXMMEXCPT
 #define CR4_UMIP 0x800u
 #define CR4_SMEP 0x100000u
 #define CR4_SMAP 0x200000u
@@ -28,6 +29,9 @@
 #define APIC_BASE 0xfee00900u // as after reset; there is none
 #define MSR_MISC_FEATURES 0x140u
 #define CPUID_FAULTS 1u // cpuid in ring 3 is #GP
+
+#define FIXED_FLAGS (MECHANISM(TEXT_READ_ONLY) && MECHANISM(CONSTANTS_READ_ONLY) ? KVM_MEM_READONLY : 0)
+#define SHOWN_FLAGS (MECHANISM(INPUT_READ_ONLY) ? KVM_MEM_READONLY : 0)
 
 #define SUPPORTED_MAX 256u
 #define HAS_SMEP (1u << 7)
@@ -108,10 +112,10 @@ static const char *make(struct machine *machine, const struct machine_host *host
     machine->vm_fd = ioctl(host->kvm_fd, KVM_CREATE_VM, 0);
     if (machine->vm_fd < 0)
         return "making a virtual machine";
-    if (add_memory(machine, 0, KVM_FIXED, pages->fixed, pages->fixed_bytes, KVM_MEM_READONLY) != 0 ||
+    if (add_memory(machine, 0, KVM_FIXED, pages->fixed, pages->fixed_bytes, FIXED_FLAGS) != 0 ||
         add_memory(machine, 1, KVM_TABLES, pages->tables, pages->table_bytes, 0) != 0 ||
         add_memory(machine, 2, KVM_FRAME, memory->frame, LAYOUT_PAGE, 0) != 0 ||
-        add_memory(machine, 3, KVM_SHOWN, memory->slice, memory->shown_bytes, KVM_MEM_READONLY) != 0 ||
+        add_memory(machine, 3, KVM_SHOWN, memory->slice, memory->shown_bytes, SHOWN_FLAGS) != 0 ||
         add_memory(machine, 4, KVM_SLICE, memory->slice + memory->shown_bytes,
                    memory->slice_bytes - memory->shown_bytes, 0) != 0)
         return "giving memory to a virtual machine";
@@ -166,31 +170,33 @@ void machine_close(struct machine *machine)
     *machine = (struct machine){.vm_fd = -1, .vcpu_fd = -1};
 }
 
-enum status machine_enter(struct machine *machine, const struct layout *layout, uint64_t stack_pointer,
-                          int is_pristine)
-{
-    struct kvm_sync_regs *registers = &machine->run->s.regs;
-    registers->regs = (struct kvm_regs){
-        .rip = layout->gate + (uint64_t)(kvm_gate_return - kvm_gate_begin),
-        .rsp = stack_pointer,
-        .rdi = layout->boot,
-        .rflags = RFLAGS,
-    };
-    registers->events = (struct kvm_vcpu_events){0};
-    machine->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
-    // FCW, MXCSR, and that x87 and SSE are given: all other components become initial.
-    static const struct kvm_xsave initial = {.region = {[0] = 0x37f, [24 / 4] = 0x1f80, [512 / 4] = 3}};
-    if (is_pristine && ioctl(machine->vcpu_fd, KVM_SET_XSAVE, &initial) != 0)
-        return STATUS_SYSTEM;
-    return STATUS_OK;
-}
-
 // What the processor pushed when it entered ring 0, from below: rip, cs, rflags, rsp, ss; below them an error code.
 static uint64_t pushed(const struct machine *machine, int place)
 {
     uint64_t word;
     memcpy(&word, machine->frame + LAYOUT_PAGE + (place - 5) * (int)sizeof word, sizeof word);
     return word;
+}
+
+enum status machine_enter(struct machine *machine, const struct layout *layout, uint64_t stack_pointer,
+                          int is_pristine)
+{
+    struct kvm_sync_regs *registers = &machine->run->s.regs;
+    if (MECHANISM(CLEAN_REGISTERS))
+        registers->regs = (struct kvm_regs){.rflags = RFLAGS};
+    else
+        registers->regs.rflags = pushed(machine, 2) | RFLAGS;
+    registers->regs.rip = layout->gate + (uint64_t)(kvm_gate_return - kvm_gate_begin);
+    registers->regs.rsp = stack_pointer;
+    registers->regs.rdi = layout->boot;
+    registers->events = (struct kvm_vcpu_events){0};
+    machine->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+    // FCW, MXCSR, and that x87 and SSE are given: all other components become initial.
+    static const struct kvm_xsave initial = {.region = {[0] = 0x37f, [24 / 4] = 0x1f80, [512 / 4] = 3}};
+    if (MECHANISM(CLEAN_REGISTERS) && is_pristine &&
+        ioctl(machine->vcpu_fd, KVM_SET_XSAVE, &initial) != 0)
+        return STATUS_SYSTEM;
+    return STATUS_OK;
 }
 
 static unsigned vector_of(const struct machine *machine)

@@ -9,6 +9,7 @@
 
 #include "abi/abi.h"
 #include "core/check.h"
+#include "core/mechanism.h"
 #include "tender/kvm/gate.h"
 
 #include <string.h>
@@ -18,7 +19,10 @@
 #define PRESENT 0x61u // and accessed, and dirty
 #define WRITABLE 0x2u
 #define USER 0x4u
-#define NO_EXECUTE (1ull << 63)
+#define NO_EXECUTE (MECHANISM(DATA_NO_EXECUTE) ? 1ull << 63 : 0)
+#define CODE (USER | (MECHANISM(TEXT_READ_ONLY) ? 0 : WRITABLE))
+#define CONSTANTS (USER | NO_EXECUTE | (MECHANISM(CONSTANTS_READ_ONLY) ? 0 : WRITABLE))
+#define SHOWN (USER | NO_EXECUTE | (MECHANISM(INPUT_READ_ONLY) ? 0 : WRITABLE))
 #define ADDRESS 0xffffffffff000u
 
 #define GATE_AT LAYOUT_PAGE // in KVM_FIXED, behind the stub
@@ -63,7 +67,7 @@ static void map(struct builder *to, uint64_t address, uint64_t bytes, uint64_t g
 static void map_image(struct builder *to, const struct image *image)
 {
     static const uint64_t flags[] = {
-        [IMAGE_RODATA] = USER | NO_EXECUTE, [IMAGE_TEXT] = USER, [IMAGE_RELRO] = USER | NO_EXECUTE};
+        [IMAGE_RODATA] = CONSTANTS, [IMAGE_TEXT] = CODE, [IMAGE_RELRO] = CONSTANTS};
     const struct layout *layout = &to->pages->layout;
     for (size_t i = 0; i < image->segment_count; i++) {
         const struct image_segment *segment = &image->segments[i];
@@ -87,7 +91,7 @@ static void map_slice(struct builder *to)
     const struct layout *layout = &to->pages->layout;
     struct layout_part parts[LAYOUT_PARTS];
     uint64_t guest = KVM_SLICE;
-    map(to, layout->boot, ABI_BOOT_BYTES + ABI_INPUT_BYTES, KVM_SHOWN, USER | NO_EXECUTE);
+    map(to, layout->boot, ABI_BOOT_BYTES + ABI_INPUT_BYTES, KVM_SHOWN, SHOWN);
     layout_parts(layout, parts);
     for (unsigned i = 0; i < LAYOUT_PARTS; guest += parts[i++].bytes)
         map(to, parts[i].address, parts[i].bytes, guest, USER | WRITABLE | NO_EXECUTE);
@@ -136,12 +140,13 @@ enum status pages_make(struct pages *pages, const struct image *image, uint64_t 
     (void)new_table(&to); // the root
     map_page(&to, KVM_STUB, KVM_FIXED, 0);
     map_page(&to, KVM_STACK, KVM_FRAME, WRITABLE | NO_EXECUTE);
-    map_page(&to, layout->gate, KVM_FIXED + GATE_AT, USER);
+    map_page(&to, layout->gate, KVM_FIXED + GATE_AT, CODE);
     map_image(&to, image);
     map_slice(&to);
     make_stub(made.fixed);
     memcpy(made.fixed + GATE_AT, kvm_gate_begin, (size_t)(kvm_gate_end - kvm_gate_begin));
-    if (mprotect(made.fixed, made.fixed_bytes, PROT_READ) != 0) {
+    if (MECHANISM(TEXT_READ_ONLY) && MECHANISM(CONSTANTS_READ_ONLY) &&
+        mprotect(made.fixed, made.fixed_bytes, PROT_READ) != 0) {
         pages_free(&made);
         return STATUS_SYSTEM;
     }

@@ -12,6 +12,7 @@
 #include "tender/wall.h"
 
 #include "core/check.h"
+#include "core/mechanism.h"
 #include "tender/kvm/stop.h"
 
 #include <errno.h>
@@ -288,6 +289,8 @@ static int wall_restore(struct wall *base, unsigned slot)
     struct kvm_wall *wall = self(base);
     struct instance *instance = &wall->instances[slot];
     struct guest_memory *memory = wall->config.memory;
+    if (!MECHANISM(RESTORE))
+        return 1;
     if (!instance->is_alive || instance->is_away || instance->is_unwanted ||
         instance->pages != wall->current || !memory->is_captured ||
         guest_memory_restore(memory, slot) != STATUS_OK)

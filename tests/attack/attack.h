@@ -86,7 +86,7 @@ struct attack_outcome {
 
 struct attack {
     const char *name;
-    const char *mechanism[ATTACK_WALLS]; // that stops it; more than one: any of them off must let it through
+    const char *mechanism[ATTACK_WALLS]; // that stops it under each wall; NULL: it means nothing there
     const struct attack_guest *guest;
     struct stage_options options;
     struct attack_outcome process, kvm;

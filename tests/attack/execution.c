@@ -33,7 +33,7 @@ GUEST(run)
 #define RUN(NAME, MECHANISM, ...)                                                                  \
     {                                                                                              \
         .name = NAME, .mechanism = {MECHANISM, MECHANISM}, .guest = &guest_run, .words = {1, __VA_ARGS__}, \
-        .process = {.is_fault = 1, .signals = 1u << SIGSEGV, .text = "jump to"}, .kvm = {.is_fault = 1} \
+        .process = {.is_fault = 1, .signals = 1u << SIGSEGV, .text = "jump to"}, .kvm = {.is_fault = 1, .text = "jump to"} \
     }
 
 static const struct attack attacks[] = {

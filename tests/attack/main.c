@@ -105,8 +105,8 @@ struct run {
 
 static int is_chosen(const struct run *run, const struct attack *attack)
 {
-    if (run->off != NULL &&
-        (attack->mechanism[run->stage.wall] == NULL || strcmp(attack->mechanism[run->stage.wall], run->off) != 0))
+    const char *mechanism = attack->mechanism[run->stage.wall];
+    if (mechanism == NULL || (run->off != NULL && strcmp(mechanism, run->off) != 0))
         return 0;
     for (int i = 0; i < run->name_count; i++)
         if (strcmp(run->names[i], attack->name) == 0)
@@ -200,13 +200,14 @@ int main(int argc, char **argv)
             if (is_chosen(&run, &table.attacks[k]))
                 run_attack(&run, &table.attacks[k]);
     }
+    const char *under = run.stage.wall == ATTACK_KVM ? "_under_kvm" : "";
     if (run.off == NULL)
         printf("# under %s: %d contained, %d not, %d skipped\n", argv[1], run.passed, run.failed, run.skipped);
     else if (run.passed + run.failed == 0 && run.skipped != 0)
-        printf("skip without_%s - its attacks do not run on this host\n", run.off);
+        printf("skip without_%s%s - its attacks do not run on this host\n", run.off, under);
     else if (run.passed != 0)
-        printf("ok without_%s - %d of %d get through, as %s\n", run.off, run.passed, run.passed + run.failed, run.first);
+        printf("ok without_%s%s - %d of %d get through, as %s\n", run.off, under, run.passed, run.passed + run.failed, run.first);
     else
-        printf("not ok without_%s - no attack that names it gets through\n", run.off);
+        printf("not ok without_%s%s - no attack that names it gets through\n", run.off, under);
     return run.failed != 0;
 }

@@ -65,6 +65,10 @@ INSTRUCTION(wrusss, ".byte 0x66, 0x48, 0x0f, 0x38, 0xf5, 0x06") // wrussq %rax, 
 INSTRUCTION(rdpmc, "xor %%ecx, %%ecx\n rdpmc")
 INSTRUCTION(rdtsc, "rdtsc")
 INSTRUCTION(rdtscp, "rdtscp")
+INSTRUCTION(cpuid, "cpuid")
+INSTRUCTION(xgetbv, "xor %%ecx, %%ecx\n xgetbv")
+INSTRUCTION(rdfsbase, "rdfsbase %%rax")
+INSTRUCTION(wrgsbase, "wrgsbase %%rsi")
 INSTRUCTION(sgdt, "sgdt (%%rsi)\n mov 2(%%rsi), %%rax")
 INSTRUCTION(sidt, "sidt (%%rsi)\n mov 2(%%rsi), %%rax")
 
@@ -90,11 +94,19 @@ static void play_table_address(struct stage *stage, const struct attack *attack)
         .options = {.is_unscanned = 1}, .process = STOPPED, .kvm = STOPPED                         \
     }
 // Making it fault would cost up to 10 us at each switch to and from an instance.
+#define SOFTWARE "software KVM does not enforce it"
 #define ALONE "nothing at run time: the image scan alone keeps it out"
 #define CLOCK(NAME, PROCESS, KVM, ...)                                                             \
     {                                                                                              \
         .name = "clock_" #NAME, .mechanism = {PROCESS, KVM}, .guest = &guest_##NAME, \
         .options = {.is_unscanned = 1}, .process = STOPPED, .kvm = STOPPED, __VA_ARGS__            \
+    }
+
+// What an image may not hold, and kvm switches off besides.
+#define SWITCHED_OFF(NAME, KVM)                                                                    \
+    {                                                                                              \
+        .name = "processor_" #NAME, .mechanism = {"image scan", KVM}, .guest = &guest_##NAME,      \
+        .options = {.is_unscanned = 1}, .kvm = STOPPED, .alone = ALONE, .not_on_software_kvm = SOFTWARE \
     }
 
 static const struct attack attacks[] = {
@@ -107,9 +119,11 @@ static const struct attack attacks[] = {
     PRIVILEGED(xsaves), PRIVILEGED(vmlaunch), PRIVILEGED(vmxoff), PRIVILEGED(vmrun), PRIVILEGED(vmfunc),
     PRIVILEGED(getsec), PRIVILEGED(encls), PRIVILEGED(rsm), PRIVILEGED(sysret), PRIVILEGED(sysexit),
     PRIVILEGED(wrusss),
-    CLOCK(rdtsc, "image scan", "TSC_FAULT", .alone = ALONE, .not_on_software_kvm = "software KVM does not enforce it"),
-    CLOCK(rdtscp, "image scan", "TSC_FAULT", .alone = ALONE, .not_on_software_kvm = "software KVM does not enforce it"),
+    CLOCK(rdtsc, "image scan", "TSC_FAULT", .alone = ALONE, .not_on_software_kvm = SOFTWARE),
+    CLOCK(rdtscp, "image scan", "TSC_FAULT", .alone = ALONE, .not_on_software_kvm = SOFTWARE),
     CLOCK(rdpmc, "CR4.PCE is off", "CR4.PCE is off"),
+    SWITCHED_OFF(cpuid, "cpuid faults"), SWITCHED_OFF(xgetbv, "CR4.OSXSAVE is off"),
+    SWITCHED_OFF(rdfsbase, "CR4.FSGSBASE is off"), SWITCHED_OFF(wrgsbase, "CR4.FSGSBASE is off"),
     {.name = "kernel_address_sgdt", .mechanism = {"UMIP", "UMIP"}, .guest = &guest_sgdt,
      .options = {.is_unscanned = 1}, .process = STOPPED,
      .kvm = STOPPED, .play = play_table_address},
