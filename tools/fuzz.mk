@@ -11,6 +11,9 @@ FUZZ_NAMES = $(foreach r,$(FUZZ_REPLAYS),$(lastword $(subst _, ,$(r))))
 fuzz_replay = $(filter %_fuzz_$(1),$(FUZZ_REPLAYS))
 
 # What a target needs beyond its room, and the functions that it stands in for (ld --wrap).
+FUZZ_MORE_decode = $(addprefix examples/machine-watch/unikernels/decode/,json.c instant.c) guest/library/number.c
+$(FUZZ_MORE_decode:%.c=$(BUILD)/%.o): HOST_CFLAGS += -Itests/fuzz/decode
+$(FUZZ_MORE_decode:%.c=$(BUILD)/fuzz/object/%.o): FUZZ_FLAGS += -Itests/fuzz/decode
 FUZZ_WRAP_control = accept4 getsockopt setsockopt socketpair openat recv send close channel_send_fd loop_add loop_remove \
 	member_event member_give phases_step phases_stop records_add report_ps report_status
 FUZZ_WRAP_pages = memory_of fstatvfs fopen
@@ -25,6 +28,7 @@ FUZZ_WRAP_replies = state_find state_is_running socket connect channel_receive_f
 FUZZ_WRAP_verify = calloc malloc free log_hash durable_write durable_read fstatat openat crypto_sign_ed25519_verify_detached
 FUZZ_WRAP_pool = channel_send_parts loop_clock_ms loop_timer_set
 FUZZ_WRAP_yaml = fopen malloc realloc free report_error
+FUZZ_WRAP_fault = machine_fault
 FUZZ_WRAP_operator = recv send store_commit
 FUZZ_WRAP_password = channel_receive channel_send openat fstat read __read_chk close crypto_pwhash_str_verify
 FUZZ_WRAP_storelink = channel_receive channel_send channel_send_parts store_commit
