@@ -1,5 +1,5 @@
 # Fuzzing. tests/fuzz/NAME.c is a libFuzzer target; tests/unit/ROOM_fuzz_NAME.c replays it in `make test` and says
-# by its name which room's objects the target needs besides core and host. docs/testing.md has the table.
+# by its name which room's objects the target needs besides core and host. docs/fuzzing.md has the table.
 #   make fuzz TIME=600              each target for so many seconds
 #   make fuzz RUNS=10000000         each target for at least so many inputs; a table at the end
 #   make fuzz-image                 one of them; its corpus stays in build/fuzz/corpus-image
@@ -54,15 +54,23 @@ $(BUILD)/fuzz/$(1): $(patsubst $(BUILD)/%,$(BUILD)/fuzz/object/%,$(BUILD)/tests/
 endef
 $(foreach n,$(FUZZ_NAMES),$(eval $(call fuzz_rules,$(n))))
 
+# Largest inputs: small ones are quick, and say the same.
+FUZZ_BYTES = 512
+FUZZ_BYTES_system = 16384
+FUZZ_BYTES_image = 4096
+$(foreach n,audit commit crash manifest records router schema,$(eval FUZZ_BYTES_$(n) = 2048))
+$(foreach n,sources replies,$(eval FUZZ_BYTES_$(n) = 1024))
+$(foreach n,engine fault gateway member mqtt pages pool run storelink verify,$(eval FUZZ_BYTES_$(n) = 200))
+
 # The good inputs to begin from come from the replay; the corpus stays for the next time.
 FUZZ_END = $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(TIME))
 .PHONY: FORCE fuzz
 FORCE:
 fuzz-%: $(BUILD)/fuzz/% FORCE
 	@mkdir -p $(BUILD)/fuzz/corpus-$*
-	@$(MAKE) --no-print-directory $(BUILD)/tests/unit/$(call fuzz_replay,$*)
+	@$(MAKE) -s --no-print-directory $(BUILD)/tests/unit/$(call fuzz_replay,$*)
 	@$(BUILD)/tests/unit/$(call fuzz_replay,$*) $(BUILD)/fuzz/corpus-$*
-	cd $(BUILD)/fuzz && ./$* $(FUZZ_END) -max_len=$(or $(FUZZ_BYTES_$*),4096) -timeout=10 -print_final_stats=1 \
+	$(Q)cd $(BUILD)/fuzz && ./$* $(FUZZ_END) -max_len=$(or $(FUZZ_BYTES_$*),$(FUZZ_BYTES)) -timeout=10 -print_final_stats=1 \
 		corpus-$* 2>$*.log || { tail -n 40 $*.log >&2; exit 1; }
 
 fuzz: $(addprefix fuzz-,$(FUZZ_NAMES)) ## every fuzz target under libFuzzer (clang): TIME=seconds or RUNS=inputs for each
