@@ -119,12 +119,18 @@ enum status drained_receive(struct engine *engine, const struct packet *packet)
     return STATUS_OK;
 }
 
+static void instance_gone(struct engine *engine, struct connection *connection)
+{
+    engine->receivers[connection->receiver].instances -= connection->has_instance;
+    connection->has_instance = 0;
+}
+
 enum status gone_receive(struct engine *engine, const struct packet *packet)
 {
     struct connection *connection = connection_find(engine, packet->handle);
     if (connection == NULL || connection->receiver != packet->index)
         return STATUS_OK;
-    connection->has_instance = 0;
+    instance_gone(engine, connection);
     connection_end(engine, connection, 1);
     return STATUS_OK;
 }
@@ -180,6 +186,7 @@ static void settle(struct engine *engine, struct connection *connection)
         return;
     if (!connection->has_instance || !engine->receivers[connection->receiver].is_attached) {
         connection->state = CONNECTION_FREE;
+        instance_gone(engine, connection); // with its tender
     } else if (connection->state == CONNECTION_CLOSING) {
         connection->state = CONNECTION_CLOSED;
         tell(engine, ENGINE_RECEIVER, connection->receiver, LINK_CLOSE, connection_id(engine, connection),
@@ -221,7 +228,8 @@ void connections_close(struct engine *engine, enum engine_peer peer, uint32_t in
                                               : connection->receiver == index && connection->has_instance;
         if (connection->state == CONNECTION_FREE || !is_meant)
             continue;
-        connection->has_instance &= peer == ENGINE_GATEWAY;
+        if (peer == ENGINE_RECEIVER)
+            instance_gone(engine, connection);
         connection_end(engine, connection, peer != ENGINE_GATEWAY);
     }
 }

@@ -138,8 +138,10 @@ static void start(struct engine *engine, struct message *message)
     struct receiver *receiver = reserve(engine, message, 1);
     receiver->with_receiver++;
     message->state = MESSAGE_STARTED;
-    if (message->connection != NULL)
+    if (message->connection != NULL && !message->connection->has_instance) {
         message->connection->has_instance = 1;
+        receiver->instances++;
+    }
     // A request's context is its asker's alone.
     int is_request = engine->system->flows[message->send.flow].kind == SYSTEM_REQUEST;
     struct link_deliver deliver = {
@@ -223,6 +225,8 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
         }
         if (is_busy(receiver, message) || *blocked == engine->pass)
             continue;
+        if (connection != NULL && !connection->has_instance && receiver->instances >= receiver->capacity)
+            continue; // until an instance of one that ended is gone
         if (is_broadcast(engine, message)) {
             if (!broadcast_expand(engine, receiver, message)) {
                 *blocked = engine->pass;

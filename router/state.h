@@ -117,6 +117,7 @@ struct receiver { // a unikernel's tender or a host service
     uint8_t is_attached;   // said HELLO
     uint32_t capacity, capacity_max;
     uint32_t with_receiver, in_flight;
+    uint32_t instances; // of connections; of those that are closing, too: no more than capacity
     uint32_t copies, copies_max;
     uint32_t own_need, own_max; // messages on own flows: of one event, of one connection at most
     struct message queue;

@@ -639,7 +639,7 @@ static inline void fake_start(void)
     if (fake_give(ENGINE_STORE, 0, &ready, sizeof ready) != STATUS_OK)
         abort();
     for (uint32_t i = 0; i < 4; i++)
-        if (fake_hello(i, i == FRONT ? 8 : i == DECODE ? 3 : 4) != STATUS_OK)
+        if (fake_hello(i, i == FRONT ? fake_unikernels[FRONT].instances_max : i == DECODE ? 3 : 4) != STATUS_OK)
             abort();
     fake_store();
 }

@@ -161,20 +161,21 @@ TEST(timers_of_one_connection)
 TEST(timers_of_many_connections)
 {
     fake_clear();
-    fake_gateways[0].connections_max = 400;
+    fake_gateways[0].connections_max = 250;
+    fake_unikernels[FRONT].instances_max = 250;
     fake_flows[TICK].count_max = 2;
     fake_start();
     struct item item = {1, 1, 1};
-    for (uint64_t i = 0; i < 400; i++) {
+    for (uint64_t i = 0; i < 250; i++) {
         speak(100 + i);
         fake_send_record(&records, OUT_TICK, 60000, "", &item, sizeof item);
         expect(fake_end(FRONT, &records) == STATUS_OK);
     }
-    expect(fake_count(TICK, REASON_ENTERED) == 400 && fake.page->connections == 400);
+    expect(fake_count(TICK, REASON_ENTERED) == 250 && fake.page->connections == 250);
     fake_tick(60001);
-    for (int i = 0; i < 400; i++)
+    for (int i = 0; i < 250; i++)
         expect(fake_end(FRONT, NULL) == STATUS_OK);
-    expect(fake_count(TICK, REASON_DONE) == 400);
+    expect(fake_count(TICK, REASON_DONE) == 250);
     fake_stop();
 }
 
@@ -198,6 +199,34 @@ TEST(answer_without_question)
     fake_stop();
 }
 
+// A slow connection is ended while its event waits for the store. Its instance is there until that is over, so the one
+// that takes its place at the gateway has to wait: a tender that holds no more takes one more for a broken link.
+TEST(no_more_instances_than_the_tender_holds)
+{
+    begin();
+    for (uint64_t i = 1; i <= 8; i++) {
+        speak(i);
+        fake_wire(&records, "hello", 0);
+        expect(fake_end(FRONT, &records) == STATUS_OK);
+    }
+    expect(fake_gateway(LINK_INPUT, 1, "x") == STATUS_OK);
+    fake_item(&records, OUT_RAW, 1, 1, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK); // the store does not answer yet
+    for (uint64_t i = 2; i <= 8; i++)
+        expect(fake_drained(i, 5) == STATUS_OK);
+    fake_clock(6000);
+    (void)engine_tick(fake.engine);
+    expect(fake.has_ended[1] && fake.close_count == 0);
+    speak(9);
+    expect(fake.delivery_count[FRONT] == 0);
+    fake_store();
+    expect(fake.close_count == 1 && fake.delivery_count[FRONT] == 0);
+    struct link_header gone = {sizeof gone, LINK_GONE, 0, fake.closed[0]};
+    expect(fake_give(ENGINE_RECEIVER, FRONT, &gone, sizeof gone) == STATUS_OK);
+    expect(fake.delivery_count[FRONT] == 1);
+    fake_stop();
+}
+
 int main(void)
 {
     RUN(answer_without_question);
@@ -208,5 +237,6 @@ int main(void)
     RUN(backlog_holds_back_no_timer);
     RUN(timers_of_one_connection);
     RUN(timers_of_many_connections);
+    RUN(no_more_instances_than_the_tender_holds);
     TEST_END();
 }
