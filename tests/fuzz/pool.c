@@ -196,6 +196,15 @@ static void give(const void *bytes, size_t size)
         is_link_over = 1;
 }
 
+// A router names no more connections than there are instances; those that it has closed are there until GONE.
+static int has_place(uint64_t connection)
+{
+    unsigned instances = 0;
+    for (unsigned i = 1; i < CONNECTIONS; i++)
+        instances += world.is_known[i] || world.is_closing[i];
+    return connection == 0 || world.is_known[connection] || instances < SLOTS;
+}
+
 static void router_step(uint8_t what)
 {
     static struct {
@@ -203,7 +212,7 @@ static void router_step(uint8_t what)
         uint8_t bytes[512];
     } message;
     uint64_t connection = header.lifetime == LIFETIME_CONNECTION ? 1 + (what & 3u) : 0;
-    if (what < 96 && world.outstanding < SLOTS && !world.is_closing[connection] &&
+    if (what < 96 && world.outstanding < SLOTS && !world.is_closing[connection] && has_place(connection) &&
         (connection == 0 || (world.event[connection] == 0 && !world.has_failed[connection]))) {
         uint64_t handle = 1 + world.next_handle++ % (HANDLES - 1);
         if (world.handle[handle] != IDLE)
