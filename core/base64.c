@@ -9,8 +9,8 @@ static const char alphabet[65] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst
     assigns out[0 .. 3]; */
 static void encode_group(char out[4], const uint8_t *bytes, size_t count)
 {
-    uint32_t group = ((uint32_t)bytes[0] << 16) + (count > 1 ? (uint32_t)bytes[1] << 8 : 0) +
-                     (count > 2 ? (uint32_t)bytes[2] : 0);
+    uint32_t second = count > 1 ? bytes[1] : 0, third = count > 2 ? bytes[2] : 0;
+    uint32_t group = bytes[0] * 65536u + second * 256u + third;
     out[0] = alphabet[group >> 18];
     out[1] = alphabet[group >> 12 & 63];
     out[2] = count > 1 ? alphabet[group >> 6 & 63] : '=';

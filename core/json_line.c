@@ -6,6 +6,11 @@
 
 #include <string.h>
 
+// All that is written goes through here.
+/*@ requires line_is_valid(line) && (length > 0 ==> \valid_read(text + (0 .. length - 1)));
+    requires \separated(line->text + (0 .. line->capacity - 1), text + (0 .. length - 1));
+    assigns line->text[0 .. line->capacity - 1], line->length, line->is_full;
+    ensures line_is_valid(line) && line->length >= \old(line->length); */
 static void put(struct json_line *line, const char *text, size_t length)
 {
     // One byte stays for the final zero.

@@ -13,9 +13,16 @@ struct json_line {
     int is_full;  // something did not fit; stays so
 };
 
+/*@ predicate line_is_valid(struct json_line *l) =
+        \valid(l) && l->length < l->capacity && \valid(l->text + (0 .. l->capacity - 1));
+*/
+
 // Begins an object; capacity > 0. The members follow in the order of the calls.
 void json_begin(struct json_line *line, char *text, size_t capacity);
 // Ends it with "}" and a zero byte. Returns the length, or 0 (and text "") when it did not fit.
+/*@ requires line_is_valid(line);
+    assigns line->text[0 .. line->capacity - 1], line->length, line->is_full;
+    ensures \result == line->length < line->capacity && line->text[\result] == 0; */
 size_t json_end(struct json_line *line);
 
 // Bytes outside printable ASCII, quotes and backslashes are escaped; bytes that are no UTF-8 need not

@@ -19,12 +19,24 @@
 #define LOOK_PAGES 64u
 #define FOUND_MAX 16u // pages that become hot by being used
 
+/*@ lemma slices_fit: \forall integer i, count, bytes;
+        0 <= i < count && 0 <= bytes ==> (i + 1) * bytes <= count * bytes; */
+
+/*@ requires memory_is_valid(memory) && slot < memory->slot_count;
+    assigns \nothing;
+    ensures \result == memory->bytes + slot * memory->slice_bytes;
+    ensures \valid(\result + (0 .. memory->slice_bytes - 1)); */
 static uint8_t *slice_of(const struct guest_memory *memory, unsigned slot)
 {
     check(slot < memory->slot_count);
+    //@ assert (slot + 1) * memory->slice_bytes <= memory->slot_count * memory->slice_bytes;
     return memory->bytes + (size_t)slot * memory->slice_bytes;
 }
 
+/*@ requires memory_is_valid(memory) && slot < memory->slot_count;
+    assigns \nothing;
+    ensures \result == memory->bytes + slot * memory->slice_bytes + (GUEST_MEMORY_OUTPUT + 8);
+    ensures \valid(\result + (-8 .. RECORDS_MAX - 1)); */
 static uint8_t *records_of(const struct guest_memory *memory, unsigned slot)
 {
     return slice_of(memory, slot) + GUEST_MEMORY_OUTPUT + sizeof(struct abi_output);
@@ -194,12 +206,20 @@ void guest_memory_show(struct guest_memory *memory, unsigned slot, const uint8_t
     memory->shown[slot] = size;
 }
 
+// The one read of a word that the guest may change at any moment: nothing is assumed about what it returns.
+/*@ requires \valid_read(records + (-8 .. -1));
+    assigns \nothing; */
+static uint32_t published_of(const uint8_t *records)
+{
+    const void *published = records - sizeof(struct abi_output);
+    return __atomic_load_n((const uint32_t *)published, __ATOMIC_ACQUIRE);
+}
+
 enum status guest_memory_take(const struct guest_memory *memory, unsigned slot, uint32_t from,
                               uint8_t *to, uint32_t *size)
 {
     const uint8_t *records = records_of(memory, slot);
-    uint32_t published = __atomic_load_n(
-        (const uint32_t *)(const void *)(records - sizeof(struct abi_output)), __ATOMIC_ACQUIRE);
+    uint32_t published = published_of(records);
     if (MECHANISM(PUBLISHED_RANGE) && (published > RECORDS_MAX || published % 8 != 0 || published < from))
         return STATUS_MALFORMED;
     memcpy(to, records + from, published - from);

@@ -39,6 +39,15 @@ struct guest_memory {
     uint32_t shown[GUEST_MEMORY_SLOTS_MAX]; // bytes of the input region in use
 };
 
+// What the proofs (docs/proofs.md) assume of one that guest_memory_init made: the slices lie in the mapping
+// one behind the other.
+/*@ predicate memory_is_valid(struct guest_memory *m) =
+        \valid_read(m) && 1 <= m->slot_count <= GUEST_MEMORY_SLOTS_MAX &&
+        65536 <= m->slice_bytes <= 0x40000000 && // boot, input and output at least
+        \valid(m->bytes + (0 .. m->slot_count * m->slice_bytes - 1)) &&
+        \forall integer i; 0 <= i < m->slot_count ==> m->shown[i] <= ABI_INPUT_BYTES;
+*/
+
 // A memfd that guest_memory_init takes; made before the process may no longer set a file's size.
 int guest_memory_file(void);
 
@@ -63,19 +72,42 @@ void guest_memory_boot(struct guest_memory *memory, unsigned slot, const struct 
 void guest_memory_set_resume(struct guest_memory *memory, unsigned slot, uint64_t resume);
 
 // Shows a record of at most ABI_INPUT_BYTES; what an earlier record left behind it becomes zero.
+/*@ requires memory_is_valid(memory) && slot < memory->slot_count && \valid(memory);
+    requires size <= ABI_INPUT_BYTES && (size > 0 ==> \valid_read(record + (0 .. size - 1)));
+    requires \separated(record + (0 .. size - 1),
+        memory->bytes + (0 .. memory->slot_count * memory->slice_bytes - 1));
+    assigns memory->shown[slot],
+        memory->bytes[slot * memory->slice_bytes + GUEST_MEMORY_INPUT ..
+                      slot * memory->slice_bytes + GUEST_MEMORY_OUTPUT - 1];
+    ensures memory->shown[slot] == size; */
 void guest_memory_show(struct guest_memory *memory, unsigned slot, const uint8_t *record,
                        uint32_t size);
 
 // Copies what the guest published beyond `from` into `to` (room for ABI_OUTPUT_BYTES); *size is how
 // much. STATUS_MALFORMED: published_bytes is no multiple of 8, below `from`, or too large.
+/*@ requires memory_is_valid(memory) && slot < memory->slot_count;
+    requires \valid(to + (0 .. ABI_OUTPUT_BYTES - 9)) && \separated(to + (0 .. ABI_OUTPUT_BYTES - 9),
+        memory->bytes + (0 .. memory->slot_count * memory->slice_bytes - 1));
+    requires from % 8 == 0 && \valid(size) && \separated(size, memory);
+    assigns to[0 .. ABI_OUTPUT_BYTES - 9], *size;
+    ensures \result == STATUS_OK ==> from + *size <= ABI_OUTPUT_BYTES - 8 && *size % 8 == 0;
+    ensures \result != STATUS_OK ==> *size == \old(*size) &&
+        \forall integer i; 0 <= i < ABI_OUTPUT_BYTES - 8 ==> to[i] == \old(to[i]); */
 enum status guest_memory_take(const struct guest_memory *memory, unsigned slot, uint32_t from,
                               uint8_t *to, uint32_t *size) MUST_USE;
 
 // Copies the record area of the output region, published or not (a crash report looks for logs).
+/*@ requires memory_is_valid(memory) && slot < memory->slot_count;
+    requires \valid(to + (0 .. ABI_OUTPUT_BYTES - 9)) && \separated(to + (0 .. ABI_OUTPUT_BYTES - 9),
+        memory->bytes + (0 .. memory->slot_count * memory->slice_bytes - 1));
+    assigns to[0 .. ABI_OUTPUT_BYTES - 9]; */
 void guest_memory_copy(const struct guest_memory *memory, unsigned slot,
                        uint8_t to[ABI_OUTPUT_BYTES - sizeof(struct abi_output)]);
 
 // Zeroes what an ended event left in the output region: its first `bytes` of records.
+/*@ requires memory_is_valid(memory) && slot < memory->slot_count && bytes <= ABI_OUTPUT_BYTES - 8;
+    assigns memory->bytes[slot * memory->slice_bytes + GUEST_MEMORY_OUTPUT ..
+                          slot * memory->slice_bytes + GUEST_MEMORY_OUTPUT + 7 + bytes]; */
 void guest_memory_forget(struct guest_memory *memory, unsigned slot, uint32_t bytes);
 
 #endif
