@@ -5,6 +5,7 @@
 #include "cli/run_event.h"
 
 #include "cli/message_json.h"
+#include "core/crash.h"
 #include "core/records.h"
 
 #include <cjson/cJSON.h>
@@ -257,14 +258,16 @@ static void take_records(const struct manifest *manifest, const uint8_t *records
 
 static void print_crash(const char *name, const struct link_crash *crash)
 {
-    char text[32];
+    char text[32], words[CRASH_WORDS_BYTES];
+    uint64_t instruction = crash_instruction(crash);
     cJSON *inner, *line = line_begin(&inner, name);
     const char *signal = sigabbrev_np((int)crash->signal);
-    add_bytes(inner, "what", (const uint8_t *)crash->what, strnlen(crash->what, sizeof crash->what));
+    crash_words(crash, words);
+    add_text(inner, "what", words);
     if (crash->signal != 0)
         add_text(inner, "signal", signal != NULL ? signal : "?");
-    if (crash->instruction != UINT64_MAX) {
-        snprintf(text, sizeof text, "0x%llx", (unsigned long long)crash->instruction);
+    if (instruction != UINT64_MAX) {
+        snprintf(text, sizeof text, "0x%llx", (unsigned long long)instruction);
         add_text(inner, "at", text);
     }
     cJSON *frames = cJSON_AddArrayToObject(inner, "frames");

@@ -143,8 +143,7 @@ static enum status note_take(struct reader *reader, const Elf64_Phdr *header, ui
     return STATUS_OK;
 }
 
-static const struct image_segment *segment_find(const struct image *image,
-                                                enum image_segment_kind kind)
+const struct image_segment *image_segment(const struct image *image, enum image_segment_kind kind)
 {
     for (size_t i = 0; i < image->segment_count; i++)
         if (image->segments[i].kind == kind)
@@ -155,7 +154,7 @@ static const struct image_segment *segment_find(const struct image *image,
 static enum status relocations_check(struct reader *reader, struct image *image,
                                      const uint8_t *list, size_t size)
 {
-    const struct image_segment *relro = segment_find(image, IMAGE_RELRO);
+    const struct image_segment *relro = image_segment(image, IMAGE_RELRO);
     uint64_t lowest = relro == NULL ? 0 : relro->address;
 
     if (relro == NULL || size == 0 || size % 4 != 0 || size / 4 > IMAGE_RELOCATIONS_MAX)
@@ -174,7 +173,7 @@ static enum status relocations_check(struct reader *reader, struct image *image,
 
 static enum status text_check(struct reader *reader, const struct image *image, uint64_t entry)
 {
-    const struct image_segment *text = segment_find(image, IMAGE_TEXT);
+    const struct image_segment *text = image_segment(image, IMAGE_TEXT);
     const char *name;
 
     if (text == NULL)

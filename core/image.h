@@ -57,6 +57,9 @@ struct image { // a view into the file's bytes; they outlive it
 // using (see image_forbidden). bytes is 8-byte aligned.
 enum status image_open(struct image *image, const uint8_t *bytes, size_t size, const char **why) MUST_USE;
 
+// NULL: it has none of that kind. An image that was accepted has text.
+const struct image_segment *image_segment(const struct image *image, enum image_segment_kind kind);
+
 // First offset >= from in text at which a forbidden instruction starts, or size. *name says which.
 size_t image_forbidden(const uint8_t *text, size_t size, size_t from, const char **name);
 

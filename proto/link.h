@@ -24,6 +24,7 @@
 #define CRENEL_PROTO_LINK_H
 
 #include "abi/abi.h"
+#include "proto/layout.h"
 
 #define LINK_VERSION 1u
 #define LINK_BYTES_MAX 65536u
@@ -98,17 +99,29 @@ struct link_effects {
     char text[64];         // zero-terminated, printable: detail of CONTRACT, else empty
 };
 
+// Facts about an instance that was stopped; core/crash.h makes words of them.
+enum link_cause {
+    LINK_CAUSE_SIGNAL,           // of Linux; number: its si_code, address: si_addr, or number: the call of a SIGSYS
+    LINK_CAUSE_EXCEPTION,        // of an x86-64 processor; number: vector, detail: error code, address: CR2
+    LINK_CAUSE_MACHINE,          // number: the exit of KVM, which no machine of ours makes
+    LINK_CAUSE_DEADLINE,         // number: ms
+    LINK_CAUSE_DEADLINE_IN_INIT, // number: ms
+};
+
 #define LINK_FRAMES_MAX 8u
+#define LINK_CODE_BYTES 16u
 struct link_crash {
-    uint32_t signal;        // Linux number, 0 for a deadline
-    uint32_t frame_count;   // return addresses, offsets into the image
-    uint64_t address;       // that was touched; offset from the image base if is_relative
-    uint64_t instruction;   // offset from the image base, or UINT64_MAX if outside the image
-    uint32_t is_relative;
-    uint32_t syscall;       // SIGSYS: the call that was tried, else 0
+    uint32_t cause;       // enum link_cause
+    uint32_t signal;      // Linux number, 0 for a deadline
+    uint32_t number, detail;
+    uint64_t address;     // that was touched
+    uint64_t rip;         // 0: not known, and nothing else of what follows
+    uint8_t code[LINK_CODE_BYTES]; // of the instruction, as far as it lies in the image's text
+    struct layout layout;
     uint8_t build_id[8];
-    char what[64];          // "write to 0x7f… behind the stack", zero-terminated
-    uint32_t frames[LINK_FRAMES_MAX];
+    uint32_t frame_count;
+    uint32_t frames[LINK_FRAMES_MAX]; // return addresses, offsets into the image
+    uint32_t zero;
     char last_log[ABI_LOG_BYTES_MAX]; // the last LOG record found, escaped, zero-terminated
 };
 

@@ -5,6 +5,7 @@
 #include "store/audit_text.h"
 
 #include "core/check.h"
+#include "core/crash.h"
 #include "core/json_line.h"
 
 #include <sodium.h>
@@ -54,8 +55,8 @@ static size_t text_fault(const struct system_view *system, const struct audit_fa
     if (has_words)
         json_text(&line, "text", facts->text, facts->dead->text_bytes);
     if (crash != NULL) {
-        json_unsigned(&line, "address", crash->address);
-        json_unsigned(&line, "instruction", crash->instruction);
+        json_unsigned(&line, "address", crash_address(crash));
+        json_unsigned(&line, "instruction", crash_instruction(crash));
         json_hex(&line, "build", crash->build_id, sizeof crash->build_id);
         if (has_words)
             json_text(&line, "last_log", crash->last_log, strnlen(crash->last_log, sizeof crash->last_log));

@@ -64,7 +64,7 @@ enum status guest_memory_init(struct guest_memory *memory, int fd, unsigned slot
 {
     check(slot_count <= GUEST_MEMORY_SLOTS_MAX);
     size_t writable =
-        (size_t)(ABI_OUTPUT_BYTES + layout->data_bytes + layout->arena_bytes + layout->stack_bytes);
+        (size_t)(ABI_OUTPUT_BYTES + layout->segments[IMAGE_DATA].bytes + layout->arena_bytes + layout->stack_bytes);
     *memory = (struct guest_memory){
         .slot_count = slot_count, .slice_bytes = GUEST_MEMORY_OUTPUT + writable, .fd = fd};
     memory->pristine = mmap(NULL, writable, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -79,15 +79,14 @@ enum status guest_memory_init(struct guest_memory *memory, int fd, unsigned slot
 void guest_memory_begin(struct guest_memory *memory, const struct image *image, const struct layout *layout)
 {
     size_t bytes = writable_bytes(memory);
-    uint8_t *data = memory->pristine + ABI_OUTPUT_BYTES;
     uint64_t frame[FRAME_WORDS] = {[6] = layout->image + image->entry};
     check(madvise(memory->pristine, bytes, MADV_DONTNEED) == 0); // zero, without touching each page
     memset(memory->is_hot, 0, bytes / LAYOUT_PAGE);
-    for (size_t i = 0; i < image->segment_count; i++)
-        if (image->segments[i].kind == IMAGE_DATA)
-            memcpy(data, image->bytes + image->segments[i].file_offset, image->segments[i].file_bytes);
+    const struct image_segment *data = image_segment(image, IMAGE_DATA);
+    if (data != NULL)
+        memcpy(memory->pristine + ABI_OUTPUT_BYTES, image->bytes + data->file_offset, data->file_bytes);
     memcpy(memory->pristine + bytes - sizeof frame, frame, sizeof frame);
-    memset(memory->is_hot + ABI_OUTPUT_BYTES / LAYOUT_PAGE, 1, (size_t)layout->data_bytes / LAYOUT_PAGE);
+    memset(memory->is_hot + ABI_OUTPUT_BYTES / LAYOUT_PAGE, 1, (size_t)layout->segments[IMAGE_DATA].bytes / LAYOUT_PAGE);
     memory->is_hot[0] = memory->is_hot[bytes / LAYOUT_PAGE - 1] = 1; // records; top of the stack
     memory->resume = layout->stack + layout->stack_bytes - sizeof frame;
     memory->is_captured = 0;
@@ -231,6 +230,16 @@ void guest_memory_copy(const struct guest_memory *memory, unsigned slot,
                        uint8_t to[ABI_OUTPUT_BYTES - sizeof(struct abi_output)])
 {
     memcpy(to, records_of(memory, slot), RECORDS_MAX);
+}
+
+int guest_memory_stack(const struct guest_memory *memory, unsigned slot, const struct layout *layout,
+                       uint64_t address, uint64_t *words, size_t count)
+{
+    uint64_t left = layout->stack + layout->stack_bytes - address; // it is the end of the slice
+    if (left > layout->stack_bytes || left < count * sizeof *words)
+        return 0;
+    memcpy(words, slice_of(memory, slot) + memory->slice_bytes - left, count * sizeof *words);
+    return 1;
 }
 
 void guest_memory_forget(struct guest_memory *memory, unsigned slot, uint32_t bytes)

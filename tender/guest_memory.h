@@ -5,7 +5,7 @@
 //   16384  input region   one record from the host; read-only for the guest
 //   32768  output region  the guest's; may change at any moment, so it is copied out, once, and
 //                         only the copy is looked at
-//   65536  data, arena, stack   the guest's; never looked at
+//   65536  data, arena, stack   the guest's; never looked at, but for frames on the stack of one that crashed
 //
 // Pristine. From 32768 on lies all that an instance can write. What it is to hold when an event begins stands
 // in `pristine`: first what the image file says and a stack from which the gate starts it; after the first
@@ -103,6 +103,10 @@ enum status guest_memory_take(const struct guest_memory *memory, unsigned slot, 
     assigns to[0 .. ABI_OUTPUT_BYTES - 9]; */
 void guest_memory_copy(const struct guest_memory *memory, unsigned slot,
                        uint8_t to[ABI_OUTPUT_BYTES - sizeof(struct abi_output)]);
+
+// Copies words of its stack at a guest's address (a crash report follows frames); false: they are not all there.
+int guest_memory_stack(const struct guest_memory *memory, unsigned slot, const struct layout *layout,
+                       uint64_t address, uint64_t *words, size_t count);
 
 // Zeroes what an ended event left in the output region: its first `bytes` of records.
 /*@ requires memory_is_valid(memory) && slot < memory->slot_count && bytes <= ABI_OUTPUT_BYTES - 8;

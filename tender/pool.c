@@ -101,9 +101,6 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
     struct link_effects effects = {.outcome = (uint16_t)outcome};
     effects.record_bytes = (uint32_t)records_salvage(
         pool->buffer, ABI_OUTPUT_BYTES - sizeof(struct abi_output), crash.last_log);
-    if (crash.what[0] == 0)
-        snprintf(crash.what, sizeof crash.what, "stopped itself%s",
-                 crash.last_log[0] != 0 ? "" : ", no reason in its log");
     note_fault(pool, &crash);
     fail(pool, index, effects, &crash);
     if (outcome == LINK_DEADLINE) {
@@ -250,8 +247,9 @@ static void on_timer(void *context)
         int is_running = pool->wall->calls->examine(pool->wall, i, &crash);
         if (is_excused(pool, i, is_running))
             continue;
-        snprintf(crash.what, sizeof crash.what, "deadline of %u ms passed%s",
-                 pool->config.deadline_ms, pool->slots[i].state == STARTING ? " in init" : "");
+        crash.cause = pool->slots[i].state == STARTING ? LINK_CAUSE_DEADLINE_IN_INIT : LINK_CAUSE_DEADLINE;
+        crash.number = pool->config.deadline_ms;
+        crash.signal = 0;
         fail_crash(pool, i, LINK_DEADLINE, &crash);
     }
     pool_tidy(pool);

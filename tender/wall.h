@@ -20,7 +20,7 @@ struct wall_events {
     // The instance waits in its gate, and stays there until it is woken.
     void (*published)(void *context, unsigned slot);
     // The guest did something that it cannot survive. It is stopped; the pool kills it. crash has no log
-    // yet; an empty `what`: it stopped itself; its last log record, told apart, says why.
+    // yet.
     void (*crashed)(void *context, unsigned slot, const struct link_crash *crash);
     // The instance is dead and its memory may be used again: after kill, or because something outside ended it.
     // memory_bytes: private pages that it touched.

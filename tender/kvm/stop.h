@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: ISC
-// A stopped machine, looked at through its memory slots.
+// A stopped machine, looked at.
 #ifndef CRENEL_TENDER_KVM_STOP_H
 #define CRENEL_TENDER_KVM_STOP_H
 
 #include "tender/fault.h"
 #include "tender/kvm/machine.h"
 
-// fault_place of it.
-int machine_place(const struct machine *machine, const struct machine_memory *memory, const struct image *image,
-               struct link_crash *crash);
-
-// What it did, after MACHINE_FAULTS; machine_place included.
-void machine_describe(const struct machine *machine, const struct machine_memory *memory, const struct image *image,
-                   struct link_crash *crash);
+// fault_place of it, and what it did, if it stopped for a fault.
+int machine_place(const struct machine *machine, const struct guest_memory *memory, unsigned slot,
+                  const struct layout *layout, const struct image *image, struct link_crash *crash);
 
 #endif

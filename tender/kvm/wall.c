@@ -194,7 +194,8 @@ static void take_fault(struct instance *instance)
 {
     struct kvm_wall *wall = instance->wall;
     struct link_crash crash = {0};
-    machine_describe(&instance->machine, &instance->memory, wall->config.image, &crash);
+    (void)machine_place(&instance->machine, wall->config.memory, slot_of(instance), &instance->pages->layout,
+                        wall->config.image, &crash);
     wall->config.events.crashed(wall->config.events.context, slot_of(instance), &crash);
 }
 
@@ -313,7 +314,6 @@ static int wall_examine(struct wall *base, unsigned slot, struct link_crash *cra
 {
     struct kvm_wall *wall = self(base);
     struct instance *instance = &wall->instances[slot];
-    crash->instruction = UINT64_MAX;
     if (!instance->is_alive || !instance->is_away)
         return 0;
     hurry(instance);
@@ -322,7 +322,8 @@ static int wall_examine(struct wall *base, unsigned slot, struct link_crash *cra
         check(sem_post(&instance->done) == 0); // it came back by itself: for the bell, unless it is killed for being late
     } else {
         instance->is_away = 0;
-        (void)machine_place(&instance->machine, &instance->memory, wall->config.image, crash);
+        (void)machine_place(&instance->machine, wall->config.memory, slot, &instance->pages->layout,
+                            wall->config.image, crash);
     }
     return 1; // also in the gate: it has the turn, and does not sleep there
 }

@@ -16,8 +16,8 @@
 
 #include "core/check.h"
 #include "core/mechanism.h"
+#include "tender/fault.h"
 #include "tender/process/gate.h"
-#include "tender/process/stop.h"
 #include "tender/process/zygote.h"
 
 #include <cpuid.h>
@@ -33,6 +33,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -303,18 +304,26 @@ static void wall_kill(struct wall *base, unsigned slot)
         kill(instance->pid, SIGKILL);
 }
 
+// Of an instance that stopped. False, too, if it is gone.
+static int place(struct process_wall *wall, const struct instance *instance, struct link_crash *crash)
+{
+    struct user_regs_struct at;
+    return ptrace(PTRACE_GETREGS, instance->pid, NULL, &at) == 0 &&
+           fault_place(wall->config.memory, (unsigned)(instance - wall->instances), wall->config.image,
+                       &instance->generation->layout, at.rip, at.rsp, at.rbp, crash);
+}
+
 static int wall_examine(struct wall *base, unsigned slot, struct link_crash *crash)
 {
     struct process_wall *wall = self(base);
     struct instance *instance = &wall->instances[slot];
     siginfo_t info;
-    crash->instruction = UINT64_MAX;
     // WNOWAIT: if it died meanwhile, the end stays for the loop to see.
     if (instance->pid == 0 || ptrace(PTRACE_INTERRUPT, instance->pid, NULL, NULL) != 0 ||
         waitid(P_PID, (id_t)instance->pid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL) != 0 ||
         info.si_code != CLD_TRAPPED)
         return 0;
-    return stop_place(instance->pid, &instance->generation->layout, wall->config.image, crash);
+    return place(wall, instance, crash);
 }
 
 static int64_t wall_spent_ms(struct wall *base, unsigned slot)
@@ -347,7 +356,10 @@ static void take_stop(struct process_wall *wall, struct instance *instance, int 
         kill(instance->pid, SIGKILL);
         return;
     }
-    stop_describe(instance->pid, &info, &instance->generation->layout, wall->config.image, &crash);
+    crash.signal = (uint32_t)info.si_signo;
+    crash.number = (uint32_t)(info.si_signo == SIGSYS ? info.si_syscall : info.si_code);
+    crash.address = (uint64_t)(uintptr_t)info.si_addr;
+    (void)place(wall, instance, &crash);
     wall->config.events.crashed(wall->config.events.context, (unsigned)(instance - wall->instances),
                                 &crash);
 }

@@ -4,6 +4,7 @@
 
 #include "cli/run_tender.h"
 #include "core/check.h"
+#include "core/crash.h"
 #include "host/sealed_file.h"
 #include "proto/control.h"
 #include "proto/status_page.h"
@@ -265,7 +266,8 @@ const uint64_t *stage_message(const struct stage *stage, size_t *bytes)
 void stage_describe(const struct stage *stage, char text[160])
 {
     const struct link_crash *crash = &stage->crash;
-    const char *what = crash->what[0] != 0 ? crash->what : "stopped itself";
+    char what[CRASH_WORDS_BYTES];
+    crash_words(crash, what);
     switch (stage->effects.outcome) {
     case LINK_FAULT:
         if (crash->signal != 0)

@@ -11,9 +11,11 @@
 
 size_t fuzz_seed(unsigned index, uint8_t bytes[FUZZ_BYTES_MAX])
 {
-    struct link_crash crash = {.signal = index == 1 ? 4 : 11, .frame_count = 2, .instruction = 0x1a3,
-                               .what = "write to 0x8 in page 0", .frames = {0xa0, 0x23}, .last_log = "no room"};
-    if (index > 2)
+    struct link_crash crash = {.cause = index % 5, .signal = index == 1 ? 4 : index == 3 ? 31 : 11, .frame_count = 2,
+                               .number = index, .rip = 0x10001a3, .code = {0x0f, 0x0b}, .frames = {0xa0, 0x23},
+                               .layout = {.image = 0x1000000, .image_bytes = 4096, .segments = {{0}, {0x1000000, 4096}}},
+                               .last_log = "no room"};
+    if (index > 9)
         return 0;
     memset(bytes, 0, 8);
     bytes[0] = index == 2 ? 20 : CRASH_TEXT_BYTES;
@@ -35,7 +37,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(memchr(text, 0, capacity) != NULL);
     for (const char *at = text; *at != 0; at++)
         must(*at >= 0x20 && *at <= 0x7e);
-    if (capacity > 500 && crash.instruction != UINT64_MAX && strnlen(crash.what, sizeof crash.what) < 60)
+    char words[CRASH_WORDS_BYTES];
+    crash_words(&crash, words);
+    must(memchr(words, 0, sizeof words) != NULL && strlen(words) < CRASH_WORDS_BYTES - 1); // none is cut
+    must(strstr(text, words) != NULL || capacity < 500);
+    (void)crash_address(&crash);
+    if (capacity > 500 && crash_instruction(&crash) != UINT64_MAX)
         must(strstr(text, " at decode+0x") != NULL && strstr(text, " (build ") != NULL);
     free(text);
     return 0;

@@ -98,7 +98,7 @@ static int wall_examine(struct wall *wall, unsigned slot, struct link_crash *cra
 {
     (void)wall;
     must(slot < SLOTS && world.life[slot] == RUNNING);
-    crash->instruction = 0x123;
+    crash->rip = 0x123;
     return take_byte(&world.take) % 2;
 }
 
@@ -311,7 +311,7 @@ static void publish(unsigned slot, uint8_t what)
 static void guest_step(uint8_t what)
 {
     unsigned slot = what % SLOTS;
-    struct link_crash crash = {.signal = 11, .instruction = 0x99, .what = "write to page 0"};
+    struct link_crash crash = {.signal = 11, .rip = 0x99};
     if (world.life[slot] == ENDING || (world.life[slot] != NONE && what >= 250)) {
         world.life[slot] = NONE; // dead: killed by us, or by somebody outside
         shown[slot] = 0;

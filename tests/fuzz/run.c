@@ -135,7 +135,7 @@ static size_t make_packet(struct take *take, uint8_t *packet)
     effects.outcome = effects.outcome > LINK_LOST + 1 ? LINK_ENDED : effects.outcome;
     size_t head = is_read ? sizeof effects.header : sizeof effects, at;
     if (!is_read && (effects.outcome == LINK_FAULT || effects.outcome == LINK_DEADLINE)) {
-        struct link_crash crash = {.signal = 11, .frame_count = kind, .what = "write to \x7f" "0x8"};
+        struct link_crash crash = {.signal = 11, .frame_count = kind, .address = kind};
         memset(crash.last_log, kind, kind & 64 ? sizeof crash.last_log : 3);
         memcpy(packet + head, &crash, sizeof crash);
         head += sizeof crash;

@@ -157,7 +157,7 @@ TEST(guest_failures)
     publish(1, 1);
     expect(fake_fail(DECODE, LINK_FAULT) == STATUS_OK);
     fake_store();
-    expect(strstr(fake.last_dead_text, "SIGSEGV: write to 0x10 at decode+0x1a3 (build 0102") == fake.last_dead_text);
+    expect(strstr(fake.last_dead_text, "SIGSEGV: write to 0x10 in page 0 at decode+0x1a3 (build 0102") == fake.last_dead_text);
     expect(fake.last_crash.signal == 11 && fake.last_crash.build_id[0] == 1 && fake.last_crash.build_id[1] == 2);
     publish(1, 1);
     expect(fake_fail(DECODE, LINK_DEADLINE) == STATUS_OK);

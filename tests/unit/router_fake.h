@@ -525,7 +525,8 @@ static inline enum status fake_end_at(uint32_t receiver, uint32_t place, uint16_
     struct abi_end end = {.record.kind = ABI_END};
     if (outcome == LINK_ENDED)
         fake_record(records, &end, sizeof end, NULL, 0, NULL, 0);
-    struct link_crash crash = {.signal = 11, .instruction = 0x1a3, .what = "write to 0x10", .build_id = {1, 2}};
+    struct link_crash crash = {.signal = 11, .address = 0x10, .rip = 0x10001a3, .build_id = {1, 2}, .code = {0x88},
+                               .layout = {.image = 0x1000000, .segments = {{0}, {0x1000000, 4096}}}};
     int is_crash = outcome == LINK_FAULT || outcome == LINK_DEADLINE;
     size_t size = sizeof(struct link_effects) + (is_crash ? sizeof crash : 0) + records->size;
     struct link_effects effects = {.header = {(uint32_t)size, LINK_EFFECTS, 0,

@@ -343,7 +343,7 @@ static void commit_crash(const char *text, const struct link_crash *crash)
 TEST(each_commit_leaves_its_record)
 {
     fixture_begin();
-    struct link_crash crash = {.address = 16, .instruction = 0x1a3, .build_id = {1, 2}, .last_log = "the \x1b last"};
+    struct link_crash crash = {.signal = 11, .address = 16, .rip = 0x1a3, .layout.segments[1].bytes = 4096, .build_id = {1, 2}, .last_log = "the \x1b last"};
     commit_new(1, 0);
     expect(commit_result_of() == COMMIT_OK);
     expect(strstr(last_audit(), "{\"kind\":\"commit\",\"unikernel\":\"decode\",\"flow\":\"reading\"") == last_audit());

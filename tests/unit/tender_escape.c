@@ -88,7 +88,7 @@ TEST(every_number_at_every_system_call_of_the_gate)
             else if (call == URETPROBE)
                 expect(found == CRASHED && (last_crash.signal == SIGSYS || last_crash.signal == SIGILL));
             else
-                expect(found == CRASHED && last_crash.signal == SIGSYS && last_crash.syscall == (uint32_t)call);
+                expect(found == CRASHED && last_crash.signal == SIGSYS && last_crash.number == (uint32_t)call);
         }
 }
 

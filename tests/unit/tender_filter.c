@@ -87,17 +87,6 @@ TEST(layout_refuses_what_is_too_large)
     expect(layout_make(&made, &asks, 1) == STATUS_TOO_LARGE);
 }
 
-TEST(layout_names_places)
-{
-    expect(strcmp(layout_place(&layout, &image, 0), "in page 0") == 0);
-    expect(strcmp(layout_place(&layout, &image, layout.stack - 1), "below the stack") == 0);
-    expect(strcmp(layout_place(&layout, &image, layout.image), "in text") == 0);
-    expect(strcmp(layout_place(&layout, &image, layout.image + 8192), "in data") == 0);
-    expect(strcmp(layout_place(&layout, &image, layout.base - 1), "outside its memory") == 0);
-    expect(layout_is_read_only(&layout, &image, layout.boot) && layout_is_text(&layout, &image, layout.image));
-    expect(!layout_is_read_only(&layout, &image, layout.output));
-}
-
 // Each rule allows its call, and nothing else at that address: another call, another argument.
 TEST(each_rule_pins)
 {
@@ -166,7 +155,6 @@ int main(void)
     code_size = filter_compile(rules, rule_count, code);
     RUN(layout_has_guards);
     RUN(layout_refuses_what_is_too_large);
-    RUN(layout_names_places);
     RUN(each_rule_pins);
     RUN(a_guest_reaches_two_rules);
     RUN(another_abi_is_refused);

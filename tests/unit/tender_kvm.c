@@ -268,8 +268,8 @@ TEST(examined_and_resumed)
     for (unsigned seen = 0; seen < 20;) { // at first it may not have come out of the gate
         usleep(300);
         expect(wall->calls->examine(wall, 0, &crash) == 1);
-        expect(crash.instruction == UINT64_MAX || crash.instruction < image.span_bytes);
-        seen += crash.instruction != UINT64_MAX;
+        expect(crash_instruction(&crash) == UINT64_MAX || crash_instruction(&crash) < image.span_bytes);
+        seen += crash_instruction(&crash) != UINT64_MAX;
         wall->calls->resume(wall, 0);
     }
     expect(crashed == 0 && published == 1 && wall->calls->spent_ms(wall, 0) < 100000);

@@ -45,7 +45,7 @@ static void wall_kill(struct wall *wall, unsigned slot)
 static int wall_examine(struct wall *wall, unsigned slot, struct link_crash *crash)
 {
     (void)wall, (void)slot;
-    crash->instruction = 0x123;
+    crash->rip = 0x123;
     return !wall_saw.is_asleep;
 }
 static void wall_resume(struct wall *wall, unsigned slot)
@@ -300,11 +300,12 @@ TEST(crash_retires_the_base)
     publish(0, 0);
     publish(1, 0); // busy, goes on; slot 2 has not even begun
     put_log(0, 0);
-    struct link_crash crash = {.signal = SIGSEGV, .what = "write to nowhere", .instruction = 5};
+    struct link_crash crash = {.signal = SIGSEGV, .address = 8, .rip = 0x5005,
+                               .layout = {.image = 0x5000, .segments = {[IMAGE_TEXT] = {0x5000, 4096}}}};
     events.crashed(events.context, 0, &crash);
     expect(next_effects(1, LINK_FAULT));
     memcpy(&crash, packet + sizeof(struct link_effects), sizeof crash);
-    expect(strcmp(crash.last_log, "word") == 0 && strcmp(crash.what, "write to nowhere") == 0);
+    expect(strcmp(crash.last_log, "word") == 0 && crash.address == 8);
     expect(wall_saw.renewed == 1 && wall_saw.killed[0] == 1 && wall_saw.killed[1] == 0 && wall_saw.killed[2] == 1);
     expect(page.faults == 1 && page.fault_count == 1 && strstr(page.last_fault, "at guest+0x5") != NULL);
     wall_saw.is_stale = 1; // of the old base
@@ -325,7 +326,7 @@ TEST(deadline)
     expect(next_effects(1, LINK_DEADLINE));
     struct link_crash crash;
     memcpy(&crash, packet + sizeof(struct link_effects), sizeof crash);
-    expect(crash.signal == 0 && crash.instruction == 0x123);
+    expect(crash.signal == 0 && crash.rip == 0x123 && crash.number == 1);
     expect(wall_saw.killed[0] == 1 && wall_saw.renewed == 0);
 }
 
@@ -371,7 +372,7 @@ TEST(broken_init_fails_what_waits)
 {
     begin(LIFETIME_MESSAGE, 10000);
     next();
-    struct link_crash crash = {.signal = SIGSEGV, .what = "in init"};
+    struct link_crash crash = {.signal = SIGSEGV};
     events.crashed(events.context, 0, &crash);
     expect(next() == 0); // nobody to blame
     dies(0);

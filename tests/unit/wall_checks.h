@@ -3,6 +3,7 @@
 #ifndef CRENEL_TESTS_WALL_CHECKS_H
 #define CRENEL_TESTS_WALL_CHECKS_H
 
+#include "core/crash.h"
 #include "tests/unit/wall_probe.h"
 
 #include <signal.h>
@@ -150,10 +151,12 @@ static void expect_crash(void (*entry)(const struct abi_boot *), int signal, con
     expect(begin(entry, 1));
     show(1, 0);
     expect(until(&crashed, 1));
-    if (strstr(last_crash.what, what) == NULL)
-        fprintf(stderr, "# what: %s, wanted: %s\n", last_crash.what, what);
+    char words[CRASH_WORDS_BYTES];
+    crash_words(&last_crash, words);
+    if (strstr(words, what) == NULL)
+        fprintf(stderr, "# what: %s, wanted: %s\n", words, what);
     expect((int)last_crash.signal == signal);
-    expect(strstr(last_crash.what, what) != NULL);
+    expect(strstr(words, what) != NULL);
     expect(until(&gone, 1));
 }
 
@@ -175,7 +178,7 @@ TEST(examine_says_where_it_hangs)
         wall->calls->resume(wall, 1);
         usleep(1000);
     }
-    expect(crash.instruction < image.span_bytes);
+    expect(crash_instruction(&crash) < image.span_bytes);
     wall->calls->kill(wall, 1);
     expect(until(&gone, 1));
 }
@@ -208,7 +211,7 @@ static void find_parts(void)
     probed.input = boot.input;
     probed.output = boot.output;
     probed.stack = ((memory.resume + 4095) & ~4095ull) - probed.stack_bytes;
-    memcpy(&caller, memory.pristine + ABI_OUTPUT_BYTES + probed.data_bytes + probed.arena_bytes +
+    memcpy(&caller, memory.pristine + ABI_OUTPUT_BYTES + probed.segments[IMAGE_DATA].bytes + probed.arena_bytes +
                         (memory.resume - probed.stack) + 48, sizeof caller);
     probed.image = (caller - image.entry) & ~4095ull;
 }
