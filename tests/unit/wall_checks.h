@@ -174,7 +174,7 @@ TEST(examine_says_where_it_hangs)
     struct link_crash crash = {0};
     int64_t end = loop_clock_ms() + LIMIT_MS;
     // At first it may not have come out of the gate.
-    while (wall->calls->examine(wall, 1, &crash), crash.instruction == UINT64_MAX && loop_clock_ms() < end) {
+    while (wall->calls->examine(wall, 1, &crash), crash_instruction(&crash) == UINT64_MAX && loop_clock_ms() < end) {
         wall->calls->resume(wall, 1);
         usleep(1000);
     }
