@@ -3,6 +3,8 @@
 // may not hold the latter at all (images.c); here they run on a tender that lets such an image in.
 #include "tests/attack/attack.h"
 
+#include "tender/kvm/pages.h"
+
 #define CLOBBERS "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "memory", "cc"
 
 // A guest that executes `code`: rax = rbx = rdx = 0, rcx = 0x10, rsi and rdi = 128 bytes of its own.
@@ -73,16 +75,22 @@ INSTRUCTION(sgdt, "sgdt (%%rsi)\n mov 2(%%rsi), %%rax")
 INSTRUCTION(sidt, "sidt (%%rsi)\n mov 2(%%rsi), %%rax")
 
 // sgdt and sidt give the kernel's addresses and, through them, the processor's number. With UMIP they fault, and
-// Linux answers with constants.
+// Linux answers with constants. In a virtual machine they name its own tables, which lie at the same place in all.
+static int is_constant(const struct stage *stage, uint64_t address)
+{
+    return stage->wall == ATTACK_KVM ? address == KVM_STUB + KVM_GDT || address == KVM_STUB + KVM_IDT
+                                     : address == 0xfffffffffffe0000u || address == 0xffffffffffff0000u;
+}
+
 static void play_table_address(struct stage *stage, const struct attack *attack)
 {
     size_t bytes = 0;
     stage_event(stage, (const uint64_t[ACT_WORDS]){1});
     const uint64_t *message = stage_message(stage, &bytes);
-    if (message != NULL && message[0] != 0xfffffffffffe0000u && message[0] != 0xffffffffffff0000u)
+    if (message != NULL && !is_constant(stage, message[0]))
         stage_judge(stage, attack_expected(stage, attack), "an address of the kernel's");
     else if (message != NULL)
-        stage_note(stage, "a constant of Linux: 0x%llx", (unsigned long long)message[0]);
+        stage_note(stage, "a constant: 0x%llx", (unsigned long long)message[0]);
     else
         stage_judge(stage, attack_expected(stage, attack), "");
 }
