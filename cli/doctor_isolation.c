@@ -101,11 +101,12 @@ static void check_processor(struct doctor *doctor)
     } wanted[] = {
         {" xsave ", "the gate clears vector registers with it: no unikernel starts"},
         {" nx ", "data could be executed: no unikernel starts"},
+        {" umip ", "sgdt tells where the kernel keeps its tables; no image holds it"},
         {" smep ", "the kernel may run a guest's memory"},
         {" smap ", "the kernel may read a guest's memory by mistake"},
         {" fsgsbase ", "the kernel saves the thread base the slow way"},
     };
-    char lacks[200] = "";
+    char lacks[400] = "";
     enum verdict verdict = VERDICT_OK;
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         if (doctor_file_has("/proc/cpuinfo", wanted[i].flag))
@@ -115,7 +116,7 @@ static void check_processor(struct doctor *doctor)
         verdict = i < 2 ? VERDICT_MISSING : verdict == VERDICT_OK ? VERDICT_DEGRADED : verdict;
     }
     doctor_say(doctor, "processor", verdict, "a newer processor, or a hypervisor that shows these flags", "%s",
-               lacks[0] != 0 ? lacks : "xsave, nx, smep, smap, fsgsbase");
+               lacks[0] != 0 ? lacks : "xsave, nx, umip, smep, smap, fsgsbase");
 }
 
 static int is_controlled(int what)

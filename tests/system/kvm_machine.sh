@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# Tests that want hardware KVM, and those of the process wall, inside a virtual machine that has it (tools/kvm-machine):
+# Tests and attacks that want hardware KVM, and the tests of the process wall, inside a virtual machine that has it (tools/kvm-machine):
 # on any host, as any user. Result lines of a program in there are ours, with its name before them.
 cd "$(dirname "$0")/../.." || exit 1
 build=${CRENEL_BUILD:-build}
@@ -19,8 +19,19 @@ for source in tests/unit/host_kvm_*.c tests/unit/host_isolation.c tests/unit/hos
     [ ! -f "$source" ] || set -- "$@" "+$build/tests/unit/$(basename "$source" .c)"
 done
 set -- "$@" "+$build/bin/crenel doctor --json"
+# Of the attacks those that the processor itself stops, or lets through.
+attack=$build/tests/attack
+if [ -x "$attack/attack" ]; then
+    names=$("$attack/attack" names | grep -E '^(privileged|clock|kernel_address|execute|far|iret|io)_|^write_[bgirt]|^(sysenter|single_step|read_the_kernel)$|^secret_in_(flags|mxcsr|sse|x87)$')
+    set -- "$@" "+$attack/attack kvm build/bin/crenel-tender build/tests/attack/without/IMAGE_SCAN /tmp/errors $(echo $names)" \
+        "$build/bin/crenel-tender" "$attack/without/IMAGE_SCAN"
+fi
+count=0
+for file in "$@"; do
+    [ "${file#+}" = "$file" ] || count=$((count + 1))
+done
 
-timeout -k 5 220 tools/kvm-machine "$build" run 110 "$@" >"$out" 2>"$out.err" &
+timeout -k 5 230 tools/kvm-machine "$build" run 200 "$@" >"$out" 2>"$out.err" &
 machine=$!
 wait "$machine"
 code=$?
@@ -33,7 +44,7 @@ fi
 cat "$out.err" >&2
 rm -f "$out.err"
 
-tr -d '\r' <"$out" | awk -v count=$# '
+tr -d '\r' <"$out" | awk -v count=$count '
     /^== ended / {
         ended++
         if ($3 != 0 && !is_red && program != "crenel") {
