@@ -12,7 +12,7 @@ TENDERS_WITHOUT = $(addprefix $(ATTACK)/without/,$(MECHANISMS))
 attack: attack-programs ## every known way out of an instance, tried; then once more without what stops it
 	@CRENEL_BUILD=$(BUILD) tests/attack/contained.sh; code=$$?; \
 	CRENEL_BUILD=$(BUILD) tests/attack/mutations.sh && exit $$code
-attack-programs: $(ATTACK)/attack $(TENDERS_WITHOUT) $(BUILD)/bin/crenel-tender
+attack-programs: $(ATTACK)/attack $(ATTACK)/inspector/inspector $(TENDERS_WITHOUT) $(BUILD)/bin/crenel-tender
 	@:
 
 # Guests are code that stands alone: no canary, no library call, nothing outside their section.
@@ -20,6 +20,9 @@ $(ATTACK)/%.o: HOST_CFLAGS = -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) -O2 -g -fP
 	-fcf-protection=branch -fno-tree-loop-distribute-patterns -fno-jump-tables -fno-tree-vectorize
 $(ATTACK)/attack: $(ATTACK_OBJECTS) $(filter-out %/main.o,$(call room,cli)) $(HOST) $(CORE)
 	$(Q)$(CC) $(HOST_LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) -lsodium -lyaml -lcjson
+
+$(ATTACK)/inspector/inspector: $(BUILD)/tests/attack/inspector/inspector.o $(filter-out %/main.o,$(call room,router)) $(HOST) $(CORE)
+	$(Q)$(CC) $(HOST_LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) -lsodium
 
 $(ATTACK)/without/%: $(BUILD)/bin/crenel-tender
 	@mkdir -p $@.d

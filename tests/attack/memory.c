@@ -263,7 +263,8 @@ static void play_left_behind(struct stage *stage, const struct attack *attack)
 
 static const uint64_t kernel_addresses[] = {
     0xffffffff81000000, 0xffff888000000000, 0xffffc90000000000, 0xfffffe0000000000, 0xffff800000000000,
-    0x0000800000000000, 0x8000000000000000, 0x00007ffffffff000, 0xffffffffff600000, 0xfffffffffffff000, 1};
+    0x0000800000000000, 0x8000000000000000, 0x00007ffffffff000, 0xffffffffff600000, 0xfffffffffffff000,
+    0xffffffffffe00000, 0xffffffffffe02000, 1}; // the last two: ring 0 under kvm
 static const uint64_t low_addresses[] = {0, 8, 0xff8, 0x1000, 0x10000, 0x400000, 0x8000000, 0xfffff000, 1};
 
 #define SEGV {.is_fault = 1, .signals = 1u << SIGSEGV | 1u << SIGBUS}
