@@ -21,7 +21,25 @@
 static struct fake_records records;
 static int is_open[HANDLES]; // as the gateway sees it
 static uint32_t first_key;
-static const uint32_t capacities[4] = {8, 3, 4, 8};
+static const uint32_t capacities[4] = {5, 3, 4, 8};
+static uint64_t instances[5]; // connections that FRONT has an instance of
+
+static void name_instance(uint64_t connection)
+{
+    unsigned place = 0, i = 0;
+    for (; i < capacities[FRONT] && instances[i] != connection; i++)
+        place = instances[i] == 0 ? i + 1 : place;
+    must(i < capacities[FRONT] || place != 0); // it is known, or there is room for it
+    if (i == capacities[FRONT])
+        instances[place - 1] = connection;
+}
+
+static void forget_instance(uint64_t connection)
+{
+    for (unsigned i = 0; i < capacities[FRONT]; i++)
+        if (instances[i] == connection)
+            instances[i] = 0;
+}
 
 static enum status take_packet(void *context, enum engine_peer peer, uint32_t index,
                                const struct channel_part *parts, size_t count)
@@ -36,6 +54,12 @@ static enum status take_packet(void *context, enum engine_peer peer, uint32_t in
     } else if (peer == ENGINE_RECEIVER) {
         must(header.kind == LINK_DELIVER || header.kind == LINK_ANSWER || header.kind == LINK_CLOSE);
         must(header.kind != LINK_DELIVER || fake.delivery_count[index] < capacities[index]);
+        if (header.kind == LINK_DELIVER && index == FRONT) {
+            struct link_deliver deliver;
+            memcpy(&deliver, parts[0].bytes, sizeof deliver);
+            must(deliver.connection != 0);
+            name_instance(deliver.connection);
+        }
     }
     return fake_send(context, peer, index, parts, count);
 }
@@ -47,6 +71,7 @@ static void start(void)
     static const struct engine_io io = {NULL, take_packet, fake_log};
     static const struct commit_packet ready = {sizeof ready, COMMIT_READY, 0, 0};
     fake_clear();
+    memset(instances, 0, sizeof instances);
     fake_flows[READING].cap = 6; // a cap, tokens and a right that are soon used up
     fake_flows[READING].keys_max = 4096;
     fake_flows[NOTE].rate_burst = fake_flows[NOTE].rate_per_second = 5;
@@ -81,8 +106,10 @@ static void restart(enum engine_peer peer, uint32_t index)
         memset(is_open, 0, sizeof is_open);
     else
         fake.delivery_count[index] = 0;
-    if (peer == ENGINE_RECEIVER && index == FRONT)
+    if (peer == ENGINE_RECEIVER && index == FRONT) {
         fake.close_count = 0;
+        memset(instances, 0, sizeof instances);
+    }
     engine_closed(fake.engine, peer, index);
     if (peer == ENGINE_RECEIVER)
         hello(index);
@@ -92,6 +119,8 @@ static void give(enum engine_peer peer, uint32_t index, const uint8_t *bytes, si
 {
     struct link_header header;
     memcpy(&header, bytes, sizeof header);
+    if (peer == ENGINE_RECEIVER && index == FRONT && header.kind == LINK_GONE)
+        forget_instance(header.handle);
     if (fake_give(peer, index, bytes, size) != STATUS_OK) {
         restart(peer, index);
         return;
@@ -206,6 +235,7 @@ static void gone(void)
 {
     while (fake.close_count > 0) {
         struct link_header header = {sizeof header, LINK_GONE, 0, fake.closed[--fake.close_count % 64]};
+        forget_instance(header.handle);
         must(fake_give(ENGINE_RECEIVER, FRONT, &header, sizeof header) == STATUS_OK);
     }
 }
