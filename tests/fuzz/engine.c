@@ -292,24 +292,36 @@ static void drain(void)
 
 size_t fuzz_seed(unsigned index, uint8_t bytes[FUZZ_BYTES_MAX])
 {
-    // open, input, END with sends, the store, what decode and sink do with it
-    static const uint8_t script[] = {0x61, 0x69, 0x00, 0,    5,    3, 2, 1, 9, 2, 1, 1, 1, 3, 9, 9, 9, 1, 2, 2, 2, 0,
-                                     0,    0,    0,    1,    0x03, 0, 1, 1, 1, 1, 0, 0, 0xa0, 0x00, 0, 2, 3, 4, 5, 6,
-                                     4,    4,    4,    4,    0,    0xa0, 0x01, 0, 2, 0, 1, 1, 1, 1, 2, 2, 2, 0, 0xa0,
-                                     0x02, 0,    1,    1,    1,    1, 1, 0, 0xa0, 0xd9, 0xe1, 9, 0xa0, 0xe8, 0x81};
+    enum { OPEN = 0x80, INPUT = 0x88, END_OF = 0x00, STORE = 0xa0, SLOW = 0xe0, GONE = 0xe8 };
+    // What decode and sink do with what front sends, and a READ.
+    static const uint8_t script[] = {OPEN, INPUT, END_OF + FRONT, 0, 3, 3, 2, 1, 9, 2, 1, 1, 1, 3, 9, 9, 9, 0, STORE,
+                                     END_OF + DECODE, 0, 2, 0, 1, 1, 1, 1, 2, 2, 2, 0, STORE, 0x16, 0, 0, 0, STORE,
+                                     END_OF + SINK, 0, 1, 1, 1, 1, 1, 0, STORE, SLOW, 9, INPUT, GONE, 0x60};
     uint32_t state = index + 1;
     if (index == 0) {
         memcpy(bytes, script, sizeof script);
         return sizeof script;
     }
+    size_t size = 0;
+    if (index == 1) { // five that take nothing are ended; the sixth comes before their instances are gone
+        for (uint8_t i = 0; i < 5; i++) {
+            const uint8_t one[] = {OPEN + i, INPUT + i, END_OF + FRONT, 0, 1, 0, 1, 0, 0, 0};
+            memcpy(bytes + size, one, sizeof one);
+            size += sizeof one;
+        }
+        const uint8_t others[] = {SLOW, 120, OPEN + 5, INPUT + 5, GONE, STORE, END_OF + FRONT, 0, 0, 0};
+        memcpy(bytes + size, others, sizeof others);
+        return size + sizeof others;
+    }
     if (index > 64)
         return 0;
-    for (size_t i = 0; i < 160; i++) {
+    for (uint8_t i = 0; i < index % 7; i++)
+        bytes[size++] = OPEN + i, bytes[size++] = INPUT + i;
+    for (; size < 160; size++) {
         state = state * 1664525u + 1013904223u;
-        bytes[i] = (uint8_t)(state >> 24);
+        bytes[size] = (uint8_t)(state >> 24);
     }
-    bytes[0] = 0x61, bytes[1] = 0x69;
-    return 160;
+    return size;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
