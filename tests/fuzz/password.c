@@ -24,8 +24,8 @@ static const struct {
                    {{.name = "user", .type = SCHEMA_STRING, .class = SCHEMA_CLASS_TOKEN, .capacity = 32},
                     {.name = "password", .type = SCHEMA_BYTES, .offset = 34, .capacity = 128}}};
 static const struct schema request_schema = {&request_block.header, request_block.fields, NULL, NULL};
-static const struct system_principal principals[2] = {{"press-7"}, {"rig-2"}};
-static const struct system_view system_of = {.principals = principals, .principal_count = 2};
+static const struct system_principal principals[3] = {{"press-7"}, {"rig-2"}, {"nobody"}}; // the last has no password
+static const struct system_view system_of = {.principals = principals, .principal_count = 3};
 static struct service service = {.system = &system_of, .request = &request_schema};
 
 static struct {

@@ -32,15 +32,16 @@ size_t fuzz_seed(unsigned index, uint8_t bytes[FUZZ_BYTES_MAX])
     const struct abi_log refusal = {.record.kind = ABI_LOG, .level = ABI_LOG_REFUSAL, .code = 2, .text_bytes = 2};
     const struct abi_end end = {.record.kind = ABI_END, .verdict = index == 2 ? ABI_END_REFUSED : ABI_END_DONE,
                                 .code = index == 2 ? 1 : 0};
-    if (index > 2)
+    if (index > 3)
         return 0;
     memset(bytes, 0, 8);
     bytes[0] = 3;
     size_t at = seed_add(bytes, 8, &log, sizeof log, "hello world", "");
     at = seed_add(bytes, at, &send, sizeof send, "conte", "payload.payload.");
-    if (index == 1) {
+    if (index == 1 || index == 3) { // the last one is refused: it ends, too
         at = seed_add(bytes, at, &get, sizeof get, "key", "");
-        return seed_add(bytes, at, &range, sizeof range, "a", "abcdefghi");
+        at = seed_add(bytes, at, &range, sizeof range, "a", "abcdefghi");
+        return index == 1 ? at : seed_add(bytes, at, &end, sizeof end, "", "");
     }
     at = seed_add(bytes, at, &put, sizeof put, "key", "valueabc");
     at = seed_add(bytes, at, &refusal, sizeof refusal, "no", "");
