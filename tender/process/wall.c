@@ -40,7 +40,8 @@
 
 #define DEATHS_MAX 3u // zygotes in a row that ended without forking anything
 #define DRAWS_MAX 16u // of a base; a region is taken with a probability far below one in a thousand
-#define GENERATIONS_MAX (WALL_SLOTS_MAX + 2u)
+// One for each instance; one more for each that faults before the loop comes to see that a listener hung up.
+#define GENERATIONS_MAX (2 * WALL_SLOTS_MAX + 2u)
 
 struct generation {
     struct process_wall *wall;
