@@ -45,7 +45,7 @@ static const struct attack attacks[] = {
     RUN("execute_input", "DATA_NO_EXECUTE", INPUT, PAYLOAD_WORD(4), 0, 0xc3c3c3c3c3c3c3c3),
     RUN("execute_boot_block", "DATA_NO_EXECUTE", BOOT, 0, 0),
     RUN("execute_rodata", "DATA_NO_EXECUTE", IMAGE, IMAGE_RODATA_AT, 0),
-    RUN("execute_relro", "DATA_NO_EXECUTE", IMAGE, IMAGE_RELRO_AT, 0),
+    RUN("execute_relro", "DATA_NO_EXECUTE", IMAGE, IMAGE_RELRO_AT + 8, 0),
     RUN("execute_page_0", "page tables", ABSOLUTE, 0, 0),
 };
 

@@ -33,7 +33,8 @@ size_t attack_image(const struct attack_guest *guest, const struct stage_options
     size_t size = (size_t)(guest->end - guest->begin);
     check(size <= sizeof text);
     memcpy(text, guest->begin, size);
-    memset(rodata, 'r', sizeof rodata);
+    memset(rodata, 0xc3, sizeof rodata); // `ret`, should it be run
+    memset(relro + 8, 0xc3, 8);          // behind the relocated word
     memset(data, 'd', sizeof data);
     pack = (struct pack){
         .parts = {[PACK_RODATA] = {IMAGE_RODATA_AT, sizeof rodata, rodata},
