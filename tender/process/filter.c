@@ -14,123 +14,97 @@
 
 #include <asm/prctl.h>
 #include <linux/audit.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#define ALL(n) ((1u << (n)) - 1u)
+#define WORDS (sizeof(struct seccomp_data) / sizeof(uint32_t))
 
-size_t filter_maps(const struct layout *layout, struct zygote_map maps[ZYGOTE_MAPS_MAX])
+void filter_calls(const struct layout *layout, struct zygote_call calls[ZYGOTE_CALLS_MAX])
 {
-    struct layout_part parts[LAYOUT_PARTS];
-    size_t count = 1;
-    uint64_t offset = GUEST_MEMORY_OUTPUT;
-    layout_parts(layout, parts);
+    const uint64_t unmap = MECHANISM(UNMAP_TENDER) ? UINT64_MAX : LAYOUT_PAGE, above = LAYOUT_USER_END - layout->end;
     const uint64_t run = MECHANISM(DATA_NO_EXECUTE) ? 0 : PROT_EXEC, write = MECHANISM(INPUT_READ_ONLY) ? 0 : PROT_WRITE;
-    maps[0] = (struct zygote_map){layout->boot, GUEST_MEMORY_OUTPUT, PROT_READ | write | run, 0};
-    for (size_t i = 0; i < LAYOUT_PARTS; i++) {
+    const struct zygote_call zygote[] = {
+        // It says that the filter stands, by closing its pipe; the host log too.
+        {SYS_close_range, {2, UINT32_MAX}, 0},
+        // It forgets the tender's thread block,
+        {SYS_arch_prctl, {ARCH_SET_FS}, 0},
+        // and unmaps what lies below and above the region.
+        {SYS_munmap, {0, layout->base & unmap}, 0},
+        {SYS_munmap, {layout->end, above & unmap}, 0},
+        // It forks an instance; 0 in the instance,
+        [ZYGOTE_FORK] = {SYS_clone, {CLONE_PARENT | SIGCHLD}, 0},
+    };
+    // which maps its slice, boot block and input read-only,
+    struct layout_part parts[1 + LAYOUT_PARTS] = {{layout->boot, GUEST_MEMORY_OUTPUT}};
+    struct zygote_call *call = calls + sizeof zygote / sizeof zygote[0];
+    layout_parts(layout, parts + 1);
+    memcpy(calls, zygote, sizeof zygote);
+    for (uint64_t i = 0, offset = 0; i < 1 + LAYOUT_PARTS; offset += parts[i++].bytes)
         if (parts[i].bytes != 0)
-            maps[count++] = (struct zygote_map){parts[i].address, parts[i].bytes, PROT_READ | PROT_WRITE | run, offset};
-        offset += parts[i].bytes;
-    }
-    return count;
+            *call++ = (struct zygote_call){
+                SYS_mmap,
+                {parts[i].address, parts[i].bytes, PROT_READ | run | (i == 0 ? write : PROT_WRITE),
+                 MAP_SHARED | MAP_FIXED, ZYGOTE_POOL_FD, offset},
+                parts[i].address};
+    // and holds no descriptor.
+    *call++ = (struct zygote_call){SYS_close_range, {MECHANISM(NO_DESCRIPTORS) ? 0 : UINT32_MAX, UINT32_MAX}, 0};
+    check(call < calls + ZYGOTE_CALLS_MAX);
+    *call = (struct zygote_call){0};
+}
+
+static struct filter_rule rule(uint64_t instruction, uint64_t number, unsigned pinned, uint32_t verdict)
+{
+    return (struct filter_rule){{.nr = (int)number, .arch = AUDIT_ARCH_X86_64, .instruction_pointer = instruction},
+                                pinned, verdict};
 }
 
 size_t filter_rules(const struct layout *layout, struct filter_rule rules[FILTER_RULES_MAX])
 {
-#define GATE(label) (layout->gate + (uint64_t)(gate_after_##label - gate_begin))
-#define ZYGOTE(label) (layout->zygote + (uint64_t)(zygote_after_##label - zygote_begin))
-    const struct filter_rule table[] = {
-        // From the gate page, for the life of the instance.
-        {GATE(wait), GATE_CALL, 0, {0}, SECCOMP_RET_USER_NOTIF, "wait(): tell the tender, and stay until it answers"},
-        {GATE(munmap), SYS_munmap, ALL(2), {layout->zygote, LAYOUT_PAGE}, SECCOMP_RET_ALLOW,
-         "lose the zygote's page"},
-        // From the zygote's page: the zygote itself.
-        {ZYGOTE(command), GATE_CALL, 0, {0}, SECCOMP_RET_USER_NOTIF, "take a command from the tender"},
-        {ZYGOTE(clone), SYS_clone, ALL(5), {CLONE_PARENT | SIGCHLD}, SECCOMP_RET_ALLOW, "fork an instance"},
-        {ZYGOTE(pipe), SYS_close_range, ALL(3), {2, UINT32_MAX, 0}, SECCOMP_RET_ALLOW, "say that the filter stands"},
-        {ZYGOTE(fs), SYS_arch_prctl, ALL(2), {ARCH_SET_FS, 0}, SECCOMP_RET_ALLOW,
-         "forget the tender's thread block"},
-        {ZYGOTE(low), SYS_munmap, ALL(2), {0, layout->base}, SECCOMP_RET_ALLOW,
-         "unmap what lies below the region"},
-        {ZYGOTE(high), SYS_munmap, ALL(2), {layout->end, LAYOUT_USER_END - layout->end}, SECCOMP_RET_ALLOW,
-         "unmap what lies above the region"},
-        // From the zygote's page: an instance that is being born.
-        {ZYGOTE(close), SYS_close_range, ALL(3), {0, UINT32_MAX, 0}, SECCOMP_RET_ALLOW, "hold no descriptor"},
-    };
-    struct zygote_map maps[ZYGOTE_MAPS_MAX];
-    size_t count = sizeof table / sizeof table[0], map_count = filter_maps(layout, maps);
-    check(count + map_count <= FILTER_RULES_MAX);
-    memcpy(rules, table, sizeof table);
-    for (size_t i = 0; i < map_count; i++)
-        rules[count + i] = (struct filter_rule){
-            ZYGOTE(map), SYS_mmap, ALL(5),
-            {maps[i].address, maps[i].bytes, maps[i].protection, MAP_SHARED | MAP_FIXED, ZYGOTE_POOL_FD},
-            SECCOMP_RET_ALLOW, "its slice; boot block and input are read-only"};
-    return count + map_count;
-#undef GATE
-#undef ZYGOTE
+    const uint64_t gate = layout->gate - (uint64_t)(uintptr_t)gate_begin;
+    const uint64_t zygote = layout->zygote - (uint64_t)(uintptr_t)zygote_begin;
+    struct zygote_call calls[ZYGOTE_CALLS_MAX];
+    size_t count = 3;
+    filter_calls(layout, calls);
+    // From the gate page, for the life of the instance: wait(), which tells the tender and stays until it answers;
+    rules[0] = rule(gate + (uint64_t)(uintptr_t)gate_after_wait, GATE_CALL, 0, SECCOMP_RET_USER_NOTIF);
+    // to lose the zygote's page.
+    rules[1] = rule(gate + (uint64_t)(uintptr_t)gate_after_munmap, SYS_munmap, 2, SECCOMP_RET_ALLOW);
+    rules[1].call.args[0] = layout->zygote;
+    rules[1].call.args[1] = LAYOUT_PAGE;
+    // From the zygote's page: to take a command from the tender; and the calls of its list. The last argument is a
+    // part's place in the pool, which differs with the slot.
+    rules[2] = rule(zygote + (uint64_t)(uintptr_t)zygote_after_command, GATE_CALL, 0, SECCOMP_RET_USER_NOTIF);
+    for (const struct zygote_call *call = calls; call->number != 0; call++) {
+        rules[count] = rule(zygote + (uint64_t)(uintptr_t)zygote_after_call, call->number, 5, SECCOMP_RET_ALLOW);
+        memcpy(rules[count++].call.args, call->arguments, sizeof call->arguments);
+    }
+    return count;
 }
 
-struct assembler {
-    struct sock_filter *code;
-    size_t size;
-};
-
-static void emit(struct assembler *to, uint16_t code, uint8_t yes, uint8_t no, uint32_t k)
-{
-    check(to->size < FILTER_CODE_MAX);
-    to->code[to->size++] = (struct sock_filter){code, yes, no, k};
-}
-
-// Loads 32 bits of struct seccomp_data at `offset` and requires that they equal `value`.
-static void require(struct assembler *to, size_t offset, uint32_t value)
-{
-    emit(to, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offset);
-    emit(to, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, value);
-}
-
-static void require_argument(struct assembler *to, unsigned index, uint64_t value)
-{
-    size_t offset = offsetof(struct seccomp_data, args) + index * sizeof(uint64_t);
-    require(to, offset, (uint32_t)value);
-    require(to, offset + 4, (uint32_t)(value >> 32));
-}
-
-// Ends a row of requirements that began at `from`: those that do not hold go on behind the verdict.
-static void conclude(struct assembler *to, size_t from, uint32_t verdict)
-{
-    emit(to, BPF_RET | BPF_K, 0, 0, verdict);
-    for (size_t i = from; i < to->size; i++)
-        if (to->code[i].code == (BPF_JMP | BPF_JEQ | BPF_K)) {
-            check(to->size - i - 1 <= UINT8_MAX);
-            to->code[i].jf = (uint8_t)(to->size - i - 1);
-        }
-}
-
+// For each rule: words of struct seccomp_data that must be what they are in `call`, then the verdict. One that is not
+// leads behind the verdict.
 size_t filter_compile(const struct filter_rule *rules, size_t rule_count,
                       struct sock_filter code[FILTER_CODE_MAX])
 {
-    struct assembler to = {code, 0};
+    const uint32_t number = MECHANISM(FILTER_NUMBER) ? 1 : 0, abi = 2, address = MECHANISM(FILTER_ADDRESS) ? 12 : 0;
+    size_t size = 0;
     for (size_t i = 0; i < rule_count; i++) {
-        size_t from = to.size, place = offsetof(struct seccomp_data, instruction_pointer);
-        if (MECHANISM(FILTER_ADDRESS)) {
-            require(&to, place, (uint32_t)rules[i].instruction);
-            require(&to, place + 4, (uint32_t)(rules[i].instruction >> 32));
-        }
-        require(&to, offsetof(struct seccomp_data, arch), AUDIT_ARCH_X86_64);
-        if (MECHANISM(FILTER_NUMBER))
-            require(&to, offsetof(struct seccomp_data, nr), rules[i].call);
-        for (unsigned k = 0; k < 6; k++)
-            if (MECHANISM(FILTER_ARGUMENTS) && (rules[i].pinned >> k & 1) != 0)
-                require_argument(&to, k, rules[i].arguments[k]);
-        conclude(&to, from, rules[i].verdict);
+        uint32_t words[WORDS], arguments = MECHANISM(FILTER_ARGUMENTS) ? ((1u << 2 * rules[i].pinned) - 1) << 4 : 0;
+        uint32_t wanted = number | abi | address | arguments;
+        size_t verdict = size + 2 * (size_t)__builtin_popcount(wanted);
+        check(verdict - size <= UINT8_MAX && verdict + 1 < FILTER_CODE_MAX);
+        memcpy(words, &rules[i].call, sizeof words);
+        for (uint32_t at = 0; at < WORDS; at++)
+            if ((wanted >> at & 1) != 0) {
+                code[size++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at * 4);
+                code[size] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, words[at], 0, (uint8_t)(verdict - size));
+                size++;
+            }
+        code[size++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, rules[i].verdict);
     }
-    emit(&to, BPF_RET | BPF_K, 0, 0, MECHANISM(FILTER) ? SECCOMP_RET_TRAP : SECCOMP_RET_ALLOW);
-    return to.size;
+    code[size++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, MECHANISM(FILTER) ? SECCOMP_RET_TRAP : SECCOMP_RET_ALLOW);
+    return size;
 }

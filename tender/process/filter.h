@@ -7,23 +7,21 @@
 #include "tender/process/gate.h"
 
 #include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stddef.h>
 
-#define FILTER_RULES_MAX 16u
+#define FILTER_RULES_MAX (3 + ZYGOTE_CALLS_MAX)
 #define FILTER_CODE_MAX 512u // BPF instructions
 
 // One call that is allowed, from one instruction, with these arguments.
 struct filter_rule {
-    uint64_t instruction; // behind the `syscall`
-    uint32_t call;
-    uint32_t pinned; // bit i: argument i must equal arguments[i]
-    uint64_t arguments[6];
+    struct seccomp_data call;
+    unsigned pinned;  // arguments, the first ones; the others may be anything
     uint32_t verdict; // SECCOMP_RET_ALLOW, or SECCOMP_RET_USER_NOTIF: the tender is told, nothing is carried out
-    const char *reason;
 };
 
-// The parts of a slice as an instance maps them; returns how many.
-size_t filter_maps(const struct layout *layout, struct zygote_map maps[ZYGOTE_MAPS_MAX]);
+// All that the zygote's page calls, in order.
+void filter_calls(const struct layout *layout, struct zygote_call calls[ZYGOTE_CALLS_MAX]);
 
 // The rules for a layout; returns how many.
 size_t filter_rules(const struct layout *layout, struct filter_rule rules[FILTER_RULES_MAX]);

@@ -24,27 +24,23 @@ struct gate_parameters {
     uint64_t boot;
 };
 
-#define ZYGOTE_MAPS_MAX 5u // boot with input; output, data, arena, stack
-
-struct zygote_map {
-    uint64_t address, bytes, protection, offset; // in the slice
+struct zygote_call {
+    uint64_t number; // 0: the list ends, an instance is there
+    uint64_t arguments[6], result;
 };
 
+#define ZYGOTE_FORK 4       // the call of the list that forks
+#define ZYGOTE_CALLS_MAX 12 // with the end
+
 struct zygote_parameters {
-    uint64_t low_bytes;  // everything from 0 to here is unmapped
-    uint64_t high;       // and everything from here ...
-    uint64_t high_bytes; // ... to the end of user addresses
-    uint64_t enter;      // gate_enter in the gate page
+    uint64_t enter; // gate_enter in the gate page
     uint64_t slice_bytes;
-    uint64_t map_count;
-    struct zygote_map maps[ZYGOTE_MAPS_MAX];
+    struct zygote_call calls[ZYGOTE_CALLS_MAX];
 };
 
 // Labels of assembly; not variables.
 extern const uint8_t gate_begin[], gate_end[], gate_parameters[], gate_enter[];
 extern const uint8_t gate_after_wait[], gate_after_munmap[];
-extern const uint8_t zygote_begin[], zygote_end[], zygote_parameters[];
-extern const uint8_t zygote_after_pipe[], zygote_after_fs[], zygote_after_low[],
-    zygote_after_high[], zygote_after_command[], zygote_after_clone[], zygote_after_map[], zygote_after_close[];
+extern const uint8_t zygote_begin[], zygote_end[], zygote_parameters[], zygote_after_call[], zygote_after_command[];
 
 #endif

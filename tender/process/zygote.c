@@ -37,13 +37,11 @@
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP 1ul
 #endif
 
-const char *zygote_step(uint64_t step)
+const char *zygote_step(uint64_t call)
 {
-    static const char *const names[] = {
-        "unmapping the tender (below)",
-        "unmapping the tender (above; does the kernel seal the vdso? boot without CONFIG_MSEAL_SYSTEM_MAPPINGS)",
-        "forking an instance (is a limit of processes in force?)"};
-    return step - 1 < 3 ? names[step - 1] : "the zygote's page";
+    return call == SYS_clone ? "forking an instance (is a limit of processes in force?)"
+                             : "unmapping the tender (does the kernel seal the vdso? boot without "
+                               "CONFIG_MSEAL_SYSTEM_MAPPINGS)";
 }
 
 static _Noreturn void fail(const char *what)
@@ -139,14 +137,8 @@ static int map_code(uint64_t address, const uint8_t *begin, const uint8_t *end,
 
 static int map_pages(const struct layout *layout, const struct gate_parameters *gate, size_t slice_bytes)
 {
-    struct zygote_parameters page = {
-        .low_bytes = layout->base,
-        .high = layout->end,
-        .high_bytes = LAYOUT_USER_END - layout->end,
-        .enter = layout->gate + (uint64_t)(gate_enter - gate_begin),
-        .slice_bytes = slice_bytes,
-    };
-    page.map_count = filter_maps(layout, page.maps);
+    struct zygote_parameters page = {layout->gate + (uint64_t)(gate_enter - gate_begin), slice_bytes, {{0}}};
+    filter_calls(layout, page.calls);
     return map_code(layout->gate, gate_begin, gate_end, gate_parameters, gate, sizeof *gate) ||
            map_code(layout->zygote, zygote_begin, zygote_end, zygote_parameters, &page, sizeof page);
 }

@@ -18,7 +18,7 @@ struct zygote {
 enum status zygote_start(struct zygote *zygote, const struct image *image, const struct layout *layout,
                          int pool_fd, size_t slice_bytes) MUST_USE;
 
-// Names the step at which the zygote's page failed.
-const char *zygote_step(uint64_t step);
+// Says what could not be done when a call of the zygote's page failed.
+const char *zygote_step(uint64_t call);
 
 #endif
