@@ -6,7 +6,6 @@
 #include "core/mechanism.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -67,11 +66,12 @@ enum status guest_memory_init(struct guest_memory *memory, int fd, unsigned slot
         (size_t)(ABI_OUTPUT_BYTES + layout->segments[IMAGE_DATA].bytes + layout->arena_bytes + layout->stack_bytes);
     *memory = (struct guest_memory){
         .slot_count = slot_count, .slice_bytes = GUEST_MEMORY_OUTPUT + writable, .fd = fd};
-    memory->pristine = mmap(NULL, writable, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    memory->is_hot = calloc(writable / LAYOUT_PAGE, 1);
+    memory->pristine = mmap(NULL, writable + writable / LAYOUT_PAGE, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memory->is_hot = memory->pristine + writable;
     memory->bytes = mmap(NULL, slot_count * memory->slice_bytes, PROT_READ | PROT_WRITE,
                          MAP_SHARED | MAP_NORESERVE, fd, 0);
-    return memory->pristine == MAP_FAILED || memory->is_hot == NULL || memory->bytes == MAP_FAILED
+    return memory->pristine == MAP_FAILED || memory->bytes == MAP_FAILED
                ? STATUS_SYSTEM
                : STATUS_OK;
 }
