@@ -16,8 +16,8 @@ static void add_frame(const struct layout *layout, struct link_crash *crash, uin
         crash->frames[crash->frame_count++] = (uint32_t)(address - layout->image);
 }
 
-int fault_place(const struct guest_memory *memory, unsigned slot, const struct image *image,
-                const struct layout *layout, uint64_t rip, uint64_t rsp, uint64_t rbp, struct link_crash *crash)
+void fault_place(const struct guest_memory *memory, unsigned slot, const struct image *image,
+                 const struct layout *layout, uint64_t rip, uint64_t rsp, uint64_t rbp, struct link_crash *crash)
 {
     const struct image_segment *text = image_segment(image, IMAGE_TEXT);
     uint64_t frame[2] = {rbp, 0}, offset = rip - layout->image - text->address;
@@ -36,5 +36,4 @@ int fault_place(const struct guest_memory *memory, unsigned slot, const struct i
         if (frame[0] <= at)
             break;
     }
-    return is_text(layout, rip);
 }

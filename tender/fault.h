@@ -6,8 +6,8 @@
 #include "proto/link.h"
 #include "tender/guest_memory.h"
 
-// Where the slot's instance stands: instruction and frames. True if it is in the image's text.
-int fault_place(const struct guest_memory *memory, unsigned slot, const struct image *image,
-                const struct layout *layout, uint64_t rip, uint64_t rsp, uint64_t rbp, struct link_crash *crash);
+// Where the slot's instance stands: instruction and frames.
+void fault_place(const struct guest_memory *memory, unsigned slot, const struct image *image,
+                 const struct layout *layout, uint64_t rip, uint64_t rsp, uint64_t rbp, struct link_crash *crash);
 
 #endif

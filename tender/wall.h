@@ -51,10 +51,8 @@ struct wall_calls {
     void (*kill)(struct wall *wall, unsigned slot);
     // Processor time that it has used since it began, in ms.
     int64_t (*spent_ms)(struct wall *wall, unsigned slot);
-    // Stops it and says where it is (deadline passed); the pool kills it next, or resumes it. True if it is
-    // in its own code, so that it would run if the host let it; false if it sleeps in the gate.
-    int (*examine)(struct wall *wall, unsigned slot, struct link_crash *crash);
-    void (*resume)(struct wall *wall, unsigned slot);
+    // Stops it and says where it is (deadline passed), as far as it is still there; the pool kills it next.
+    void (*examine)(struct wall *wall, unsigned slot, struct link_crash *crash);
     // New base addresses for all instances created from now on; those that live are not restored any more.
     void (*renew)(struct wall *wall);
 };

@@ -7,8 +7,8 @@
 // Vectors.
 enum { DIVIDE = 0, DEBUG = 1, INVALID_OPCODE = 6, STACK = 12, X87 = 16, ALIGNMENT = 17, SIMD = 19 };
 
-int machine_place(const struct machine *machine, const struct guest_memory *memory, unsigned slot,
-                  const struct layout *layout, const struct image *image, struct link_crash *crash)
+void machine_place(const struct machine *machine, const struct guest_memory *memory, unsigned slot,
+                   const struct layout *layout, const struct image *image, struct link_crash *crash)
 {
     static const uint8_t signals[KVM_VECTORS] = {
         [DIVIDE] = SIGFPE, [DEBUG] = SIGTRAP, [KVM_BREAKPOINT] = SIGTRAP, [INVALID_OPCODE] = SIGILL,
@@ -21,5 +21,5 @@ int machine_place(const struct machine *machine, const struct guest_memory *memo
     crash->signal = is_exception && signals[fault.vector] != 0 ? signals[fault.vector] : SIGSEGV;
     crash->detail = (uint32_t)fault.error;
     crash->address = fault.address;
-    return fault_place(memory, slot, image, layout, fault.rip, fault.rsp, fault.rbp, crash);
+    fault_place(memory, slot, image, layout, fault.rip, fault.rsp, fault.rbp, crash);
 }

@@ -7,7 +7,7 @@
 #include "tender/kvm/machine.h"
 
 // fault_place of it, and what it did, if it stopped for a fault.
-int machine_place(const struct machine *machine, const struct guest_memory *memory, unsigned slot,
-                  const struct layout *layout, const struct image *image, struct link_crash *crash);
+void machine_place(const struct machine *machine, const struct guest_memory *memory, unsigned slot,
+                   const struct layout *layout, const struct image *image, struct link_crash *crash);
 
 #endif

@@ -194,8 +194,8 @@ static void take_fault(struct instance *instance)
 {
     struct kvm_wall *wall = instance->wall;
     struct link_crash crash = {0};
-    (void)machine_place(&instance->machine, wall->config.memory, slot_of(instance), &instance->pages->layout,
-                        wall->config.image, &crash);
+    machine_place(&instance->machine, wall->config.memory, slot_of(instance), &instance->pages->layout,
+                  wall->config.image, &crash);
     wall->config.events.crashed(wall->config.events.context, slot_of(instance), &crash);
 }
 
@@ -310,29 +310,21 @@ static void wall_kill(struct wall *base, unsigned slot)
         hurry(instance);
 }
 
-static int wall_examine(struct wall *base, unsigned slot, struct link_crash *crash)
+static void wall_examine(struct wall *base, unsigned slot, struct link_crash *crash)
 {
     struct kvm_wall *wall = self(base);
     struct instance *instance = &wall->instances[slot];
     if (!instance->is_alive || !instance->is_away)
-        return 0;
+        return;
     hurry(instance);
     await(&instance->done);
     if (instance->task != RUN || instance->stop != MACHINE_INTERRUPTED) {
         check(sem_post(&instance->done) == 0); // it came back by itself: for the bell, unless it is killed for being late
     } else {
         instance->is_away = 0;
-        (void)machine_place(&instance->machine, wall->config.memory, slot, &instance->pages->layout,
-                            wall->config.image, crash);
+        machine_place(&instance->machine, wall->config.memory, slot, &instance->pages->layout,
+                      wall->config.image, crash);
     }
-    return 1; // also in the gate: it has the turn, and does not sleep there
-}
-
-static void wall_resume(struct wall *base, unsigned slot)
-{
-    struct instance *instance = &self(base)->instances[slot];
-    if (instance->is_alive && !instance->is_away)
-        give(instance, RUN);
 }
 
 static void do_nothing(int signal) { (void)signal; }
@@ -340,7 +332,7 @@ static void do_nothing(int signal) { (void)signal; }
 struct wall *wall_kvm_open(const struct wall_config *config, int kvm_fd, const char **step)
 {
     static const struct wall_calls calls = {wall_create,   wall_wake,    wall_restore, wall_kill,
-                                            wall_spent_ms, wall_examine, wall_resume,  wall_renew};
+                                            wall_spent_ms, wall_examine, wall_renew};
     static struct kvm_wall the_wall;
     struct kvm_wall *wall = &the_wall;
     const struct sigaction handler = {.sa_handler = do_nothing}; // no SA_RESTART: KVM_RUN is to return

@@ -305,26 +305,25 @@ static void wall_kill(struct wall *base, unsigned slot)
         kill(instance->pid, SIGKILL);
 }
 
-// Of an instance that stopped. False, too, if it is gone.
-static int place(struct process_wall *wall, const struct instance *instance, struct link_crash *crash)
+// Of an instance that stopped.
+static void place(struct process_wall *wall, const struct instance *instance, struct link_crash *crash)
 {
     struct user_regs_struct at;
-    return ptrace(PTRACE_GETREGS, instance->pid, NULL, &at) == 0 &&
-           fault_place(wall->config.memory, (unsigned)(instance - wall->instances), wall->config.image,
-                       &instance->generation->layout, at.rip, at.rsp, at.rbp, crash);
+    if (ptrace(PTRACE_GETREGS, instance->pid, NULL, &at) == 0)
+        fault_place(wall->config.memory, (unsigned)(instance - wall->instances), wall->config.image,
+                    &instance->generation->layout, at.rip, at.rsp, at.rbp, crash);
 }
 
-static int wall_examine(struct wall *base, unsigned slot, struct link_crash *crash)
+static void wall_examine(struct wall *base, unsigned slot, struct link_crash *crash)
 {
     struct process_wall *wall = self(base);
     struct instance *instance = &wall->instances[slot];
     siginfo_t info;
     // WNOWAIT: if it died meanwhile, the end stays for the loop to see.
-    if (instance->pid == 0 || ptrace(PTRACE_INTERRUPT, instance->pid, NULL, NULL) != 0 ||
-        waitid(P_PID, (id_t)instance->pid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL) != 0 ||
-        info.si_code != CLD_TRAPPED)
-        return 0;
-    return place(wall, instance, crash);
+    if (instance->pid != 0 && ptrace(PTRACE_INTERRUPT, instance->pid, NULL, NULL) == 0 &&
+        waitid(P_PID, (id_t)instance->pid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL) == 0 &&
+        info.si_code == CLD_TRAPPED)
+        place(wall, instance, crash);
 }
 
 static int64_t wall_spent_ms(struct wall *base, unsigned slot)
@@ -336,13 +335,6 @@ static int64_t wall_spent_ms(struct wall *base, unsigned slot)
     if (wall->instances[slot].pid == 0 || clock_gettime(clock, &spent) != 0)
         return INT64_MAX / 2; // not there: nobody to excuse
     return (int64_t)spent.tv_sec * 1000 + spent.tv_nsec / 1000000;
-}
-
-static void wall_resume(struct wall *base, unsigned slot)
-{
-    struct process_wall *wall = self(base);
-    if (wall->instances[slot].pid != 0)
-        (void)ptrace(PTRACE_CONT, wall->instances[slot].pid, NULL, NULL); // gone: the loop sees its end
 }
 
 // A traced instance stopped: by its own fault, or because somebody outside sent it a signal.
@@ -360,7 +352,7 @@ static void take_stop(struct process_wall *wall, struct instance *instance, int 
     crash.signal = (uint32_t)info.si_signo;
     crash.number = (uint32_t)(info.si_signo == SIGSYS ? info.si_syscall : info.si_code);
     crash.address = (uint64_t)(uintptr_t)info.si_addr;
-    (void)place(wall, instance, &crash);
+    place(wall, instance, &crash);
     wall->config.events.crashed(wall->config.events.context, (unsigned)(instance - wall->instances),
                                 &crash);
 }
@@ -412,7 +404,7 @@ static void on_signal(void *context, uint32_t events)
 struct wall *wall_process_open(const struct wall_config *config, const char **step)
 {
     static const struct wall_calls calls = {wall_create,   wall_wake,    wall_restore, wall_kill,
-                                            wall_spent_ms, wall_examine, wall_resume,  wall_renew};
+                                            wall_spent_ms, wall_examine, wall_renew};
     static struct process_wall the_wall;
     struct process_wall *wall = &the_wall;
     unsigned a, b, c, d;

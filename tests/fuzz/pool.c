@@ -94,24 +94,17 @@ static int64_t wall_spent_ms(struct wall *wall, unsigned slot)
     return now_ms / 2;
 }
 
-static int wall_examine(struct wall *wall, unsigned slot, struct link_crash *crash)
+static void wall_examine(struct wall *wall, unsigned slot, struct link_crash *crash)
 {
     (void)wall;
     must(slot < SLOTS && world.life[slot] == RUNNING);
     crash->rip = 0x123;
-    return take_byte(&world.take) % 2;
-}
-
-static void wall_resume(struct wall *wall, unsigned slot)
-{
-    (void)wall;
-    must(slot < SLOTS && world.life[slot] == RUNNING);
 }
 
 static void wall_renew(struct wall *wall) { (void)wall; }
 
 static const struct wall_calls calls = {wall_create,   wall_wake,    wall_restore, wall_kill,
-                                        wall_spent_ms, wall_examine, wall_resume,  wall_renew};
+                                        wall_spent_ms, wall_examine, wall_renew};
 static struct wall wall = {&calls};
 
 // ---- The router ----
