@@ -83,9 +83,13 @@ def test_instances(system, readings):
     stream.start()
     killed = kill_instances(system, stream)
     stream.end()
-    killed_by_ps = sum(row["killed"] for row in system.ps()["unikernels"])
-    checks.expect("instances_were_killed_in_mid_stream", killed > 0 and killed_by_ps > 0,
-                  f"{killed} killed, ps counts {killed_by_ps}")
+    rows = system.ps()["unikernels"]
+    killed_by_ps = sum(row["killed"] for row in rows)
+    if any(row["isolation"] == "process" for row in rows):
+        checks.expect("instances_were_killed_in_mid_stream", killed > 0 and killed_by_ps > 0,
+                      f"{killed} killed, ps counts {killed_by_ps}")
+    else:
+        checks.skip("instances_were_killed_in_mid_stream", "nothing outside can kill a virtual machine alone")
     check_counts("instances_killed", system, PART, stream.device.resent)
     check_store("instances_killed", system, readings[:PART])
     return stream.device.resent
