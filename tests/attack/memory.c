@@ -104,7 +104,8 @@ GUEST(search)
 }
 
 #define SECRET 0x5ec2e75ec2e75ec2u
-#define SURROUNDINGS (32u * 4096u) // looked at before and behind
+#define PAGES_BEFORE 12 // of each part that are looked at
+#define PAGES_BEHIND 20
 
 static int layout_ask(struct stage *stage, uint64_t layout[PLACES])
 {
@@ -141,30 +142,30 @@ static unsigned rights(const uint64_t layout[PLACES], uint64_t arena_bytes, uint
     return 0;
 }
 
-// Each page from below the gate to behind the output. A fault moves all addresses, so the guest is asked anew for each.
+// The pages around each part: a fault moves all addresses, and the parts against each other, so the guest is asked anew
+// for each page, and the page is named by its distance from a part.
 static void play_every_page(struct stage *stage, const struct attack *attack)
 {
-    uint64_t layout[PLACES], touch = attack->words[0], page_count = 1;
+    uint64_t layout[PLACES], touch = attack->words[0];
     unsigned faults = 0, allowed = 0;
-    for (uint64_t i = 0; i < page_count; i++) {
-        if (!layout_ask(stage, layout))
-            return;
-        uint64_t first = layout[GATE] - SURROUNDINGS, end = layout[OUTPUT] + ABI_OUTPUT_BYTES + SURROUNDINGS;
-        page_count = (end - first) / 4096;
-        uint64_t page = first + i * 4096;
-        unsigned is_mine = (rights(layout, 8192, page) & touch) != 0;
-        if (is_mine && touch == WRITE && page == layout[STACK])
-            continue; // where it stands
-        stage_event(stage, (const uint64_t[ACT_WORDS]){touch, ABSOLUTE, page});
-        unsigned is_done = stage->effects.outcome == LINK_ENDED;
-        faults += stage->effects.outcome == LINK_FAULT;
-        allowed += is_done;
-        if (is_done != is_mine || (!is_done && stage->effects.outcome != LINK_FAULT))
-            stage_fail(stage, "NOT CONTAINED: %s of the page at gate%+lld", touch == READ ? "read" : "write",
-                       (long long)(page - layout[GATE]));
-        if (stage->has_failed)
-            return;
-    }
+    for (unsigned place = GATE; place < PLACES; place++)
+        for (int64_t distance = -PAGES_BEFORE; distance < PAGES_BEHIND; distance++) {
+            if (!layout_ask(stage, layout))
+                return;
+            uint64_t page = (layout[place] & ~(uint64_t)4095) + (uint64_t)(distance * 4096);
+            unsigned is_mine = (rights(layout, 8192, page) & touch) != 0;
+            if (is_mine && touch == WRITE && page == layout[STACK])
+                continue; // where it stands
+            stage_event(stage, (const uint64_t[ACT_WORDS]){touch, ABSOLUTE, page});
+            unsigned is_done = stage->effects.outcome == LINK_ENDED;
+            faults += stage->effects.outcome == LINK_FAULT;
+            allowed += is_done;
+            if (is_done != is_mine || (!is_done && stage->effects.outcome != LINK_FAULT))
+                stage_fail(stage, "NOT CONTAINED: %s of the page at gate%+lld", touch == READ ? "read" : "write",
+                           (long long)(page - layout[GATE]));
+            if (stage->has_failed)
+                return;
+        }
     stage_note(stage, "%u pages fault, %u are its own", faults, allowed);
 }
 
