@@ -261,6 +261,18 @@ enum status image_open(struct image *image, const uint8_t *bytes, size_t size, c
     return status;
 }
 
+void image_load(const struct image *image, const struct image_segment *segment, uint64_t base, uint8_t *to)
+{
+    memcpy(to, image->bytes + segment->file_offset, segment->file_bytes);
+    for (size_t i = 0; segment->kind == IMAGE_RELRO && i < image->relocation_count; i++) {
+        uint8_t *word = to + (image->relocations[i] - segment->address);
+        uint64_t value;
+        memcpy(&value, word, sizeof value);
+        value += base;
+        memcpy(word, &value, sizeof value);
+    }
+}
+
 // What text may not hold, by the second opcode byte (behind 0f, or what stands for it) and the byte behind that. A row
 // with an operand in memory means that byte as a ModRM byte with the register field given and any memory form.
 // docs/hardening.md says for each instruction that is missing here what stops it at run time.

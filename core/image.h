@@ -60,6 +60,10 @@ enum status image_open(struct image *image, const uint8_t *bytes, size_t size, c
 // NULL: it has none of that kind. An image that was accepted has text.
 const struct image_segment *image_segment(const struct image *image, enum image_segment_kind kind);
 
+// What a segment holds when the image lies at base: its bytes in the file, relocated. `to` has room for all of it, and
+// is zero.
+void image_load(const struct image *image, const struct image_segment *segment, uint64_t base, uint8_t *to);
+
 // First offset >= from in text at which a forbidden instruction starts, or size. *name says which.
 size_t image_forbidden(const uint8_t *text, size_t size, size_t from, const char **name);
 

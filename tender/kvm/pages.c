@@ -74,13 +74,7 @@ static void map_image(struct builder *to, const struct image *image)
         uint8_t *at = to->pages->fixed + IMAGE_AT + segment->address;
         if (segment->kind == IMAGE_DATA)
             continue; // lies in the slice
-        memcpy(at, image->bytes + segment->file_offset, segment->file_bytes);
-        for (size_t r = 0; segment->kind == IMAGE_RELRO && r < image->relocation_count; r++) {
-            uint64_t value, offset = image->relocations[r] - segment->address;
-            memcpy(&value, at + offset, sizeof value);
-            value += layout->image;
-            memcpy(at + offset, &value, sizeof value);
-        }
+        image_load(image, segment, layout->image, at);
         map(to, layout->image + segment->address, segment->memory_bytes,
             KVM_FIXED + IMAGE_AT + segment->address, flags[segment->kind]);
     }

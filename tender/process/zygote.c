@@ -22,7 +22,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -59,11 +58,7 @@ static int arrange_descriptors(int pool_fd, int pipe_fd)
 
 static int give_up_rights(const char *name)
 {
-    const struct rlimit none = {0, 0};
-    sigset_t nothing;
-    sigemptyset(&nothing);
-    if (sigprocmask(SIG_SETMASK, &nothing, NULL) != 0 || setrlimit(RLIMIT_CORE, &none) != 0 ||
-        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0 || // the tender traces instances
+    if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0 || // the tender traces instances
         prctl(PR_SET_NAME, name, 0, 0, 0) != 0 ||  // `ps` shows whose instances these are
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return 1;
@@ -106,18 +101,11 @@ static int map_image(const struct image *image, const struct layout *layout)
         const struct image_segment *segment = &image->segments[i];
         if (segment->kind == IMAGE_DATA)
             continue; // each instance has its own
-        uint64_t bytes = ((uint64_t)segment->memory_bytes + LAYOUT_PAGE - 1) & -(uint64_t)LAYOUT_PAGE;
-        uint8_t *at = map(layout->image + segment->address, bytes);
+        uint64_t bytes = layout->segments[segment->kind].bytes;
+        uint8_t *at = map(layout->segments[segment->kind].address, bytes);
         if (at == NULL)
             return 1;
-        memcpy(at, image->bytes + segment->file_offset, segment->file_bytes);
-        for (size_t r = 0; segment->kind == IMAGE_RELRO && r < image->relocation_count; r++) {
-            uint8_t *word = at + (image->relocations[r] - segment->address);
-            uint64_t value;
-            memcpy(&value, word, sizeof value);
-            value += layout->image;
-            memcpy(word, &value, sizeof value);
-        }
+        image_load(image, segment, layout->image, at);
         if (mprotect(at, bytes, protections[segment->kind]) != 0)
             return 1;
     }

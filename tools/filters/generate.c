@@ -182,7 +182,6 @@ static const struct row tender_calls[] = {
     PINNED(prctl, 0, PR_SET_NO_NEW_PRIVS, "the guest's filter"),
     PINNED(prctl, 0, PR_SET_SPECULATION_CTRL, "a guest does not steer what the processor guesses"),
     PINNED(arch_prctl, 0, ARCH_SET_FS, "the zygote forgets the tender's thread block"),
-    PINNED(prlimit64, 1, RLIMIT_CORE, "a guest leaves no core"),
     PINNED(mprotect, 2, PROT_READ | PROT_EXEC, "text of an image, once it was written"),
 };
 
