@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: ISC
 // Status pages: shared memory that a process writes and the supervisor reads, so that counts survive
 // the process and nobody has to ask. One memfd per process, created by the supervisor, mapped
-// writable by the process. Numbers are written with relaxed 64-bit stores; text is written before its
+// writable by the process. Numbers are written with relaxed 64-bit stores; a report is written before its
 // `count` rises. The supervisor trusts none of it beyond showing it.
 #ifndef CRENEL_PROTO_STATUS_PAGE_H
 #define CRENEL_PROTO_STATUS_PAGE_H
 
 #include "core/reason.h"
+#include "proto/link.h"
 #include "proto/system.h"
 
 #define STATUS_PAGE_BYTES 65536u
@@ -23,7 +24,7 @@ struct tender_page {
     uint64_t instance_bytes; // memory of one instance: private pages touched by the last one that ended
     uint64_t fault_count; // rises after last_fault was written
     int64_t fault_time_ms;
-    char last_fault[240]; // core/crash.h: "SIGSEGV: write to … at decode+0x1a3 … (build 0123456789abcdef)"
+    struct link_crash last_fault; // core/crash.h makes words of it
 };
 
 // Counter index of the router page, also used in COMMIT and in the store's counters table.

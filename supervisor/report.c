@@ -3,6 +3,7 @@
 // as they are, text is cut and made printable.
 #include "supervisor/report.h"
 
+#include "core/crash.h"
 #include "core/manifest.h"
 #include "supervisor/memory.h"
 
@@ -35,18 +36,14 @@ static void add_memory(cJSON *object, pid_t pid)
         add_number(object, "pss_bytes", memory.pss_bytes);
 }
 
-static void add_page_text(cJSON *object, const char *name, const char *text, size_t capacity)
+static void add_last_fault(cJSON *object, const char *name, const struct link_crash *last)
 {
-    char copy[256];
-    size_t length = 0;
-    for (; length < capacity && length + 1 < sizeof copy; length++) {
-        char c = *(const volatile char *)&text[length]; // read once: its writer may change it at any moment
-        if (c == 0)
-            break;
-        copy[length] = c >= 0x20 && c < 0x7f ? c : '?';
-    }
-    copy[length] = 0;
-    cJSON_AddStringToObject(object, name, copy);
+    struct link_crash crash;
+    char text[CRASH_TEXT_BYTES];
+    for (size_t i = 0; i < sizeof crash; i++) // read once: its writer may change it at any moment
+        ((uint8_t *)&crash)[i] = ((const volatile uint8_t *)last)[i];
+    crash_text(&crash, name, text, sizeof text);
+    cJSON_AddStringToObject(object, "last_fault", text);
 }
 
 static void add_process(cJSON *array, const struct member *m)
@@ -92,7 +89,7 @@ static void add_unikernel(struct supervisor *s, cJSON *array, const struct membe
     add_number(row, "killed", page->killed);
     add_number(row, "restarts", m->restarts);
     if (page->fault_count != 0) {
-        add_page_text(row, "last_fault", page->last_fault, sizeof page->last_fault);
+        add_last_fault(row, unikernel->name, &page->last_fault);
         add_number(row, "last_fault_time_ms", (uint64_t)page->fault_time_ms);
     }
     if (m->last_end[0] != 0)

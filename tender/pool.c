@@ -17,7 +17,6 @@
 
 #include "core/check.h"
 #include "core/mechanism.h"
-#include "core/crash.h"
 #include "tender/pool_state.h"
 
 #include <stdio.h>
@@ -78,30 +77,23 @@ static void fail_contract(struct pool *pool, unsigned index, const char *why)
 {
     struct link_effects effects = {.outcome = LINK_CONTRACT};
     snprintf(effects.text, sizeof effects.text, "%s", why);
-    fprintf(stderr, "%s: broke the contract: %s\n", pool->config.name, why);
     fail(pool, index, effects, NULL);
-}
-
-static void note_fault(struct pool *pool, const struct link_crash *crash)
-{
-    struct tender_page *page = pool->config.page;
-    crash_text(crash, pool->config.name, page->last_fault, sizeof page->last_fault);
-    page->fault_time_ms = loop_wall_clock_ms();
-    __atomic_store_n(&page->fault_count, page->fault_count + 1, __ATOMIC_RELEASE);
-    fprintf(stderr, "%s: %s\n", pool->config.name, page->last_fault);
 }
 
 // Crash report of a guest that is stopped: adds what it logged, sends, renews all addresses.
 static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outcome,
                        const struct link_crash *found)
 {
+    struct tender_page *page = pool->config.page;
     struct link_crash crash = *found;
     memcpy(crash.build_id, pool->config.build_id, sizeof crash.build_id);
     guest_memory_copy(pool->config.memory, index, pool->buffer);
     struct link_effects effects = {.outcome = (uint16_t)outcome};
     effects.record_bytes = (uint32_t)records_salvage(
         pool->buffer, ABI_OUTPUT_BYTES - sizeof(struct abi_output), crash.last_log);
-    note_fault(pool, &crash);
+    page->last_fault = crash;
+    page->fault_time_ms = loop_wall_clock_ms();
+    __atomic_store_n(&page->fault_count, page->fault_count + 1, __ATOMIC_RELEASE);
     fail(pool, index, effects, &crash);
     if (outcome == LINK_DEADLINE) {
         page_count(&pool->config.page->deadlines, 1);

@@ -151,7 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = PAGES - UNIKERNELS; take.left != 0 && i < PAGES; i++) {
         struct tender_page *page = (struct tender_page *)(void *)pages[i];
         page->fault_count = 1;
-        take_bytes(&take, page->last_fault, sizeof page->last_fault);
+        take_bytes(&take, (uint8_t *)&page->last_fault, sizeof page->last_fault);
         touched[i] = touched[i] > sizeof *page ? touched[i] : sizeof *page;
     }
     report(report_ps);
