@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 // Counted per flow. ENTERED counts messages accepted into the flow; DONE those whose event ended
-// well; every other code up to REASON_LOST is the end of a message that failed. So at any moment
+// well; every other code for which reason_is_end() is the end of a message that failed. So at any moment
 //   entered = done + sum(failed) + waiting.
 // A failure is counted on the flow of the event's *input* (the message that is dead-lettered).
 enum reason {
@@ -39,7 +39,9 @@ enum reason {
     // not ends of a message: counters of events that had to wait
     REASON_THROTTLED = 23,
     REASON_REDELIVERED = 24,
-    REASON_COUNT = 25,
+    // an end again; stores hold the numbers above
+    REASON_RATIONED = 25, // its sender's messages made the unikernel fault too often: it was not shown
+    REASON_COUNT = 26,
 };
 
 static inline const char *reason_text(uint32_t reason)
@@ -49,8 +51,13 @@ static inline const char *reason_text(uint32_t reason)
         "enumeration", "class",  "padding",   "relation", "replay",        "principal",
         "budget",   "namespace", "key-table", "refused",  "fault",         "deadline",
         "conflict", "attempts",  "no-subscriber", "connection", "lost",    "throttled",
-        "redelivered"};
+        "redelivered", "rationed"};
     return reason < REASON_COUNT ? texts[reason] : "unknown";
+}
+
+static inline int reason_is_end(uint32_t reason)
+{
+    return (reason >= REASON_DONE && reason <= REASON_LOST) || reason == REASON_RATIONED;
 }
 
 #endif

@@ -33,6 +33,20 @@ struct tender_page {
     (SYSTEM_FLOWS_MAX * REASON_COUNT + (uint32_t)(unikernel) * 16u + (uint32_t)(code))
 #define COUNTERS_MAX (SYSTEM_FLOWS_MAX * REASON_COUNT + SYSTEM_UNIKERNELS_MAX * 16u)
 
+// Faults (crashes and missed deadlines) are rationed: of one sender a unikernel takes FAULTS_MAX, and one more each
+// FAULT_FORGOTTEN_MS. A sender is a principal, or for what nobody stands behind the unikernel or service that sent it.
+// What is kept of them is one moment: when the last of them will be forgotten.
+#define FAULTS_MAX 3
+#define FAULT_FORGOTTEN_MS 20000
+#define SENDERS_MAX (SYSTEM_PRINCIPALS_MAX + SYSTEM_UNIKERNELS_MAX + SYSTEM_SERVICES_MAX) // indices in that order
+
+// How long its messages will not be shown yet; 0: they are.
+static inline int64_t fault_ration_ms(int64_t forgotten_ms, int64_t now_ms)
+{
+    int64_t most_ms = now_ms + (FAULTS_MAX - 1) * FAULT_FORGOTTEN_MS; // with which one more may come
+    return forgotten_ms > most_ms ? forgotten_ms - most_ms : 0;
+}
+
 struct router_page {
     uint64_t epoch;
     uint64_t in_flight; // events with a tender or in commit
@@ -40,6 +54,7 @@ struct router_page {
     uint64_t waiting[SYSTEM_UNIKERNELS_MAX]; // messages in the router for that unikernel
     uint64_t spooled[SYSTEM_FLOWS_MAX];      // durable messages of the flow not yet consumed
     uint64_t counters[COUNTERS_MAX];
+    int64_t faults_ms[SYSTEM_UNIKERNELS_MAX][SENDERS_MAX]; // monotonic clock; 0: none
 };
 
 struct store_page {

@@ -30,10 +30,15 @@ static void put(struct writer *writer, const void *bytes, size_t size)
     writer->size += padded;
 }
 
+// Does its end leave a dead letter?
+static int is_dead(const struct message *message)
+{
+    return message->reason == REASON_RATIONED || (message->event != NULL && message->reason != REASON_DONE);
+}
+
 int is_durable(const struct message *message)
 {
-    const struct event *event = message->event;
-    return message->is_durable || (event != NULL && (event->is_durable || message->reason != REASON_DONE));
+    return message->is_durable || is_dead(message) || (message->event != NULL && message->event->is_durable);
 }
 
 static uint16_t put_writes(struct engine *engine, struct writer *writer, const struct message *message)
@@ -132,17 +137,19 @@ size_t counters_of(const struct engine *engine, const struct message *message, s
 static void put_dead(struct engine *engine, struct writer *writer, const struct message *message)
 {
     const struct event *event = message->event;
+    const char *text = event != NULL ? event->text : "rationed: messages of this sender made it fault too often";
     int is_kept = engine->system->flows[message->send.flow].is_payload_kept;
     struct commit_dead dead = {.reason = message->reason,
                                .unikernel = message->send.receiver,
                                .flow = message->send.flow,
-                               .text_bytes = (uint16_t)strnlen(event->text, sizeof event->text),
+                               .text_bytes = (uint16_t)strnlen(text, COMMIT_TEXT_BYTES_MAX),
                                .payload_bytes = is_kept ? message->send.payload_bytes : 0,
                                .principal = event_sender(message),
-                               .crash_bytes = event->crash_bytes};
+                               .crash_bytes = event != NULL ? event->crash_bytes : 0};
     put(writer, &dead, sizeof dead);
-    put(writer, event->text, dead.text_bytes);
-    put(writer, &event->crash, dead.crash_bytes);
+    put(writer, text, dead.text_bytes);
+    if (event != NULL)
+        put(writer, &event->crash, dead.crash_bytes);
     put(writer, message->body, dead.payload_bytes);
 }
 
@@ -180,7 +187,7 @@ enum status commit_send(struct engine *engine, struct message *message)
     struct commit_counter counters[ROUTER_COUNTERS_PER_EVENT];
     header.counter_count = (uint16_t)counters_of(engine, message, counters);
     put(&writer, counters, header.counter_count * sizeof counters[0]);
-    header.dead_count = event != NULL && message->reason != REASON_DONE;
+    header.dead_count = (uint16_t)is_dead(message);
     if (header.dead_count != 0)
         put_dead(engine, &writer, message);
     return offer(engine, &writer, &header);
@@ -220,8 +227,8 @@ void counters_reconcile(struct engine *engine)
     for (uint32_t flow = 0; flow < engine->system->flow_count; flow++) {
         const uint64_t *counters = &engine->page->counters[COUNTER_FLOW(flow, 0)];
         uint64_t here = engine->flows[flow].waiting;
-        for (uint32_t reason = REASON_DONE; reason <= REASON_LOST; reason++)
-            here += counters[reason];
+        for (uint32_t reason = 0; reason < REASON_COUNT; reason++)
+            here += reason_is_end(reason) ? counters[reason] : 0;
         if (counters[REASON_ENTERED] > here)
             count(engine, COUNTER_FLOW(flow, REASON_LOST), counters[REASON_ENTERED] - here);
         else if (counters[REASON_ENTERED] < here)

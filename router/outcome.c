@@ -225,6 +225,8 @@ enum status effects_receive(struct engine *engine, const struct packet *packet)
         message_lost(engine, message);
         return STATUS_OK;
     }
+    if (is_crash)
+        fault_note(engine, message);
     event->crash_bytes = crash_bytes;
     memcpy(&event->crash, crash, crash_bytes);
     enum reason reason = message->reason;

@@ -8,6 +8,10 @@
 // event's own input does not count against what it sends on the same flow: it ends with the event. A
 // connection's messages to itself have room of their own, and judge.c keeps the instance to it. A flow that
 // would refuse the event's principal needs no room: so what one device fills holds back no other.
+//
+// A fault costs a unikernel more than an event does, so each sender has a ration of them in each unikernel
+// (proto/status_page.h). While it is used up his messages end at once, as dead letters: they do not wait,
+// for they would fill what others need, too. What was in flight with the last fault comes on top, and is paid back.
 #include "router/state.h"
 
 #include "core/check.h"
@@ -52,7 +56,39 @@ static uint32_t principal_of(const struct message *message)
 
 uint32_t event_sender(const struct message *message)
 {
-    return message->parent != NULL ? message->send.principal : message->event->principal;
+    int is_own = message->parent == NULL && message->event != NULL;
+    return is_own ? message->event->principal : message->send.principal;
+}
+
+// Whom a fault of the event that this message becomes is put down to: the principal behind it, else the
+// unikernel or service that sent it. NULL: to nobody. An instance of a connection costs that connection alone,
+// and who opens the next one is not known.
+static int64_t *faults_of(const struct engine *engine, const struct message *message)
+{
+    const struct system_flow *flow = &engine->system->flows[message->send.flow];
+    uint32_t sender = message->send.principal - 1; // of nobody: wraps
+    if (message->send.receiver >= engine->system->unikernel_count ||
+        receiver_of(engine, message)->is->lifetime == LIFETIME_CONNECTION)
+        return NULL;
+    if (sender >= SYSTEM_PRINCIPALS_MAX)
+        sender = SYSTEM_PRINCIPALS_MAX + flow->sender +
+                 (flow->sender_kind == SYSTEM_SERVICE ? SYSTEM_UNIKERNELS_MAX : 0);
+    return &engine->page->faults_ms[message->send.receiver][sender];
+}
+
+void fault_note(struct engine *engine, const struct message *message)
+{
+    int64_t *faults_ms = faults_of(engine, message);
+    if (faults_ms == NULL)
+        return;
+    int64_t from_ms = *faults_ms > engine->now_ms ? *faults_ms : engine->now_ms;
+    __atomic_store_n(faults_ms, from_ms + FAULT_FORGOTTEN_MS, __ATOMIC_RELAXED);
+}
+
+static int is_rationed(const struct engine *engine, const struct message *message)
+{
+    const int64_t *faults_ms = faults_of(engine, message);
+    return faults_ms != NULL && fault_ration_ms(*faults_ms, engine->now_ms) != 0;
 }
 
 static uint64_t load_of(const struct engine *engine, uint32_t flow, const struct message *input)
@@ -221,6 +257,11 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
             return;
         if (message->due_ms > engine->now_ms) {
             wake(engine, message->due_ms);
+            continue;
+        }
+        if (is_rationed(engine, message)) {
+            message_dequeue(engine, message);
+            message_end(engine, message, REASON_RATIONED);
             continue;
         }
         if (is_busy(receiver, message) || *blocked == engine->pass)

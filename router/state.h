@@ -13,11 +13,11 @@
 //     +---------- DONE, released <---------- COMMITTING <---------- durable: COMMIT <---------+
 //                                             ^ not now, no tokens, a key is held: WAITING, then proceed again
 //
-// A message that ends without an event (its connection ended, nobody joined, its copies ended) proceeds
-// too, with its reason and no effects. An event is what a message has from its start on: the buffer of
-// what came back, and the reservation of its worst case. Slots suffice by construction: each volatile
-// flow has a quota, each receiver of durable messages a window of credit, each connection its own
-// inputs, copies and timers.
+// A message that ends without an event (its connection ended, nobody joined, its copies ended, its sender
+// is rationed) proceeds too, with its reason and no effects. An event is what a message has from its start
+// on: the buffer of what came back, and the reservation of its worst case. Slots suffice by construction:
+// each volatile flow has a quota, each receiver of durable messages a window of credit, each connection
+// its own inputs, copies and timers.
 #ifndef CRENEL_ROUTER_STATE_H
 #define CRENEL_ROUTER_STATE_H
 
@@ -66,7 +66,7 @@ struct message {
     uint16_t port, attempt, conflicts;
     uint16_t bucket;  // of its key; ROUTER_BUCKETS: it has none
     uint8_t state;    // enum message_state
-    uint8_t reason;   // enum reason: DONE, or why its event failed; of a parent what its copies came to
+    uint8_t reason;   // enum reason: DONE, or why it failed; of a parent what its copies came to
     uint8_t is_durable; // number is the outbox id
     uint8_t is_input, is_last; // from a gateway: TAKEN is owed; it is the connection's last
     uint8_t is_throttled; // was counted so
@@ -241,6 +241,7 @@ int tokens_take(struct engine *engine, uint16_t flow, const struct connection *c
 void event_leave(struct engine *engine, struct message *message); // gives back all that its event held
 // Who sent the event's input: of a broadcast's copy not who stands behind its effects (event->principal).
 uint32_t event_sender(const struct message *message);
+void fault_note(struct engine *engine, const struct message *message); // its event crashed, or took too long
 
 // ---- judge.c ----
 // Verdict on all records: REASON_DONE, or the reason with event->text filled. Changes nothing else

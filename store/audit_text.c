@@ -27,7 +27,7 @@ static size_t text_interval(const struct audit_facts *facts, char *text)
         struct commit_counter counter;
         memcpy(&counter, facts->counters + i * sizeof counter, sizeof counter);
         uint32_t reason = counter.index % REASON_COUNT;
-        if (counter.index >= COUNTER_REFUSAL(0, 0) || reason > REASON_LOST)
+        if (counter.index >= COUNTER_REFUSAL(0, 0) || (reason != REASON_ENTERED && !reason_is_end(reason)))
             continue;
         *(reason == REASON_ENTERED ? &entered : reason == REASON_DONE ? &done : &ended) += counter.value;
     }

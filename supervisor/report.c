@@ -149,6 +149,41 @@ static void add_full_flow(struct supervisor *s, cJSON *array, size_t index)
                 flow->name, (unsigned long long)waiting, (unsigned long long)flow->cap);
 }
 
+static const char *sender_name(const struct system_view *system, size_t sender)
+{
+    size_t unikernel = sender - SYSTEM_PRINCIPALS_MAX, service = unikernel - SYSTEM_UNIKERNELS_MAX;
+    if (sender < SYSTEM_PRINCIPALS_MAX)
+        return sender < system->principal_count ? system->principals[sender].name : "?";
+    if (unikernel < SYSTEM_UNIKERNELS_MAX)
+        return unikernel < system->unikernel_count ? system->unikernels[unikernel].name : "?";
+    return service < system->service_count ? system->services[service].name : "?";
+}
+
+// Senders whose messages a unikernel is not shown now: who must wait longest, and how many others.
+static void add_rationed(struct supervisor *s, cJSON *array, size_t index)
+{
+    const struct router_page *page =
+        (const struct router_page *)(const void *)member_of(s, ROLE_ROUTER, 0)->page;
+    int64_t longest_ms = 0;
+    size_t worst = 0, senders = 0;
+    char others[40] = "";
+    for (size_t i = 0; i < SENDERS_MAX; i++) {
+        int64_t ration_ms = fault_ration_ms(page->faults_ms[index][i], s->loop.now_ms);
+        senders += ration_ms > 0;
+        worst = ration_ms > longest_ms ? i : worst;
+        longest_ms = ration_ms > longest_ms ? ration_ms : longest_ms;
+    }
+    if (senders == 0)
+        return;
+    if (senders > 1)
+        snprintf(others, sizeof others, " (and of %zu others)", senders - 1);
+    add_problem(array, "`crenel deadletter list`: reason fault says what to mend in it; then `crenel deadletter resubmit`",
+                "messages of %s%s made %s fault too often: for another %lld s they are dead letters (rationed); "
+                "other senders are served",
+                sender_name(&s->system, worst), others, s->system.unikernels[index].name,
+                (long long)(longest_ms / 1000 + 1));
+}
+
 // What stands in the way now, and the mend.
 static void add_problems(struct supervisor *s, cJSON *reply)
 {
@@ -169,6 +204,8 @@ static void add_problems(struct supervisor *s, cJSON *reply)
                         member_title(&s->members[i]), s->members[i].last_end);
     for (size_t i = 0; i < s->system.flow_count; i++)
         add_full_flow(s, array, i);
+    for (size_t i = 0; i < s->system.unikernel_count; i++)
+        add_rationed(s, array, i);
 }
 
 void report_ps(struct supervisor *s, cJSON *reply)
@@ -216,8 +253,8 @@ static void add_flow(struct supervisor *s, cJSON *array, size_t flow, const stru
     uint64_t failures = 0;
     uint64_t entered = page->counters[COUNTER_FLOW(flow, REASON_ENTERED)];
     uint64_t done = page->counters[COUNTER_FLOW(flow, REASON_DONE)];
-    for (uint32_t reason = REASON_DONE + 1; reason <= REASON_LOST; reason++) {
-        uint64_t count = page->counters[COUNTER_FLOW(flow, reason)];
+    for (uint32_t reason = REASON_DONE + 1; reason < REASON_COUNT; reason++) {
+        uint64_t count = reason_is_end(reason) ? page->counters[COUNTER_FLOW(flow, reason)] : 0;
         failures += count;
         if (count != 0)
             add_number(failed, reason_text(reason), count);

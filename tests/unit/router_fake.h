@@ -580,8 +580,8 @@ static inline uint64_t fake_count(uint32_t flow, enum reason reason)
 static inline uint64_t fake_ended(const uint64_t *counters, uint32_t flow)
 {
     uint64_t ended = 0;
-    for (uint32_t reason = REASON_DONE; reason <= REASON_LOST; reason++)
-        ended += counters[COUNTER_FLOW(flow, reason)];
+    for (uint32_t reason = 0; reason < REASON_COUNT; reason++)
+        ended += reason_is_end(reason) ? counters[COUNTER_FLOW(flow, reason)] : 0;
     return ended;
 }
 

@@ -143,7 +143,7 @@ static void step(void)
     else if (what < 90)
         fake_store();
     else
-        fake_tick(below(40));
+        fake_tick(below(20) == 0 ? FAULT_FORGOTTEN_MS : below(40));
     if (below(40) == 0) {
         const uint32_t results[] = {COMMIT_CONFLICT, COMMIT_NOT_NOW, COMMIT_REFUSED};
         fake.next_result = results[below(3)];
@@ -210,7 +210,7 @@ TEST(random_counts)
         printf("\n");
     }
     expect(fake_count(RAW, REASON_DONE) > 500 && fake_count(READING, REASON_DONE) > 100 &&
-           fake_count(ALARM, REASON_ENTERED) > 10);
+           fake_count(ALARM, REASON_ENTERED) > 10 && fake_count(RAW, REASON_RATIONED) > 10);
     fake_stop();
 }
 
