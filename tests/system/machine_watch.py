@@ -3,6 +3,8 @@
 """The main job, smaller: real MQTT clients, a tenth of the recording, everything hostile mixed in."""
 import json
 import os
+import threading
+import time
 
 import checks
 import clients
@@ -14,6 +16,8 @@ from machine_watch_hours import hours_of
 READINGS = 2300  # the first labelled failure lies within
 IMAGE_BYTES_MAX = 32 * 1024
 SMALLEST_BYTES_MAX = 8 * 1024
+FAULTS_MAX, FAULT_FORGOTTEN_S = 3, 20  # proto/status_page.h
+OVERFLOWS, CALM = 60, 200
 RESIDENT_BYTES_MAX = 64 * 1024 * 1024
 CSV = os.path.join(crenel.EXAMPLE, "data", "machine_temperature_system_failure.csv")
 
@@ -59,6 +63,46 @@ def test_overflow(system):
     checks.expect("overflow_is_in_the_audit_log", len(records) >= 1, "no record names a fault")
 
 
+def test_rationed(system, day):
+    """rig-2 sends nothing but what overflows decode's buffer, as fast as it can; press-7 goes on with its readings."""
+    before, faults_before = system.status(), system.unikernel("decode")["faults"]
+    began, problems = time.monotonic(), set()
+    rig, press = day.device("rig-2", "rig-2-storm"), day.device("press-7", "press-7-calm")
+    flood = threading.Thread(target=rig.publish, args=(clients.overflow(1) * OVERFLOWS, 10), daemon=True)
+    flood.start()
+    later = 10 * len(day.readings)
+    for first in range(0, CALM, 20):
+        press.publish([(clients.TOPIC, clients.reading_text(7, later + first + i, "2014-03-01T00:00:00", 80))
+                       for i in range(20)])
+        problems |= {row["problem"] for row in system.ps()["problems"]}
+    flood.join()
+    problems |= {row["problem"] for row in system.ps()["problems"]}
+    for device in (rig, press):
+        device.close()
+    after, faults = system.wait_drained(60), system.unikernel("decode")["faults"] - faults_before
+    most = FAULTS_MAX + 1 + (time.monotonic() - began) / FAULT_FORGOTTEN_S
+    checks.expect("faults_of_one_sender_are_rationed", 0 < faults <= most, f"{faults} faults, at most {most:.0f}")
+    said = [text for text in problems if "rig-2" in text and "decode" in text and "rationed" in text]
+    checks.expect("ps_says_who_is_rationed_where", said, problems)
+    checks.expect("and_nobody_else_is", not [text for text in problems if "press-7" in text], problems)
+    more = {name: after.flows["raw_rig"][name] - before.flows["raw_rig"][name] for name in after.flows["raw_rig"]}
+    checks.expect_equal("each_of_them_is_a_fault_or_rationed",
+                        (more["entered"], more["fault"], more["rationed"]), (OVERFLOWS, faults, OVERFLOWS - faults))
+    wanted = dict(before.flows["raw"], entered=before.flows["raw"]["entered"] + CALM,
+                  done=before.flows["raw"]["done"] + CALM)
+    for name in ("throttled", "redelivered"):
+        wanted[name] = after.flows["raw"][name]
+    checks.expect_equal("readings_of_others_go_through", after.flows["raw"], wanted)
+    letters = [letter for letter in system.dead_letters() if letter["reason"] == "rationed"]
+    checks.expect_equal("what_was_rationed_is_a_dead_letter", len(letters), OVERFLOWS - faults)
+    checks.expect_equal("of_its_sender", {letter.get("principal") for letter in letters}, {"rig-2"})
+    records = [record for record in system.audit_records() if '"rationed"' in json.dumps(record)]
+    checks.expect("and_in_the_audit_log", len(records) >= len(letters), len(records))
+    system.command("deadletter", "resubmit", *system.named(), str(letters[0]["id"]))
+    counts = system.wait_drained(60).flows["raw_rig"]
+    checks.expect_equal("and_can_be_resubmitted", counts["entered"] - after.flows["raw_rig"]["entered"], 1)
+
+
 def test_audit(system):
     checks.expect("audit_log_verifies", *system.audit_verify())
 
@@ -99,6 +143,7 @@ def main():
         checks.run("stream", lambda: test_stream(system, day))
         checks.run("alarm", lambda: test_alarm(day))
         checks.run("overflow", lambda: test_overflow(system))
+        checks.run("rationed", lambda: test_rationed(system, day))
         checks.run("audit", lambda: test_audit(system))
         checks.run("secrets", lambda: test_secrets(system))
         processes = crenel.identities(crenel.family(system.supervisor_pid()))
