@@ -2,8 +2,8 @@
 // A virtual machine that runs a few instructions in ring 3, to see what this host's KVM lets them do.
 //
 // It is built the way a tender builds one: no devices, no interrupt controller, page tables that no user page
-// maps, code in a read-only slot, a hole in the address space whose store is the call to the host, and nothing in
-// ring 0 but one halt for each exception vector.
+// maps, code in a read-only slot, and nothing in ring 0 but one halt for each exception vector. What the tender has
+// not: a hole in the address space, whose store is the call to the host and carries a value.
 #ifndef CRENEL_HOST_KVM_GUEST_H
 #define CRENEL_HOST_KVM_GUEST_H
 
