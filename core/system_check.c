@@ -137,7 +137,8 @@ static int are_limits_good(const struct system_unikernel *unikernel)
 {
     return unikernel->memory_kib != 0 && unikernel->cpu_percent != 0 &&
            unikernel->deadline_ms != 0 && unikernel->deadline_ms <= MANIFEST_DEADLINE_MS_MAX &&
-           unikernel->instances_max != 0 && unikernel->lifetime <= LIFETIME_RESIDENT &&
+           unikernel->instances_max != 0 && unikernel->instances_max <= SYSTEM_INSTANCES_MAX &&
+           unikernel->lifetime <= LIFETIME_RESIDENT &&
            unikernel->isolation <= ISOLATION_ENCLAVE &&
            unikernel->writes_max <= MANIFEST_EFFECTS_MAX && unikernel->zero == 0 &&
            unikernel->zero2 == 0;

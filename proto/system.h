@@ -66,6 +66,8 @@ struct system_header {
     struct system_table configuration; // bytes
 };
 
+#define SYSTEM_INSTANCES_MAX 256u // slots of a tender
+
 struct system_unikernel {
     char name[SYSTEM_NAME_BYTES];
     char image_path[SYSTEM_PATH_BYTES]; // absolute
@@ -75,7 +77,7 @@ struct system_unikernel {
     uint32_t memory_kib;           // limit of the unikernel's cgroup
     uint32_t cpu_percent;          // of one CPU, for the unikernel
     uint32_t deadline_ms;          // of one event; <= the manifest's
-    uint16_t instances_max;        // at once (connection: connections at once)
+    uint16_t instances_max;        // at once (connection: connections at once); <= SYSTEM_INSTANCES_MAX
     uint8_t lifetime;              // enum manifest_lifetime
     uint8_t isolation;             // enum manifest_isolation that the system asks for
     uint16_t input_count, output_count;

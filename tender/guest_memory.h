@@ -16,6 +16,7 @@
 #define CRENEL_TENDER_GUEST_MEMORY_H
 
 #include "abi/abi.h"
+#include "proto/system.h"
 #include "tender/layout.h"
 
 #include <stddef.h>
@@ -24,7 +25,7 @@
 #define GUEST_MEMORY_INPUT ABI_BOOT_BYTES
 #define GUEST_MEMORY_OUTPUT (ABI_BOOT_BYTES + ABI_INPUT_BYTES)
 #define GUEST_MEMORY_FILE_BYTES (1ull << 40) // of the memfd; sparse
-#define GUEST_MEMORY_SLOTS_MAX 256u
+#define GUEST_MEMORY_SLOTS_MAX SYSTEM_INSTANCES_MAX
 
 struct guest_memory {
     uint8_t *bytes;

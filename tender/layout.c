@@ -28,22 +28,18 @@ static uint64_t gap(uint64_t *random, uint64_t spare)
     return MECHANISM(GUARDS) ? (1 + draw(random, spare + 1)) * LAYOUT_PAGE : 0;
 }
 
-enum status layout_make(struct layout *layout, const struct image *image, uint64_t random)
+void layout_make(struct layout *layout, const struct image *image, uint64_t random)
 {
     const struct manifest_header *header = image->manifest.header;
-    if (header->arena_bytes > LAYOUT_MEMORY_MAX || header->stack_bytes > LAYOUT_MEMORY_MAX)
-        return STATUS_TOO_LARGE;
-    struct layout made = {.image_bytes = page_align(image->span_bytes),
-                          .arena_bytes = page_align(header->arena_bytes),
-                          .stack_bytes = page_align(header->stack_bytes)};
-    if (made.stack_bytes == 0)
-        made.stack_bytes = LAYOUT_PAGE;
+    struct layout made = {.image_bytes = image->span_bytes,
+                          .arena_bytes = header->arena_bytes,
+                          .stack_bytes = header->stack_bytes};
     // What is left of 2 MiB lies in the gaps, a part in each; a larger region has page tables of its own anyway.
     uint64_t pages = (made.image_bytes + made.arena_bytes + made.stack_bytes + ABI_BOOT_BYTES + ABI_INPUT_BYTES +
                       ABI_OUTPUT_BYTES) / LAYOUT_PAGE + FIXED_PAGES;
     uint64_t spare = (pages < REGION_PAGES ? REGION_PAGES - pages : REGION_PAGES) / GAPS;
     // Room behind the base for the largest region, so that every draw is a valid one.
-    uint64_t room = LAYOUT_USER_END - LAYOUT_BASE_MIN - 4 * (uint64_t)LAYOUT_MEMORY_MAX;
+    uint64_t room = LAYOUT_USER_END - LAYOUT_BASE_MIN - 4 * (uint64_t)MANIFEST_ARENA_BYTES_MAX;
     made.base = LAYOUT_BASE_MIN + draw(&random, room / LAYOUT_ALIGNMENT) * LAYOUT_ALIGNMENT;
     made.zygote = made.base + gap(&random, spare);
     made.gate = made.zygote + 2 * LAYOUT_PAGE;
@@ -58,7 +54,6 @@ enum status layout_make(struct layout *layout, const struct image *image, uint64
     made.output = made.input + ABI_INPUT_BYTES + GUARD;
     made.end = made.output + ABI_OUTPUT_BYTES;
     *layout = made;
-    return STATUS_OK;
 }
 
 void layout_parts(const struct layout *layout, struct layout_part parts[LAYOUT_PARTS])

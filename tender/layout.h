@@ -9,11 +9,9 @@
 #define LAYOUT_ALIGNMENT 0x200000u
 #define LAYOUT_BASE_MIN 0x100000000u
 #define LAYOUT_USER_END 0x7ffffffff000u // end of user addresses under 4-level page tables
-#define LAYOUT_MEMORY_MAX 0x4000000u    // arena or stack: 64 MiB
 
-// Places an image's parts at a base drawn from `random`. STATUS_TOO_LARGE: the manifest asks for
-// more than LAYOUT_MEMORY_MAX.
-enum status layout_make(struct layout *layout, const struct image *image, uint64_t random) MUST_USE;
+// Places an image's parts at a base drawn from `random`.
+void layout_make(struct layout *layout, const struct image *image, uint64_t random);
 
 // The slice's writable parts, in the slice's order: output, data, arena, stack.
 #define LAYOUT_PARTS 4u

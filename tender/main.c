@@ -59,8 +59,6 @@ static void load_image(struct tender *tender)
         process_fail(path, why);
     close(tender->image_fd);
     const struct manifest_header *header = tender->image.manifest.header;
-    if (header->abi_version != ABI_VERSION)
-        process_fail(path, "was built for another ABI version; build it again");
     uint8_t given = tender->is_kvm ? ISOLATION_KVM : ISOLATION_PROCESS, asked = tender->unikernel->isolation;
     if ((header->isolation != ISOLATION_ANY && header->isolation != given) ||
         (asked != ISOLATION_ANY && asked != given))
@@ -72,22 +70,14 @@ static void load_image(struct tender *tender)
 static void open_pool(struct tender *tender)
 {
     const struct system_unikernel *unikernel = tender->unikernel;
-    struct pool_config config = {
-        .loop = &tender->loop,
-        .image = &tender->image,
-        .memory = &tender->memory,
-        .router = &tender->router,
-        .page = tender->process.page,
-        .name = unikernel->name,
-        .deadline_ms = unikernel->deadline_ms,
-    };
-    memcpy(config.image_digest, unikernel->image_digest, sizeof config.image_digest);
-    memcpy(config.build_id, unikernel->image_digest, sizeof config.build_id);
+    const struct pool_config config = {.loop = &tender->loop,
+                                       .image = &tender->image,
+                                       .memory = &tender->memory,
+                                       .router = &tender->router,
+                                       .page = tender->process.page,
+                                       .unikernel = unikernel};
     struct layout layout; // any base: only sizes count here
-    if (layout_make(&layout, &tender->image, 0) != STATUS_OK)
-        process_fail(unikernel->name, "arena or stack over 64 MiB");
-    if (unikernel->instances_max == 0 || unikernel->instances_max > WALL_SLOTS_MAX)
-        process_fail(unikernel->name, "instances must be 1 to 256");
+    layout_make(&layout, &tender->image, 0);
     if (loop_init(&tender->loop) != STATUS_OK ||
         guest_memory_init(&tender->memory, tender->memory_fd, unikernel->instances_max, &layout) != STATUS_OK ||
         (tender->pool = pool_new(&config)) == NULL)

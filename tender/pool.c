@@ -43,33 +43,15 @@ void pool_kill(struct pool *pool, unsigned index)
     pool->wall->calls->kill(pool->wall, index);
 }
 
-void pool_settle(struct pool *pool, unsigned index, enum after after)
-{
-    struct slot *slot = &pool->slots[index];
-    slot->due_ms = 0;
-    page_count(&pool->config.page->busy, -1);
-    if (after == DESTROY || (after == RESET && !pool->wall->calls->restore(pool->wall, index))) {
-        pool_kill(pool, index);
-        return;
-    }
-    slot->state = READY;
-    if (after == RESET)
-        slot->taken_bytes = 0;
-}
-
 // Ends a slot's guest for something that it did.
 static void fail(struct pool *pool, unsigned index, struct link_effects effects,
                  const struct link_crash *crash)
 {
     struct slot *slot = &pool->slots[index];
-    int is_shown = slot->state == BUSY || slot->state == READING;
     if (slot->has_event)
         pool_send_effects(pool, slot, effects, crash, pool->buffer);
-    if (is_shown) {
-        pool_settle(pool, index, DESTROY);
-        return;
-    }
-    pool->create_after_ms = loop_clock_ms() + RETRY_MS;
+    if (slot->state == STARTING)
+        pool->create_after_ms = loop_clock_ms() + RETRY_MS;
     pool_kill(pool, index);
 }
 
@@ -86,7 +68,7 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
 {
     struct tender_page *page = pool->config.page;
     struct link_crash crash = *found;
-    memcpy(crash.build_id, pool->config.build_id, sizeof crash.build_id);
+    memcpy(crash.build_id, pool->config.unikernel->image_digest, sizeof crash.build_id);
     guest_memory_copy(pool->config.memory, index, pool->buffer);
     struct link_effects effects = {.outcome = (uint16_t)outcome};
     effects.record_bytes = (uint32_t)records_salvage(
@@ -96,10 +78,10 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
     __atomic_store_n(&page->fault_count, page->fault_count + 1, __ATOMIC_RELEASE);
     fail(pool, index, effects, &crash);
     if (outcome == LINK_DEADLINE) {
-        page_count(&pool->config.page->deadlines, 1);
+        page_count(&pool->config.page->deadlines);
         return;
     }
-    page_count(&pool->config.page->faults, 1);
+    page_count(&pool->config.page->faults);
     if (MECHANISM(NEW_BASE))
         pool->wall->calls->renew(pool->wall);
     for (unsigned i = 0; i < pool->slot_count; i++) // idle ones have the old base
@@ -129,10 +111,9 @@ static void show(struct pool *pool, unsigned index)
     guest_memory_forget(pool->config.memory, index, slot->taken_bytes);
     guest_memory_show(pool->config.memory, index, pool->buffer, event.record.size);
     slot->taken_bytes = slot->record_bytes = slot->rounds = 0;
-    slot->left_ms = pool->config.deadline_ms;
+    slot->left_ms = pool->config.unikernel->deadline_ms;
     slot->spent_ms = pool->wall->calls->spent_ms(pool->wall, index);
     slot->graces = 0;
-    page_count(&pool->config.page->busy, 1);
     pool_give_turn(pool, index, BUSY);
     pool->wall->calls->wake(pool->wall, index);
 }
@@ -141,11 +122,10 @@ static void create(struct pool *pool, unsigned index)
 {
     struct slot *slot = &pool->slots[index];
     slot->connection = slot->has_event ? slot->event.connection : 0;
-    slot->left_ms = pool->config.deadline_ms;
+    slot->left_ms = pool->config.unikernel->deadline_ms;
     slot->taken_bytes = slot->graces = 0;
     slot->spent_ms = 0;
-    page_count(&pool->config.page->created, 1);
-    page_count(&pool->config.page->live, 1);
+    page_count(&pool->config.page->created);
     pool_give_turn(pool, index, STARTING);
     pool->wall->calls->create(pool->wall, index);
 }
@@ -176,7 +156,7 @@ static int64_t sooner(int64_t a, int64_t b) { return a == 0 || b < a ? b : a; }
 void pool_tidy(struct pool *pool)
 {
     int64_t now = loop_clock_ms(), next = 0;
-    unsigned is_free = pool->slot_count, alive = 0, busy = 0;
+    unsigned is_free = pool->slot_count, alive = 0, live = 0, busy = 0, wanted = 0;
     for (unsigned i = pool->slot_count; i-- > 0;) {
         const struct slot *slot = &pool->slots[i];
         if (slot->due_ms != 0)
@@ -184,9 +164,11 @@ void pool_tidy(struct pool *pool)
         if (slot->state == FREE)
             is_free = i;
         alive += slot->state != FREE && slot->state != DYING;
-        busy += (unsigned)slot->has_event;
+        live += slot->state != FREE;
+        busy += slot->state == BUSY || slot->state == READING;
+        wanted += (unsigned)slot->has_event;
     }
-    pool->peak = busy > pool->peak ? busy : pool->peak;
+    pool->peak = wanted > pool->peak ? wanted : pool->peak;
     if (pool->lifetime != LIFETIME_CONNECTION) {
         if (alive > 1 && now >= pool->shrink_ms)
             shrink(pool, alive);
@@ -196,9 +178,12 @@ void pool_tidy(struct pool *pool)
             next = sooner(next, pool->create_after_ms);
         else if (alive == 0 && is_free < pool->slot_count) {
             create(pool, is_free);
+            live++;
             next = sooner(next, pool->slots[is_free].due_ms);
         }
     }
+    page_set(&pool->config.page->live, live);
+    page_set(&pool->config.page->busy, busy);
     loop_timer_set(pool->config.loop, &pool->timer, next == 0 ? 0 : next > now ? next - now : 1);
 }
 
@@ -209,21 +194,18 @@ static int is_excused(struct pool *pool, unsigned index)
 {
     struct slot *slot = &pool->slots[index];
     int64_t spent = pool->wall->calls->spent_ms(pool->wall, index) - slot->spent_ms;
-    if (spent > pool->config.deadline_ms / 2)
+    if (spent > pool->config.unikernel->deadline_ms / 2)
         return 0;
     if (slot->graces++ < GRACES_MAX) {
-        slot->due_ms = loop_clock_ms() + pool->config.deadline_ms;
+        slot->due_ms = loop_clock_ms() + pool->config.unikernel->deadline_ms;
         return 1;
     }
-    fprintf(stderr, "%s: starved: %u times its deadline passed, it ran for %lld ms\n", pool->config.name,
+    fprintf(stderr, "%s: starved: %u times its deadline passed, it ran for %lld ms\n", pool->config.unikernel->name,
             GRACES_MAX + 1, (long long)spent);
-    page_count(&pool->config.page->killed, 1);
-    if (slot->state == BUSY) {
+    page_count(&pool->config.page->killed);
+    if (slot->state == BUSY)
         pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
-        pool_settle(pool, index, DESTROY);
-    } else {
-        pool_kill(pool, index);
-    }
+    pool_kill(pool, index);
     return 1;
 }
 
@@ -237,7 +219,7 @@ static void on_timer(void *context)
         struct link_crash crash = {0};
         pool->wall->calls->examine(pool->wall, i, &crash);
         crash.cause = pool->slots[i].state == STARTING ? LINK_CAUSE_DEADLINE_IN_INIT : LINK_CAUSE_DEADLINE;
-        crash.number = pool->config.deadline_ms;
+        crash.number = pool->config.unikernel->deadline_ms;
         crash.signal = 0;
         fail_crash(pool, i, LINK_DEADLINE, &crash);
     }
@@ -292,7 +274,13 @@ static void take_records(struct pool *pool, unsigned index)
     // A refused event resets a resident's memory like any failed one; a connection goes on.
     int is_kept = pool->lifetime == LIFETIME_CONNECTION ||
                   (pool->lifetime == LIFETIME_RESIDENT && verdict.kind == RECORDS_DONE);
-    pool_settle(pool, index, is_kept ? KEEP : RESET);
+    if (!is_kept && !pool->wall->calls->restore(pool->wall, index)) {
+        pool_kill(pool, index);
+        return;
+    }
+    slot->state = READY;
+    if (!is_kept)
+        slot->taken_bytes = 0;
 }
 
 static void on_published(void *context, unsigned index)
@@ -334,15 +322,12 @@ static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
     // GONE ends a connection for the router: another instance for what waits would never be closed.
     int is_over = slot->connection != 0 && slot->event.connection == slot->connection;
     if (slot->state != DYING)
-        page_count(&pool->config.page->killed, 1);
-    if (is_shown)
-        page_count(&pool->config.page->busy, -1);
+        page_count(&pool->config.page->killed);
     if (slot->has_event && (is_shown || is_over))
         pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
     if (memory_bytes != 0)
-        __atomic_store_n(&pool->config.page->instance_bytes, memory_bytes, __ATOMIC_RELAXED);
-    page_count(&pool->config.page->destroyed, 1);
-    page_count(&pool->config.page->live, -1);
+        page_set(&pool->config.page->instance_bytes, memory_bytes);
+    page_count(&pool->config.page->destroyed);
     slot->state = FREE;
     slot->due_ms = 0;
     if (slot->connection != 0)

@@ -24,10 +24,7 @@ struct pool_config {
     struct guest_memory *memory;
     struct channel *router;
     struct tender_page *page;
-    const char *name; // of the unikernel
-    uint32_t deadline_ms;
-    uint8_t build_id[8];
-    uint8_t image_digest[32];
+    const struct system_unikernel *unikernel;
 };
 
 // One pool per process; NULL: no memory. The wall is given afterwards because it calls back.

@@ -30,7 +30,7 @@ void pool_send_effects(struct pool *pool, struct slot *slot, struct link_effects
         {&effects, sizeof effects}, {crash, crash_bytes}, {records, effects.record_bytes}};
     slot->has_event = 0;
     pool_send(pool, parts, 3);
-    page_count(&pool->config.page->events, 1);
+    page_count(&pool->config.page->events);
 }
 
 // Where an event of that connection (0: none) is to wait: the soonest of the slots without an event.
@@ -103,13 +103,10 @@ static void take_close(struct pool *pool, uint64_t connection)
     int is_there = 0; // then GONE follows when it is gone
     for (unsigned i = 0; i < pool->slot_count; i++) {
         struct slot *slot = &pool->slots[i];
-        int is_shown = slot->state == BUSY || slot->state == READING;
         int is_its = slot->state != FREE && slot->connection == connection;
         if (slot->has_event && slot->event.connection == connection)
             pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
-        if (is_its && is_shown)
-            pool_settle(pool, i, DESTROY);
-        else if (is_its && slot->state != DYING)
+        if (is_its && slot->state != DYING)
             pool_kill(pool, i);
         is_there |= is_its;
     }
@@ -143,7 +140,7 @@ enum status pool_start(struct pool *pool, struct wall *wall)
     struct link_hello hello = {.header = {sizeof hello, LINK_HELLO, 0, 0},
                                .version = LINK_VERSION,
                                .capacity = pool->slot_count};
-    memcpy(hello.image_digest, pool->config.image_digest, sizeof hello.image_digest);
+    memcpy(hello.image_digest, pool->config.unikernel->image_digest, sizeof hello.image_digest);
     pool->wall = wall;
     pool_send(pool, &(struct channel_part){&hello, sizeof hello}, 1);
     pool_tidy(pool);

@@ -37,10 +37,12 @@ struct pool {
     struct slot slots[];
 };
 
-static inline void page_count(uint64_t *counter, int by)
+static inline void page_set(uint64_t *counter, uint64_t value)
 {
-    __atomic_store_n(counter, *counter + (uint64_t)by, __ATOMIC_RELAXED);
+    __atomic_store_n(counter, value, __ATOMIC_RELAXED);
 }
+
+static inline void page_count(uint64_t *counter) { page_set(counter, *counter + 1); }
 
 // pool.c
 // An event was given to a slot: shows it, or creates the instance that will meet it.
@@ -48,14 +50,6 @@ void pool_advance(struct pool *pool, unsigned index);
 void pool_tidy(struct pool *pool); // at the end of each callback: one instance is there, the timer is set
 void pool_give_turn(struct pool *pool, unsigned index, enum state state);
 void pool_kill(struct pool *pool, unsigned index);
-// The event of a slot is over, its EFFECTS are sent. What becomes of its instance:
-enum after {
-    KEEP,  // meets the next event as it is
-    RESET, // is made pristine; destroyed if the wall cannot
-    DESTROY,
-};
-void pool_settle(struct pool *pool, unsigned index, enum after after);
-
 // pool_link.c
 void pool_send(struct pool *pool, const struct channel_part *parts, size_t part_count);
 void pool_send_header(struct pool *pool, enum link_kind kind, uint64_t handle);

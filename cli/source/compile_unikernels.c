@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INSTANCES_MAX 256 // slots of a tender
 // Besides what its manifest asks for, all of which a hostile guest will touch. Were it not there for all instances at
 // once, the kernel would kill some, perhaps of an innocent event, perhaps the tender.
 #define TENDER_BYTES (2u << 20)
@@ -125,7 +124,7 @@ static void limits_take(struct compile *compile, struct yaml_node *node,
         (uint32_t)(yaml_bytes(file, node, "memory", 64 * 1024, INT64_C(1) << 40, 0, 0) / 1024);
     unikernel->cpu_percent = (uint32_t)yaml_percent(file, node, "cpu", 1, CPU_PERCENT_MAX, 0, 0);
     unikernel->instances_max =
-        (uint16_t)yaml_integer(file, node, "instances", 1, INSTANCES_MAX, 0, 0);
+        (uint16_t)yaml_integer(file, node, "instances", 1, SYSTEM_INSTANCES_MAX, 0, 0);
     unikernel->deadline_ms =
         (uint32_t)yaml_ms(file, node, "deadline", 1, MANIFEST_DEADLINE_MS_MAX, 0, 0);
     if (!source->is_loaded || file->error_count != before)

@@ -119,8 +119,7 @@ enum status pages_make(struct pages *pages, const struct image *image, uint64_t 
 {
     struct pages made = {.users = 0};
     struct builder to = {&made, 0};
-    if (layout_make(&made.layout, image, random) != STATUS_OK)
-        return STATUS_TOO_LARGE;
+    layout_make(&made.layout, image, random);
     const struct layout *layout = &made.layout;
     // A region may begin and end within a table of each level.
     uint64_t leaves = (layout->end - layout->base) / (ENTRIES * LAYOUT_PAGE) + 2;

@@ -145,7 +145,6 @@ static void wall_renew(struct wall *base)
     while (next->fixed != NULL)
         next++;
     check(next < wall->generations + GENERATIONS_MAX);
-    errno = E2BIG; // arena or stack over the maximum
     if (getrandom(&random, sizeof random, 0) != sizeof random ||
         pages_make(next, wall->config.image, random) != STATUS_OK) {
         fail(wall, "cannot lay out an instance");

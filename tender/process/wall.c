@@ -216,9 +216,9 @@ static void start_zygote(struct process_wall *wall)
     *next = (struct generation){.wall = wall};
     for (unsigned draws = 0; status == STATUS_AGAIN && draws < DRAWS_MAX; draws++) {
         uint64_t random;
-        if (getrandom(&random, sizeof random, 0) != sizeof random ||
-            layout_make(&next->layout, wall->config.image, random) != STATUS_OK)
+        if (getrandom(&random, sizeof random, 0) != sizeof random)
             break;
+        layout_make(&next->layout, wall->config.image, random);
         status = zygote_start(&next->zygote, wall->config.image, &next->layout, wall->config.memory->fd,
                               wall->config.memory->slice_bytes);
     }

@@ -350,8 +350,9 @@ static void begin(uint8_t lifetime)
 {
     header.lifetime = lifetime % 3;
     if (pool == NULL) {
+        static const struct system_unikernel unikernel = {.name = "guest", .deadline_ms = 100};
         const struct pool_config config = {.loop = &loop, .image = &image, .memory = &memory, .router = &router,
-                                           .page = &page, .name = "guest", .deadline_ms = 100};
+                                           .page = &page, .unikernel = &unikernel};
         pool = pool_new(&config);
         must(pool != NULL);
         events = pool_events(pool);

@@ -88,6 +88,7 @@ TEST(unikernel_rules)
     REFUSE(unikernel->cpu_percent = 0, limit);
     REFUSE(unikernel->deadline_ms = 0, limit);
     REFUSE(unikernel->instances_max = 0, limit);
+    REFUSE(unikernel->instances_max = SYSTEM_INSTANCES_MAX + 1, limit);
     REFUSE(unikernel->lifetime = 3, limit);
     REFUSE(unikernel->isolation = 4, limit);
     REFUSE(unikernel->writes_max = 257, limit);

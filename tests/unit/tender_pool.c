@@ -78,8 +78,10 @@ static size_t packet_bytes;
 static void begin(enum manifest_lifetime lifetime, uint32_t deadline_ms)
 {
     int fds[2];
-    struct pool_config config = {.loop = &loop, .image = &image, .memory = &memory, .router = &tender_end,
-                                 .page = &page, .name = "guest", .deadline_ms = deadline_ms};
+    static struct system_unikernel unikernel = {.name = "guest"};
+    const struct pool_config config = {.loop = &loop, .image = &image, .memory = &memory, .router = &tender_end,
+                                 .page = &page, .unikernel = &unikernel};
+    unikernel.deadline_ms = deadline_ms;
     header.lifetime = (uint8_t)lifetime;
     memset(&wall_saw, 0, sizeof wall_saw);
     wall_saw.spends_ms = 1000000;

@@ -108,7 +108,8 @@ static int open_wall(void (*entry)(const struct abi_boot *), wall_opener *opener
     const char *step = NULL;
     struct layout layout;
     make_image(entry);
-    check(layout_make(&layout, &image, 0) == STATUS_OK && loop_init(&loop) == STATUS_OK &&
+    layout_make(&layout, &image, 0);
+    check(loop_init(&loop) == STATUS_OK &&
           guest_memory_init(&memory, guest_memory_file(), WALL_FIXTURE_SLOTS, &layout) == STATUS_OK);
     struct wall_config config = {
         .loop = &loop,
