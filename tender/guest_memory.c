@@ -148,6 +148,11 @@ static enum status set_canary(struct guest_memory *memory, unsigned slot)
     return STATUS_OK;
 }
 
+void guest_memory_set_resume(struct guest_memory *memory, unsigned slot, uint64_t resume)
+{
+    memcpy(slice_of(memory, slot) + offsetof(struct abi_boot, resume), &resume, sizeof resume);
+}
+
 enum status guest_memory_restore(struct guest_memory *memory, unsigned slot)
 {
     uint8_t *writable = slice_of(memory, slot) + GUEST_MEMORY_OUTPUT;
@@ -162,6 +167,7 @@ enum status guest_memory_restore(struct guest_memory *memory, unsigned slot)
         else if (MECHANISM(CLEAN_SLOT) && madvise(run, (end - i) * LAYOUT_PAGE, MADV_REMOVE) != 0)
             return STATUS_SYSTEM;
     }
+    guest_memory_set_resume(memory, slot, memory->resume);
     return set_canary(memory, slot);
 }
 
@@ -187,11 +193,6 @@ void guest_memory_boot(struct guest_memory *memory, unsigned slot, const struct 
         memcpy(region + sizeof boot, configuration, configuration_bytes);
     memset(region + GUEST_MEMORY_INPUT, 0, memory->shown[slot]); // the slot's last instance's
     memory->shown[slot] = 0;
-}
-
-void guest_memory_set_resume(struct guest_memory *memory, unsigned slot, uint64_t resume)
-{
-    memcpy(slice_of(memory, slot) + offsetof(struct abi_boot, resume), &resume, sizeof resume);
 }
 
 void guest_memory_show(struct guest_memory *memory, unsigned slot, const uint8_t *record,

@@ -62,14 +62,14 @@ void guest_memory_begin(struct guest_memory *memory, const struct image *image, 
 // Pristine from now on: the slot as it is. Its instance is in its first wait(), with this stack pointer.
 enum status guest_memory_capture(struct guest_memory *memory, unsigned slot, uint64_t stack_pointer) MUST_USE;
 
-// Makes all pristine that the slot's instance can write, and gives it a fresh canary. It must not run. The caller
-// resumes it at memory->resume.
+// Makes all pristine that the slot's instance can write, and gives it a fresh canary. It must not run. It is to be
+// resumed at memory->resume; the boot block says so, too.
 enum status guest_memory_restore(struct guest_memory *memory, unsigned slot) MUST_USE;
 
 // Writes the boot region, but for the canary and `resume`, and empties the input region.
 void guest_memory_boot(struct guest_memory *memory, unsigned slot, const struct layout *layout,
                        const uint8_t *configuration, uint32_t configuration_bytes);
-// The word of the boot block that tells the gate where a pristine instance goes on.
+// The word of the boot block that tells the gate where a pristine instance goes on; 0: where it waited.
 void guest_memory_set_resume(struct guest_memory *memory, unsigned slot, uint64_t resume);
 
 // Shows a record of at most ABI_INPUT_BYTES; what an earlier record left behind it becomes zero.

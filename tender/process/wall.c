@@ -57,7 +57,6 @@ struct instance {
     struct generation *generation;
     pid_t pid;          // 0: none
     uint64_t call;      // not 0: it waits, and this call is to be answered
-    uint64_t resume;    // not 0: where a pristine instance goes on when it is woken
     uint8_t is_asked;   // not born yet
     uint8_t is_sent;    // the zygote was told to fork it
     uint8_t is_initial; // its init runs
@@ -79,6 +78,20 @@ static struct process_wall *self(struct wall *wall) { return (struct process_wal
 
 static unsigned slot_count(const struct process_wall *wall) { return wall->config.memory->slot_count; }
 
+static unsigned slot_of(const struct process_wall *wall, const struct instance *instance)
+{
+    return (unsigned)(instance - wall->instances);
+}
+
+// NULL: nobody's.
+static struct instance *instance_with(struct process_wall *wall, pid_t pid)
+{
+    for (unsigned i = 0; i < slot_count(wall); i++)
+        if (wall->instances[i].pid == pid)
+            return &wall->instances[i];
+    return NULL;
+}
+
 static void fail(struct process_wall *wall, const char *what)
 {
     fprintf(stderr, "crenel-tender: %s: %s\n", what, strerror(errno));
@@ -94,12 +107,6 @@ static void answer(const struct generation *generation, uint64_t *call, int64_t 
           errno == ENOENT);
 }
 
-static void instance_end(struct process_wall *wall, struct instance *instance, uint64_t bytes)
-{
-    *instance = (struct instance){0};
-    wall->config.events.gone(wall->config.events.context, (unsigned)(instance - wall->instances), bytes);
-}
-
 // Gives a waiting zygote the next slot that is to be born.
 static void command_zygote(struct process_wall *wall)
 {
@@ -112,24 +119,18 @@ static void command_zygote(struct process_wall *wall)
         }
 }
 
-// The zygote names the child that it was told to make.
-static void take_child(struct instance *instance, pid_t pid)
-{
-    if (instance->is_sent && instance->pid == 0)
-        instance->pid = pid; // not born yet
-}
-
 static void take_zygote(struct process_wall *wall, struct generation *generation,
                         const struct seccomp_notif *call)
 {
     int64_t done = (int64_t)call->data.args[0];
+    struct instance *told = &wall->instances[generation->slot];
     generation->zygote_call = call->id;
     if (done < 0) {
         errno = (int)-done;
         fail(wall, zygote_step(call->data.args[1]));
     } else if (generation == wall->current) {
-        if (done > 0)
-            take_child(&wall->instances[generation->slot], (pid_t)done);
+        if (done > 0 && told->is_sent && told->pid == 0)
+            told->pid = (pid_t)done; // the child that it was told to make, not born yet
         command_zygote(wall);
     }
 }
@@ -166,11 +167,12 @@ static void take_birth(struct process_wall *wall, struct generation *generation,
 static void take_wait(struct process_wall *wall, struct instance *instance,
                       const struct seccomp_notif *call)
 {
-    unsigned slot = (unsigned)(instance - wall->instances);
+    unsigned slot = slot_of(wall, instance);
     struct guest_memory *memory = wall->config.memory;
     instance->call = call->id;
     if (instance->is_unwanted)
         return; // its SIGKILL is on the way
+    guest_memory_set_resume(memory, slot, 0);
     if (instance->is_initial && instance->generation == wall->current && !memory->is_captured &&
         guest_memory_capture(memory, slot, call->data.args[0]) != STATUS_OK)
         fail(wall, "cannot read an instance's memory");
@@ -194,16 +196,13 @@ static void on_call(void *context, uint32_t events)
     }
     if (ioctl(generation->zygote.listener_fd, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0)
         return; // the caller died
-    if ((pid_t)call.pid == generation->zygote.pid) {
+    struct instance *instance = instance_with(wall, (pid_t)call.pid);
+    if ((pid_t)call.pid == generation->zygote.pid)
         take_zygote(wall, generation, &call);
-        return;
-    }
-    for (unsigned i = 0; i < slot_count(wall); i++)
-        if (wall->instances[i].pid == (pid_t)call.pid && !wall->instances[i].is_asked) {
-            take_wait(wall, &wall->instances[i], &call);
-            return;
-        }
-    take_birth(wall, generation, &call);
+    else if (instance != NULL && !instance->is_asked)
+        take_wait(wall, instance, &call);
+    else
+        take_birth(wall, generation, &call);
 }
 
 static void start_zygote(struct process_wall *wall)
@@ -242,7 +241,6 @@ static void prepare(struct process_wall *wall, unsigned slot)
     instance->generation = wall->current;
     instance->is_asked = 1;
     instance->is_initial = !memory->is_captured;
-    instance->resume = memory->resume;
 }
 
 static void wall_create(struct wall *base, unsigned slot)
@@ -255,8 +253,9 @@ static void wall_create(struct wall *base, unsigned slot)
 
 // A new zygote, which also makes what the old one owes. A child of the old one that has not called yet finds
 // that nobody waits for it.
-static void replace_zygote(struct process_wall *wall)
+static void wall_renew(struct wall *base)
 {
+    struct process_wall *wall = self(base);
     if (wall->current->zygote.pid != 0)
         kill(wall->current->zygote.pid, SIGKILL);
     wall->current->zygote_call = 0;
@@ -271,15 +270,11 @@ static void replace_zygote(struct process_wall *wall)
         }
 }
 
-static void wall_renew(struct wall *base) { replace_zygote(self(base)); }
-
 static void wall_wake(struct wall *base, unsigned slot)
 {
     struct process_wall *wall = self(base);
     struct instance *instance = &wall->instances[slot];
     check(instance->call != 0);
-    guest_memory_set_resume(wall->config.memory, slot, instance->resume);
-    instance->resume = 0;
     answer(instance->generation, &instance->call, 0);
 }
 
@@ -290,11 +285,8 @@ static int wall_restore(struct wall *base, unsigned slot)
     struct guest_memory *memory = wall->config.memory;
     if (!MECHANISM(RESTORE))
         return 1;
-    if (instance->call == 0 || instance->is_unwanted || instance->generation != wall->current ||
-        !memory->is_captured || guest_memory_restore(memory, slot) != STATUS_OK)
-        return 0;
-    instance->resume = memory->resume;
-    return 1;
+    return instance->call != 0 && !instance->is_unwanted && instance->generation == wall->current &&
+           memory->is_captured && guest_memory_restore(memory, slot) == STATUS_OK;
 }
 
 static void wall_kill(struct wall *base, unsigned slot)
@@ -310,7 +302,7 @@ static void place(struct process_wall *wall, const struct instance *instance, st
 {
     struct user_regs_struct at;
     if (ptrace(PTRACE_GETREGS, instance->pid, NULL, &at) == 0)
-        fault_place(wall->config.memory, (unsigned)(instance - wall->instances), wall->config.image,
+        fault_place(wall->config.memory, slot_of(wall, instance), wall->config.image,
                     &instance->generation->layout, at.rip, at.rsp, at.rbp, crash);
 }
 
@@ -353,15 +345,21 @@ static void take_stop(struct process_wall *wall, struct instance *instance, int 
     crash.number = (uint32_t)(info.si_signo == SIGSYS ? info.si_syscall : info.si_code);
     crash.address = (uint64_t)(uintptr_t)info.si_addr;
     place(wall, instance, &crash);
-    wall->config.events.crashed(wall->config.events.context, (unsigned)(instance - wall->instances),
-                                &crash);
+    wall->config.events.crashed(wall->config.events.context, slot_of(wall, instance), &crash);
+}
+
+static void take_end(struct process_wall *wall, struct instance *instance, const struct rusage *usage)
+{
+    *instance = (struct instance){0};
+    wall->config.events.gone(wall->config.events.context, slot_of(wall, instance),
+                             (uint64_t)usage->ru_minflt * LAYOUT_PAGE); // each page that it touched cost it one fault
 }
 
 static void take_zygote_end(struct process_wall *wall)
 {
     wall->current->zygote.pid = 0; // somebody else's from now on
     if (++wall->deaths < DEATHS_MAX) {
-        replace_zygote(wall);
+        wall_renew(&wall->wall);
         return;
     }
     errno = ECHILD;
@@ -387,17 +385,15 @@ static void on_signal(void *context, uint32_t events)
     (void)events;
     (void)!read(wall->signal_fd, ignored, sizeof ignored);
     while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
-        unsigned i = 0;
-        while (i < slot_count(wall) && wall->instances[i].pid != pid)
-            i++;
+        struct instance *instance = instance_with(wall, pid);
         if (pid == wall->current->zygote.pid && !WIFSTOPPED(status))
             take_zygote_end(wall);
-        else if (i == slot_count(wall))
+        else if (instance == NULL)
             take_stranger(wall);
         else if (WIFSTOPPED(status))
-            take_stop(wall, &wall->instances[i], status);
-        else // each page that it touched cost it one fault
-            instance_end(wall, &wall->instances[i], (uint64_t)usage.ru_minflt * LAYOUT_PAGE);
+            take_stop(wall, instance, status);
+        else
+            take_end(wall, instance, &usage);
     }
 }
 
