@@ -61,7 +61,8 @@ def report_costs(system, ps, watch):
     for row in ps["unikernels"]:
         images.append(f"{row['unikernel']} {summary.size(os.path.getsize(row['image']))}")
     lines.append(f"  {'Images':<16}{', '.join(images)}")
-    one = ", ".join(f"{row['unikernel']} {summary.size(row['instance_bytes'])}" for row in ps["unikernels"])
+    one = ", ".join(f"{row['unikernel']} {summary.size(row['instance_bytes'])}" for row in ps["unikernels"]
+                    if row["instance_bytes"])  # known of the last one that ended; some never end
     lines.append(f"  {'One instance':<16}{one}")
     created = sum(row["instances_created"] for row in ps["unikernels"])
     destroyed = sum(row["instances_destroyed"] for row in ps["unikernels"])
