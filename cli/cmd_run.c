@@ -94,6 +94,7 @@ static enum status serve(struct run *run, struct event *event, struct run_timers
     struct link_deliver *header = &event->header;
     size_t size = ABI_ALIGN8((size_t)header->context_bytes) + ABI_ALIGN8((size_t)header->payload_bytes);
     header->header = (struct link_header){(uint32_t)(sizeof *header + size), LINK_DELIVER, 0, 1};
+    header->record = (struct abi_record){(uint32_t)(sizeof(struct abi_event) + size), ABI_EVENT, 0};
     header->number = ++run->number;
     run->timers.now_ms = header->time_ms;
     run->timers.connection = header->connection;

@@ -26,6 +26,8 @@
 #include "abi/abi.h"
 #include "proto/layout.h"
 
+#include <stddef.h>
+
 #define LINK_VERSION 1u
 #define LINK_BYTES_MAX 65536u
 
@@ -70,16 +72,19 @@ struct link_hello {
     uint8_t image_digest[32];  // zero for host services
 };
 
+// From `record` on it is the input record that a guest is shown (struct abi_event, context, payload).
 struct link_deliver {
     struct link_header header;
+    uint64_t connection; // 0: none
+    struct abi_record record; // ABI_EVENT; its size is the rest of the packet
     uint64_t number;
     int64_t time_ms;
-    uint64_t connection; // 0: none
-    uint16_t flow;       // index into the manifest's inputs
+    uint16_t flow; // index into the manifest's inputs
     uint16_t attempt;
     uint32_t principal;
     uint32_t context_bytes; // follows the struct, padded to 8
-    uint32_t payload_bytes; // follows
+    uint32_t payload_bytes; // follows, padded to 8
+    uint8_t seed[32];
 };
 
 enum link_outcome {
@@ -131,7 +136,9 @@ struct link_drained {
 };
 
 _Static_assert(sizeof(struct link_header) == 16, "link_header");
-_Static_assert(sizeof(struct link_deliver) == 56, "link_deliver");
+_Static_assert(sizeof(struct link_deliver) == 24 + sizeof(struct abi_event) &&
+                   offsetof(struct link_deliver, record) == 24 &&
+                   offsetof(struct link_deliver, seed) - 24 == offsetof(struct abi_event, seed), "link_deliver");
 _Static_assert(sizeof(struct link_effects) == 88, "link_effects");
 
 #endif

@@ -182,6 +182,7 @@ static void start(struct engine *engine, struct message *message)
     int is_request = engine->system->flows[message->send.flow].kind == SYSTEM_REQUEST;
     struct link_deliver deliver = {
         .header = {.kind = LINK_DELIVER, .handle = message->handle},
+        .record = {.kind = ABI_EVENT},
         .number = message->number,
         .time_ms = message->time_ms,
         .connection = message->connection != NULL ? connection_id(engine, message->connection) : 0,
@@ -191,13 +192,16 @@ static void start(struct engine *engine, struct message *message)
         .context_bytes = is_request ? 0 : message->send.context_bytes,
         .payload_bytes = message->send.payload_bytes};
     uint32_t context_size = ABI_ALIGN8(deliver.context_bytes);
-    deliver.header.size = (uint32_t)sizeof deliver + context_size + deliver.payload_bytes;
+    uint32_t payload_size = ABI_ALIGN8(deliver.payload_bytes);
+    deliver.header.size = (uint32_t)sizeof deliver + context_size + payload_size;
+    deliver.record.size = deliver.header.size - (uint32_t)offsetof(struct link_deliver, record);
     static const uint8_t zero[8]; // behind a context its slot still holds bytes of earlier messages
-    struct channel_part parts[4] = {{&deliver, sizeof deliver},
-                                    {message->body + ABI_ALIGN8(deliver.payload_bytes), deliver.context_bytes},
+    struct channel_part parts[5] = {{&deliver, sizeof deliver},
+                                    {message->body + payload_size, deliver.context_bytes},
                                     {zero, context_size - deliver.context_bytes},
-                                    {message->body, deliver.payload_bytes}};
-    (void)engine->io.send(engine->io.context, ENGINE_RECEIVER, message->send.receiver, parts, 4);
+                                    {message->body, deliver.payload_bytes},
+                                    {zero, payload_size - deliver.payload_bytes}};
+    (void)engine->io.send(engine->io.context, ENGINE_RECEIVER, message->send.receiver, parts, 5);
 }
 
 static int has_joined(const struct connection *connection, const struct message *broadcast)

@@ -93,23 +93,8 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
 static void show(struct pool *pool, unsigned index)
 {
     struct slot *slot = &pool->slots[index];
-    const struct link_deliver *from = &slot->event;
-    struct abi_event event = {
-        .record = {.kind = ABI_EVENT},
-        .number = from->number,
-        .time_ms = from->time_ms,
-        .flow = from->flow,
-        .attempt = from->attempt,
-        .principal = from->principal,
-        .context_bytes = from->context_bytes,
-        .payload_bytes = from->payload_bytes,
-    };
-    size_t bytes = ABI_ALIGN8(from->context_bytes) + ABI_ALIGN8(from->payload_bytes);
-    event.record.size = (uint32_t)(sizeof event + bytes);
-    memcpy(pool->buffer, &event, sizeof event);
-    memcpy(pool->buffer + sizeof event, slot->bytes, bytes);
     guest_memory_forget(pool->config.memory, index, slot->taken_bytes);
-    guest_memory_show(pool->config.memory, index, pool->buffer, event.record.size);
+    guest_memory_show(pool->config.memory, index, slot->input, slot->event.record.size);
     slot->taken_bytes = slot->record_bytes = slot->rounds = 0;
     slot->left_ms = pool->config.unikernel->deadline_ms;
     slot->spent_ms = pool->wall->calls->spent_ms(pool->wall, index);

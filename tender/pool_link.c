@@ -54,25 +54,20 @@ static struct slot *slot_for(struct pool *pool, uint64_t connection)
 
 static enum status take_delivery(struct pool *pool, const uint8_t *packet, size_t size)
 {
-    struct link_deliver header;
-    if (size < sizeof header)
+    struct link_deliver deliver;
+    const size_t from = offsetof(struct link_deliver, record);
+    if (size < sizeof deliver || size - from > ABI_INPUT_BYTES)
         return STATUS_MALFORMED;
-    memcpy(&header, packet, sizeof header);
-    if (header.context_bytes > ABI_CONTEXT_BYTES_MAX ||
-        header.payload_bytes > ABI_PAYLOAD_BYTES_MAX ||
-        (header.connection != 0) != (pool->lifetime == LIFETIME_CONNECTION))
-        return STATUS_MALFORMED;
-    // The payload may come with or without its padding.
-    size_t context = ABI_ALIGN8(header.context_bytes);
-    size_t behind = size - sizeof header;
-    struct slot *slot = slot_for(pool, header.connection);
-    if (behind < context + header.payload_bytes ||
-        behind > context + ABI_ALIGN8(header.payload_bytes) || slot == NULL)
+    memcpy(&deliver, packet, sizeof deliver);
+    uint64_t behind = ABI_ALIGN8((uint64_t)deliver.context_bytes) + ABI_ALIGN8((uint64_t)deliver.payload_bytes);
+    struct slot *slot = slot_for(pool, deliver.connection);
+    if (slot == NULL || deliver.record.kind != ABI_EVENT || deliver.record.size != size - from ||
+        size - sizeof deliver != behind ||
+        (deliver.connection != 0) != (pool->lifetime == LIFETIME_CONNECTION))
         return STATUS_MALFORMED;
     slot->has_event = 1;
-    slot->event = header;
-    memset(slot->bytes + context, 0, ABI_ALIGN8(header.payload_bytes));
-    memcpy(slot->bytes, packet + sizeof header, behind);
+    slot->event = deliver;
+    memcpy(slot->input, packet + from, size - from);
     pool_advance(pool, (unsigned)(slot - pool->slots));
     return STATUS_OK;
 }

@@ -12,7 +12,7 @@ struct slot {
     uint64_t connection;  // lifetime connection: whose instance it is
     int has_event;        // shown in BUSY and READING; in other states it waits for the instance
     struct link_deliver event;
-    uint8_t bytes[ABI_CONTEXT_BYTES_MAX + ABI_PAYLOAD_BYTES_MAX]; // context padded, payload padded
+    uint8_t input[ABI_INPUT_BYTES]; // its record
     uint32_t taken_bytes;  // of the output region
     uint32_t record_bytes; // kept in records: SEND, WRITE, LOG, END
     uint32_t rounds;

@@ -187,12 +187,13 @@ uint64_t stage_send(struct stage *stage, const void *payload, size_t bytes)
     uint64_t handle = stage->next_handle++;
     struct link_deliver deliver = {
         .header = {(uint32_t)(sizeof deliver + bytes), LINK_DELIVER, 0, handle},
+        .record = {(uint32_t)(sizeof(struct abi_event) + bytes), ABI_EVENT, 0},
         .number = handle,
         .time_ms = 1,
         .attempt = 1,
         .payload_bytes = (uint32_t)bytes,
     };
-    check(bytes <= ABI_PAYLOAD_BYTES_MAX);
+    check(bytes <= ABI_PAYLOAD_BYTES_MAX && bytes % 8 == 0);
     if (channel_send_parts(&stage->link, (struct channel_part[]){{&deliver, sizeof deliver}, {payload, bytes}},
                            2) != STATUS_OK)
         stage_fail(stage, "NOT CONTAINED: the tender is gone");

@@ -102,6 +102,7 @@ static int64_t measure_event(struct subject *subject, uint64_t number)
     struct publish_short message = {.topic_length = 1, .topic = "a", .payload_length = 1, .payload = "x"};
     struct link_deliver deliver = {
         .header = {sizeof deliver + sizeof message, LINK_DELIVER, 0, number},
+        .record = {sizeof(struct abi_event) + sizeof message, ABI_EVENT, 0},
         .number = number,
         .time_ms = 1,
         .connection = subject->is_connection ? number : 0,

@@ -214,7 +214,9 @@ static void router_step(uint8_t what)
         message.deliver = (struct link_deliver){.header = {0, LINK_DELIVER, 0, handle}, .connection = connection,
                                                 .context_bytes = context, .payload_bytes = payload};
         message.deliver.header.size = (uint32_t)(sizeof message.deliver + ABI_ALIGN8(context) +
-                                                 (what & 16 ? payload : ABI_ALIGN8(payload)));
+                                                 ABI_ALIGN8(payload));
+        message.deliver.record = (struct abi_record){
+            message.deliver.header.size - (uint32_t)offsetof(struct link_deliver, record), ABI_EVENT, 0};
         memset(message.bytes, what, sizeof message.bytes);
         world.handle[handle] = DELIVERED;
         world.outstanding++;

@@ -124,6 +124,7 @@ static void deliver(uint64_t handle, uint64_t connection)
         struct link_deliver header;
         char payload[8];
     } message = {.header = {.header = {sizeof message, LINK_DELIVER, 0, handle},
+                            .record = {sizeof(struct abi_event) + 8, ABI_EVENT, 0},
                             .number = handle, .connection = connection, .attempt = 1, .payload_bytes = 5},
                  .payload = "hello"};
     check(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_OK);
@@ -467,7 +468,8 @@ TEST(router_breaches)
     next();
     for (uint64_t i = 1; i <= SLOTS; i++)
         deliver(i, 0);
-    struct link_deliver message = {.header = {sizeof message, LINK_DELIVER, 0, 9}};
+    struct link_deliver message = {.header = {sizeof message, LINK_DELIVER, 0, 9},
+                                   .record = {sizeof(struct abi_event), ABI_EVENT, 0}};
     // One more than HELLO allowed; then sizes and kinds that are wrong.
     expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
     begin(LIFETIME_MESSAGE, 10000);
@@ -476,6 +478,12 @@ TEST(router_breaches)
         expect(pool_packet(pool, (const uint8_t *)&message, size) == STATUS_MALFORMED);
     }
     message.header.size = sizeof message;
+    message.record.kind = ABI_ANSWER;
+    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    message.record.kind = ABI_EVENT;
+    message.record.size -= 8;
+    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    message.record.size += 8;
     message.payload_bytes = 1;
     expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
     message.payload_bytes = UINT32_MAX;
