@@ -70,29 +70,20 @@ static void load_image(struct tender *tender)
 static void open_pool(struct tender *tender)
 {
     const struct system_unikernel *unikernel = tender->unikernel;
-    const struct pool_config config = {.loop = &tender->loop,
-                                       .image = &tender->image,
-                                       .memory = &tender->memory,
-                                       .router = &tender->router,
-                                       .page = tender->process.page,
-                                       .unikernel = unikernel};
+    struct wall_config config = {.loop = &tender->loop,
+                                 .image = &tender->image,
+                                 .memory = &tender->memory,
+                                 .unikernel = unikernel,
+                                 .configuration = tender->process.system + unikernel->configuration_offset};
     struct layout layout; // any base: only sizes count here
     layout_make(&layout, &tender->image, 0);
     if (loop_init(&tender->loop) != STATUS_OK ||
         guest_memory_init(&tender->memory, tender->memory_fd, unikernel->instances_max, &layout) != STATUS_OK ||
-        (tender->pool = pool_new(&config)) == NULL)
+        (tender->pool = pool_new(&config, &tender->router, tender->process.page)) == NULL)
         process_fail("making the pool", strerror(errno));
-    struct wall_config wall_config = {
-        .loop = &tender->loop,
-        .image = &tender->image,
-        .memory = &tender->memory,
-        .configuration = tender->process.system + unikernel->configuration_offset,
-        .configuration_bytes = unikernel->configuration_bytes,
-        .events = pool_events(tender->pool),
-    };
     const char *step = NULL;
-    struct wall *wall = tender->is_kvm ? wall_kvm_open(&wall_config, tender->kvm_fd, &step)
-                                       : wall_process_open(&wall_config, &step);
+    struct wall *wall = tender->is_kvm ? wall_kvm_open(&config, tender->kvm_fd, &step)
+                                       : wall_process_open(&config, &step);
     if (wall == NULL)
         process_fail(step, strerror(errno));
     if (pool_start(tender->pool, wall) != STATUS_OK)

@@ -66,7 +66,7 @@ static void fail_contract(struct pool *pool, unsigned index, const char *why)
 static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outcome,
                        const struct link_crash *found)
 {
-    struct tender_page *page = pool->config.page;
+    struct tender_page *page = pool->page;
     struct link_crash crash = *found;
     memcpy(crash.build_id, pool->config.unikernel->image_digest, sizeof crash.build_id);
     guest_memory_copy(pool->config.memory, index, pool->buffer);
@@ -78,10 +78,10 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
     __atomic_store_n(&page->fault_count, page->fault_count + 1, __ATOMIC_RELEASE);
     fail(pool, index, effects, &crash);
     if (outcome == LINK_DEADLINE) {
-        page_count(&pool->config.page->deadlines);
+        page_count(&pool->page->deadlines);
         return;
     }
-    page_count(&pool->config.page->faults);
+    page_count(&pool->page->faults);
     if (MECHANISM(NEW_BASE))
         pool->wall->calls->renew(pool->wall);
     for (unsigned i = 0; i < pool->slot_count; i++) // idle ones have the old base
@@ -110,7 +110,7 @@ static void create(struct pool *pool, unsigned index)
     slot->left_ms = pool->config.unikernel->deadline_ms;
     slot->taken_bytes = slot->graces = 0;
     slot->spent_ms = 0;
-    page_count(&pool->config.page->created);
+    page_count(&pool->page->created);
     pool_give_turn(pool, index, STARTING);
     pool->wall->calls->create(pool->wall, index);
 }
@@ -167,8 +167,8 @@ void pool_tidy(struct pool *pool)
             next = sooner(next, pool->slots[is_free].due_ms);
         }
     }
-    page_set(&pool->config.page->live, live);
-    page_set(&pool->config.page->busy, busy);
+    page_set(&pool->page->live, live);
+    page_set(&pool->page->busy, busy);
     loop_timer_set(pool->config.loop, &pool->timer, next == 0 ? 0 : next > now ? next - now : 1);
 }
 
@@ -187,7 +187,7 @@ static int is_excused(struct pool *pool, unsigned index)
     }
     fprintf(stderr, "%s: starved: %u times its deadline passed, it ran for %lld ms\n", pool->config.unikernel->name,
             GRACES_MAX + 1, (long long)spent);
-    page_count(&pool->config.page->killed);
+    page_count(&pool->page->killed);
     if (slot->state == BUSY)
         pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
     pool_kill(pool, index);
@@ -307,12 +307,12 @@ static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
     // GONE ends a connection for the router: another instance for what waits would never be closed.
     int is_over = slot->connection != 0 && slot->event.connection == slot->connection;
     if (slot->state != DYING)
-        page_count(&pool->config.page->killed);
+        page_count(&pool->page->killed);
     if (slot->has_event && (is_shown || is_over))
         pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
     if (memory_bytes != 0)
-        page_set(&pool->config.page->instance_bytes, memory_bytes);
-    page_count(&pool->config.page->destroyed);
+        page_set(&pool->page->instance_bytes, memory_bytes);
+    page_count(&pool->page->destroyed);
     slot->state = FREE;
     slot->due_ms = 0;
     if (slot->connection != 0)
@@ -329,21 +329,19 @@ static void on_failed(void *context)
     loop_stop(pool->config.loop);
 }
 
-struct wall_events pool_events(struct pool *pool)
-{
-    return (struct wall_events){pool, on_published, on_crashed, on_gone, on_failed};
-}
-
 int pool_has_failed(const struct pool *pool) { return pool->has_failed; }
 
-struct pool *pool_new(const struct pool_config *config)
+struct pool *pool_new(struct wall_config *config, struct channel *router, struct tender_page *page)
 {
     // Not by calloc, which looks at each page; most are never used.
     struct pool *pool = mmap(NULL, sizeof *pool + config->memory->slot_count * sizeof pool->slots[0],
                              PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pool == MAP_FAILED)
         return NULL;
+    config->events = (struct wall_events){pool, on_published, on_crashed, on_gone, on_failed};
     pool->config = *config;
+    pool->router = router;
+    pool->page = page;
     pool->slot_count = config->memory->slot_count;
     pool->lifetime = config->image->manifest.header->lifetime;
     loop_timer_add(config->loop, &pool->timer, on_timer, pool);

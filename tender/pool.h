@@ -18,18 +18,8 @@
 
 struct pool;
 
-struct pool_config {
-    struct loop *loop;
-    const struct image *image;
-    struct guest_memory *memory;
-    struct channel *router;
-    struct tender_page *page;
-    const struct system_unikernel *unikernel;
-};
-
-// One pool per process; NULL: no memory. The wall is given afterwards because it calls back.
-struct pool *pool_new(const struct pool_config *config);
-struct wall_events pool_events(struct pool *pool);
+// One pool per process; NULL: no memory. It fills in config->events, with which the wall is made then.
+struct pool *pool_new(struct wall_config *config, struct channel *router, struct tender_page *page);
 
 // Says HELLO and creates the first instances.
 enum status pool_start(struct pool *pool, struct wall *wall) MUST_USE;

@@ -10,7 +10,7 @@
 void pool_send(struct pool *pool, const struct channel_part *parts, size_t part_count)
 {
     // A router that is gone ends the tender: main sees the closed link too.
-    if (channel_send_parts(pool->config.router, parts, part_count) != STATUS_OK)
+    if (channel_send_parts(pool->router, parts, part_count) != STATUS_OK)
         pool->has_failed = 1;
 }
 
@@ -30,7 +30,7 @@ void pool_send_effects(struct pool *pool, struct slot *slot, struct link_effects
         {&effects, sizeof effects}, {crash, crash_bytes}, {records, effects.record_bytes}};
     slot->has_event = 0;
     pool_send(pool, parts, 3);
-    page_count(&pool->config.page->events);
+    page_count(&pool->page->events);
 }
 
 // Where an event of that connection (0: none) is to wait: the soonest of the slots without an event.

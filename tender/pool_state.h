@@ -24,7 +24,9 @@ struct slot {
 };
 
 struct pool {
-    struct pool_config config;
+    struct wall_config config;
+    struct channel *router;
+    struct tender_page *page;
     struct wall *wall;
     struct loop_timer timer;
     enum manifest_lifetime lifetime;

@@ -29,12 +29,12 @@ struct wall_events {
     void (*failed)(void *context);
 };
 
-struct wall_config {
+struct wall_config { // the pool has the same
     struct loop *loop;
     const struct image *image;
     struct guest_memory *memory;
-    const uint8_t *configuration;
-    uint32_t configuration_bytes;
+    const struct system_unikernel *unikernel;
+    const uint8_t *configuration; // of unikernel->configuration_bytes
     struct wall_events events;
 };
 

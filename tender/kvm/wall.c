@@ -264,7 +264,7 @@ static void wall_create(struct wall *base, unsigned slot)
     struct guest_memory *memory = wall->config.memory;
     check(!instance->is_alive);
     guest_memory_boot(memory, slot, &wall->current->layout, wall->config.configuration,
-                      wall->config.configuration_bytes);
+                      wall->config.unikernel->configuration_bytes);
     instance->wall = wall;
     instance->pages = wall->current;
     instance->pages->users++;

@@ -235,7 +235,7 @@ static void prepare(struct process_wall *wall, unsigned slot)
     struct instance *instance = &wall->instances[slot];
     struct guest_memory *memory = wall->config.memory;
     guest_memory_boot(memory, slot, &wall->current->layout, wall->config.configuration,
-                      wall->config.configuration_bytes);
+                      wall->config.unikernel->configuration_bytes);
     if (guest_memory_restore(memory, slot) != STATUS_OK)
         fail(wall, "cannot clear a slot");
     instance->generation = wall->current;

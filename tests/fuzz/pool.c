@@ -353,11 +353,10 @@ static void begin(uint8_t lifetime)
     header.lifetime = lifetime % 3;
     if (pool == NULL) {
         static const struct system_unikernel unikernel = {.name = "guest", .deadline_ms = 100};
-        const struct pool_config config = {.loop = &loop, .image = &image, .memory = &memory, .router = &router,
-                                           .page = &page, .unikernel = &unikernel};
-        pool = pool_new(&config);
+        struct wall_config config = {.loop = &loop, .image = &image, .memory = &memory, .unikernel = &unikernel};
+        pool = pool_new(&config, &router, &page);
+        events = config.events;
         must(pool != NULL);
-        events = pool_events(pool);
     }
     for (unsigned i = 0; i < SLOTS; i++) { // as it was made
         memset(&pool->slots[i], 0, sizeof pool->slots[i]);

@@ -79,8 +79,7 @@ static void begin(enum manifest_lifetime lifetime, uint32_t deadline_ms)
 {
     int fds[2];
     static struct system_unikernel unikernel = {.name = "guest"};
-    const struct pool_config config = {.loop = &loop, .image = &image, .memory = &memory, .router = &tender_end,
-                                 .page = &page, .unikernel = &unikernel};
+    struct wall_config config = {.loop = &loop, .image = &image, .memory = &memory, .unikernel = &unikernel};
     unikernel.deadline_ms = deadline_ms;
     header.lifetime = (uint8_t)lifetime;
     memset(&wall_saw, 0, sizeof wall_saw);
@@ -90,10 +89,10 @@ static void begin(enum manifest_lifetime lifetime, uint32_t deadline_ms)
     check(channel_pair(fds) == STATUS_OK);
     channel_init(&tender_end, fds[0], NULL, 0);
     channel_init(&router_end, fds[1], NULL, 0);
-    pool = pool_new(&config);
+    pool = pool_new(&config, &tender_end, &page);
     check(pool != NULL && pool_count < 32);
     pools[pool_count++] = pool;
-    events = pool_events(pool);
+    events = config.events;
     check(pool_start(pool, &wall) == STATUS_OK);
 }
 

@@ -111,7 +111,9 @@ static int open_wall(void (*entry)(const struct abi_boot *), wall_opener *opener
     layout_make(&layout, &image, 0);
     check(loop_init(&loop) == STATUS_OK &&
           guest_memory_init(&memory, guest_memory_file(), WALL_FIXTURE_SLOTS, &layout) == STATUS_OK);
+    static const struct system_unikernel unikernel;
     struct wall_config config = {
+        .unikernel = &unikernel,
         .loop = &loop,
         .image = &image,
         .memory = &memory,
