@@ -25,7 +25,6 @@
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -38,7 +37,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEATHS_MAX 3u // zygotes in a row that ended without forking anything
+#define DEATHS_MAX 3u // zygotes and unborn children in a row that ended, with nothing born between
 #define DRAWS_MAX 16u // of a base; a region is taken with a probability far below one in a thousand
 // One for each instance; one more for each that faults before the loop comes to see that a listener hung up.
 #define GENERATIONS_MAX (2 * WALL_SLOTS_MAX + 2u)
@@ -141,8 +140,8 @@ static void take_birth(struct process_wall *wall, struct generation *generation,
     uint64_t slot = call->data.args[0];
     check(slot < slot_count(wall));
     struct instance *instance = &wall->instances[slot];
-    if (!instance->is_sent || instance->generation != generation) {
-        kill((pid_t)call->pid, SIGKILL); // of a zygote that was given up while it forked: nobody waits for it
+    if (!instance->is_asked || instance->generation != generation) {
+        kill((pid_t)call->pid, SIGKILL); // one too many, or of a zygote that was given up: nobody waits for it
         return;
     }
     instance->is_asked = instance->is_sent = 0;
@@ -366,13 +365,26 @@ static void take_zygote_end(struct process_wall *wall)
     fail(wall, "the zygote died three times");
 }
 
-// A child ended that nobody had named: an old zygote or its last child; or the one that the zygote was told to make.
-// If it was not that, the new child replaces it (take_birth).
-static void take_stranger(struct process_wall *wall)
+static int is_old_zygote(const struct process_wall *wall, pid_t pid)
+{
+    for (unsigned i = 0; i < GENERATIONS_MAX; i++)
+        if (wall->generations[i].zygote.pid == pid)
+            return 1;
+    return 0;
+}
+
+// A child ended that nobody had named: the one that the zygote was told to make, which is asked for again; or the last
+// one of an old zygote: then one child is made too many, and finds that nobody waits for it (take_birth).
+static void take_stranger(struct process_wall *wall, pid_t pid)
 {
     struct instance *instance = &wall->instances[wall->current->slot];
-    if (instance->is_sent && instance->pid == 0 && ++wall->deaths < DEATHS_MAX)
-        instance->is_sent = 0;
+    if (is_old_zygote(wall, pid) || !instance->is_sent || instance->pid != 0)
+        return;
+    instance->is_sent = 0;
+    if (++wall->deaths < DEATHS_MAX)
+        return;
+    errno = ECHILD;
+    fail(wall, "instances end before they are born (is their memory limit too small?)");
 }
 
 static void on_signal(void *context, uint32_t events)
@@ -389,7 +401,7 @@ static void on_signal(void *context, uint32_t events)
         if (pid == wall->current->zygote.pid && !WIFSTOPPED(status))
             take_zygote_end(wall);
         else if (instance == NULL)
-            take_stranger(wall);
+            take_stranger(wall, pid);
         else if (WIFSTOPPED(status))
             take_stop(wall, instance, status);
         else
