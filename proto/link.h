@@ -28,7 +28,7 @@
 
 #include <stddef.h>
 
-#define LINK_VERSION 1u
+#define LINK_VERSION 2u
 #define LINK_BYTES_MAX 65536u
 
 enum link_kind {

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/mechanism.h"
+#include "core/zero.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -93,16 +94,6 @@ void guest_memory_begin(struct guest_memory *memory, const struct image *image, 
     memory->found = 0;
 }
 
-static int is_zero(const uint8_t page[LAYOUT_PAGE])
-{
-    uint64_t word, found = 0;
-    for (size_t i = 0; i < LAYOUT_PAGE; i += sizeof word) {
-        memcpy(&word, page + i, sizeof word);
-        found |= word;
-    }
-    return found == 0;
-}
-
 enum status guest_memory_capture(struct guest_memory *memory, unsigned slot, uint64_t stack_pointer)
 {
     static uint8_t page[LAYOUT_PAGE];
@@ -111,9 +102,9 @@ enum status guest_memory_capture(struct guest_memory *memory, unsigned slot, uin
         // By pread and not through the mapping, which would give each page that it reads a place in memory.
         if (pread(memory->fd, page, sizeof page, at + (off_t)(i * LAYOUT_PAGE)) != sizeof page)
             return STATUS_SYSTEM;
-        if (memory->is_hot[i] || !is_zero(page))
+        memory->is_hot[i] |= !is_zero(page, 0, sizeof page);
+        if (memory->is_hot[i])
             memcpy(memory->pristine + i * LAYOUT_PAGE, page, sizeof page);
-        memory->is_hot[i] |= !is_zero(page);
     }
     memory->resume = stack_pointer;
     memory->is_captured = 1;

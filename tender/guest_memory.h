@@ -21,7 +21,6 @@
 
 #include <stddef.h>
 
-#define GUEST_MEMORY_BOOT 0u
 #define GUEST_MEMORY_INPUT ABI_BOOT_BYTES
 #define GUEST_MEMORY_OUTPUT (ABI_BOOT_BYTES + ABI_INPUT_BYTES)
 #define GUEST_MEMORY_FILE_BYTES (1ull << 40) // of the memfd; sparse

@@ -52,6 +52,7 @@ void pool_advance(struct pool *pool, unsigned index);
 void pool_tidy(struct pool *pool); // at the end of each callback: one instance is there, the timer is set
 void pool_give_turn(struct pool *pool, unsigned index, enum state state);
 void pool_kill(struct pool *pool, unsigned index);
+
 // pool_link.c
 void pool_send(struct pool *pool, const struct channel_part *parts, size_t part_count);
 void pool_send_header(struct pool *pool, enum link_kind kind, uint64_t handle);
