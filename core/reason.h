@@ -41,7 +41,19 @@ enum reason {
     REASON_REDELIVERED = 24,
     // an end again; stores hold the numbers above
     REASON_RATIONED = 25, // its sender's messages made the unikernel fault too often: it was not shown
-    REASON_COUNT = 26,
+    // flow state, refused by the inspector
+    REASON_STEP = 26,  // a field moved further than the largest step for this key
+    REASON_SLOPE = 27, // a field moved faster than its rate of change for this key
+    REASON_STATE = 28, // the key's state machine has no such transition
+    REASON_STALE = 29, // the message's own time is too far from the host's clock
+    // no end: a check that only observes would have refused it
+    REASON_OBSERVED = 30,
+    // ends of messages that waited
+    REASON_EXPIRED = 31,   // its flow's time to live passed first
+    REASON_DISPLACED = 32, // the oldest of a full flow, for a newer one
+    REASON_LATE = 33,      // a request that was not answered before its deadline
+    REASON_SEAL = 34,      // an end-to-end seal or tag that does not open
+    REASON_COUNT = 35,
 };
 
 static inline const char *reason_text(uint32_t reason)
@@ -51,13 +63,15 @@ static inline const char *reason_text(uint32_t reason)
         "enumeration", "class",  "padding",   "relation", "replay",        "principal",
         "budget",   "namespace", "key-table", "refused",  "fault",         "deadline",
         "conflict", "attempts",  "no-subscriber", "connection", "lost",    "throttled",
-        "redelivered", "rationed"};
+        "redelivered", "rationed", "step",     "slope",   "state",       "stale",
+        "observed", "expired",   "displaced", "late",    "seal"};
     return reason < REASON_COUNT ? texts[reason] : "unknown";
 }
 
 static inline int reason_is_end(uint32_t reason)
 {
-    return (reason >= REASON_DONE && reason <= REASON_LOST) || reason == REASON_RATIONED;
+    return (reason >= REASON_DONE && reason <= REASON_LOST) ||
+           (reason >= REASON_RATIONED && reason < REASON_COUNT && reason != REASON_OBSERVED);
 }
 
 #endif

@@ -10,7 +10,7 @@
 #include "proto/link.h"
 #include "proto/system.h"
 
-#define STATUS_PAGE_BYTES 65536u
+#define STATUS_PAGE_BYTES 131072u
 
 struct tender_page {
     uint64_t created;   // instances
