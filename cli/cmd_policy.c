@@ -82,10 +82,14 @@ static void checks_add(const struct compile *compile, const struct system_flow *
                  flow->keys_max);
         cJSON_AddStringToObject(checks, "replay", text);
     }
+    size_t used = (size_t)snprintf(text, sizeof text, "volatile");
     if (flow->is_durable)
-        snprintf(text, sizeof text, "durable, at most %u wait in the store", flow->cap);
-    else
-        snprintf(text, sizeof text, "volatile");
+        used = (size_t)snprintf(text, sizeof text, "durable, at most %u messages or %llu bytes wait in the store; a full one %s",
+                                flow->cap, (unsigned long long)flow->bytes_max,
+                                flow->is_newest_kept ? "leaves out the oldest" : "makes senders wait");
+    if (flow->live_ms != 0)
+        snprintf(text + used, sizeof text - used, "; what waits for %llu s is ended",
+                 (unsigned long long)(flow->live_ms + 999) / 1000);
     cJSON_AddStringToObject(checks, "keeping", text);
 }
 

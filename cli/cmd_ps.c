@@ -177,11 +177,12 @@ static void print_status(const cJSON *reply)
     printf("system %s: %s, epoch %.0f, %.0f in flight, %.0f connections\n", text_of(reply, "system"),
            text_of(reply, "phase"), number_of(reply, "epoch"), number_of(reply, "in_flight"),
            number_of(reply, "connections"));
-    printf("%-20s %10s %10s %10s %9s %9s\n", "FLOW", "ENTERED", "DONE", "FAILED", "WAITING", "SPOOLED");
+    printf("%-20s %10s %10s %10s %9s %9s %10s\n", "FLOW", "ENTERED", "DONE", "FAILED", "WAITING", "SPOOLED", "BYTES");
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(reply, "flows"))
     {
-        printf("%-20s %10.0f %10.0f %10.0f %9.0f %9.0f", text_of(row, "flow"), number_of(row, "entered"),
-               number_of(row, "done"), number_of(row, "failed"), number_of(row, "waiting"), number_of(row, "spooled"));
+        printf("%-20s %10.0f %10.0f %10.0f %9.0f %9.0f %10s", text_of(row, "flow"), number_of(row, "entered"),
+               number_of(row, "done"), number_of(row, "failed"), number_of(row, "waiting"), number_of(row, "spooled"),
+               bytes_text(number_of(row, "spooled_bytes")));
         const char *separator = "  ";
         cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(row, "failed_by"))
         {

@@ -13,6 +13,7 @@
 
 #include "core/manifest.h"
 #include "core/system_check.h"
+#include "proto/commit.h"
 
 #include <string.h>
 
@@ -151,4 +152,15 @@ uint16_t system_input_port(const struct system_flow *flow, uint16_t unikernel)
         if (flow->receivers[i].kind == SYSTEM_UNIKERNEL && flow->receivers[i].index == unikernel)
             return flow->receivers[i].port;
     return SYSTEM_NONE;
+}
+
+uint64_t system_flow_need(const struct system_flow *flow)
+{
+    return (uint64_t)flow->count_max * flow->receiver_count;
+}
+
+uint64_t system_row_bytes(const struct schema *schema)
+{
+    return COMMIT_ROW_BYTES + ABI_ALIGN8((uint64_t)schema->header->struct_bytes) + SYSTEM_KEY_BYTES_MAX +
+           ABI_CONTEXT_BYTES_MAX;
 }

@@ -28,4 +28,9 @@ enum status system_open(struct system_view *system, const uint8_t *bytes, size_t
 // Input of that unikernel at which the flow ends, or SYSTEM_NONE: it does not receive it.
 uint16_t system_input_port(const struct system_flow *flow, uint16_t unikernel);
 
+// The messages that one event of its sender may put into the flow at most, one for each receiver.
+uint64_t system_flow_need(const struct system_flow *flow);
+// The most that one message of the flow takes in the store (proto/commit.h: COMMIT_ROW_BYTES).
+uint64_t system_row_bytes(const struct schema *schema);
+
 #endif

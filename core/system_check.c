@@ -10,7 +10,10 @@
 // - A request has one receiver, and its `pair` is a reply flow from that receiver back to the sender.
 // - Flows at a gateway are volatile and carry wire/1; at a service, volatile requests and replies; each of these
 //   and of the subscriptions has exactly the fields of its built-in schema.
-// - cap is set exactly for durable flows, keys_max exactly with a sequence, which needs a key.
+// - cap and bytes_max are set exactly for durable flows, and hold what one event may send and, where the newest is kept,
+//   one message more for each receiver. Only plain durable flows that do not lead back to their sender keep the newest,
+//   have a time to live or a bytes_max below what cap messages can take; a request may have a deadline.
+// - keys_max is set exactly with a sequence, which needs a key.
 // - A namespace's readers and writers are exactly the unikernels that have it in their table.
 #include "core/system_check.h"
 
@@ -270,6 +273,23 @@ static int is_key_good(const struct schema *schema, unsigned field)
     return field < schema->header->field_count && schema->fields[field].type != SCHEMA_ARRAY;
 }
 
+static int is_spool_good(const struct system_view *system, const struct system_flow *flow)
+{
+    uint64_t rows = system_flow_need(flow) + (flow->is_newest_kept ? flow->receiver_count : 0);
+    int is_back = 0;
+    for (size_t i = 0; i < flow->receiver_count; i++)
+        is_back |= flow->sender_kind == flow->receivers[i].kind && flow->sender == flow->receivers[i].index;
+    int is_plain = flow->is_durable && flow->kind == SYSTEM_PLAIN && !is_back;
+    if (flow->is_newest_kept && !is_plain)
+        return 0;
+    if (flow->live_ms > SYSTEM_LIVE_MS_MAX || (flow->live_ms != 0 && !is_plain && flow->kind != SYSTEM_REQUEST))
+        return 0;
+    if (!flow->is_durable)
+        return flow->bytes_max == 0;
+    uint64_t row = system_row_bytes(&system->schemas[flow->schema]);
+    return flow->cap >= rows && (is_plain ? flow->bytes_max >= rows * row : flow->bytes_max == flow->cap * row);
+}
+
 static int are_checks_good(const struct system_view *system, const struct system_flow *flow)
 {
     const struct schema *schema = &system->schemas[flow->schema];
@@ -285,6 +305,8 @@ static int are_checks_good(const struct system_view *system, const struct system
         return 0;
     if ((flow->cap != 0) != flow->is_durable || flow->rate_per_second == 0 || flow->rate_burst == 0)
         return 0;
+    if (!is_spool_good(system, flow))
+        return 0;
     uint64_t known = system->principal_count == 64 ? UINT64_MAX
                                                    : (UINT64_C(1) << system->principal_count) - 1;
     return (flow->principals & ~known) == 0 && (flow->principals == 0) == flow->is_open;
@@ -294,8 +316,8 @@ static const char *check_flow(const struct system_view *system, size_t index)
 {
     const struct system_flow *flow = &system->flows[index];
     if (flow->is_durable > 1 || flow->is_broadcast > 1 || flow->is_payload_kept > 1 ||
-        flow->is_rate_per_connection > 1 || flow->is_open > 1 || flow->zero != 0 ||
-        !is_zero(flow->zero2, 0, sizeof flow->zero2))
+        flow->is_rate_per_connection > 1 || flow->is_open > 1 || flow->is_newest_kept > 1 || flow->zero != 0 ||
+        !is_zero(flow->zero2, 0, sizeof flow->zero2) || !is_zero(flow->zero3, 0, sizeof flow->zero3))
         return "a flag of a flow is malformed";
     if (flow->schema >= system->schema_count)
         return "a flow's schema does not exist";
@@ -322,7 +344,7 @@ static const char *check_flow(const struct system_view *system, size_t index)
     if (flow->count_max == 0 || flow->count_max > MANIFEST_EFFECTS_MAX)
         return "a flow's count per event is malformed";
     if (!are_checks_good(system, flow))
-        return "a flow's key, sequence, cap, rate or principals are malformed";
+        return "a flow's key, sequence, caps, rate or principals are malformed";
     return NULL;
 }
 

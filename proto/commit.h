@@ -29,6 +29,10 @@
 // After READY a COUNTER says how much to *add* and a SPOOL how many messages joined that flow: an
 // operator resubmitted a dead letter; its OUTBOX records follow under credit like all others.
 //
+// What was sent as OUTBOX is the router's: it alone ends it, by a COMMIT. What was not yet sent the store ends
+// itself when its time to live has passed, or when a newer message needs its room in a flow that keeps the newest;
+// LEFT tells the router, behind the DONEs of the transaction in which that happened.
+//
 // Everything is little-endian; sections follow struct commit_header in the order of its counts; every
 // section entry starts 8-byte aligned, its variable parts follow it, each padded to 8.
 #ifndef CRENEL_PROTO_COMMIT_H
@@ -37,9 +41,12 @@
 #include "abi/abi.h"
 #include "proto/link.h"
 
-#define COMMIT_VERSION 1u
+#define COMMIT_VERSION 2u
 #define COMMIT_BYTES_MAX 131072u
 #define COMMIT_TEXT_BYTES_MAX 240u // of a dead letter
+// What a row of the outbox takes besides key, context and payload, as a flow's bytes are counted: its columns, its
+// place in the index, and room for SQLite's pages.
+#define COMMIT_ROW_BYTES 128u
 
 enum commit_kind {
     // router -> store
@@ -55,6 +62,7 @@ enum commit_kind {
     COMMIT_CURSOR = 20,  // struct commit_cursor, key
     COMMIT_COUNTER = 21, // struct commit_counter
     COMMIT_SPOOL = 22,   // struct commit_spool
+    COMMIT_LEFT = 23,    // struct commit_left
 };
 
 struct commit_packet {
@@ -85,7 +93,7 @@ struct commit_header {
     uint16_t cursor_count; // struct commit_cursor, key
     uint16_t counter_count; // struct commit_counter
     uint16_t dead_count;   // 0 or 1: struct commit_dead, text, crash, payload
-    uint16_t zero;
+    uint16_t reason;       // enum reason: how the input ended
     uint32_t zero2;
 };
 
@@ -179,7 +187,22 @@ struct commit_credit {
 struct commit_spool {
     struct commit_packet packet; // handle = flow
     uint64_t waiting;            // outbox rows of that flow
+    uint64_t bytes;              // that they take
 };
+
+// Messages that the router never had and that ended in the store, in a transaction that also counted them.
+struct commit_left {
+    struct commit_packet packet; // handle = flow
+    uint64_t count, bytes;
+    uint32_t reason; // enum reason
+    uint32_t zero;
+};
+
+// What a message takes of its flow's bytes while it waits in the store.
+static inline uint64_t commit_row_bytes(uint64_t key_bytes, uint64_t context_bytes, uint64_t payload_bytes)
+{
+    return COMMIT_ROW_BYTES + key_bytes + context_bytes + payload_bytes;
+}
 
 _Static_assert(sizeof(struct commit_packet) == 16, "commit_packet");
 _Static_assert(sizeof(struct commit_header) == 64, "commit_header");

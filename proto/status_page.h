@@ -65,6 +65,8 @@ struct store_page {
     uint64_t dead_letters;
     uint64_t not_now;
     uint64_t is_full; // the last transaction found no room on the disk
+    uint64_t spooled[SYSTEM_FLOWS_MAX]; // messages of a durable flow that wait, never more than its cap
+    uint64_t spooled_bytes[SYSTEM_FLOWS_MAX]; // that they take, never more than its bytes
 };
 
 struct audit_page {

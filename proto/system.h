@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define SYSTEM_MAGIC 0x6d747379536c4e43u // "CNlSystm"
-#define SYSTEM_VERSION 1u
+#define SYSTEM_VERSION 2u
 #define SYSTEM_BYTES_MAX (1024u * 1024u)
 #define SYSTEM_NONE 0xffffu
 #define SYSTEM_NAME_BYTES 32u
@@ -33,6 +33,7 @@
 #define SYSTEM_SERVICES_MAX 4u
 #define SYSTEM_KEY_FIELDS_MAX 4u
 #define SYSTEM_KEYS_MAX 65536u // of one flow
+#define SYSTEM_LIVE_MS_MAX (366ull * 86400000u) // a time to live or a deadline
 #define SYSTEM_KEY_BYTES_MAX 136u // largest that the key field of a flow may be
 
 struct system_signature {
@@ -135,6 +136,11 @@ struct system_flow {
     uint64_t principals;    // bit i: principal i may send; 0 with is_open: anyone
     uint8_t is_open;        // no principal is asked for
     uint8_t zero2[7];
+    // How long and how much may wait.
+    uint64_t bytes_max; // durable: COMMIT_ROW_BYTES and more for each message that waits in the store
+    uint64_t live_ms;   // plain, durable: time to live of what waits; request: its deadline; 0: none
+    uint8_t is_newest_kept; // durable: a new message pushes out the oldest one, nobody waits for room
+    uint8_t zero3[7];
 };
 
 struct system_namespace {

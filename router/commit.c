@@ -71,6 +71,7 @@ static uint16_t put_sends(struct engine *engine, struct writer *writer, const st
 {
     struct guest_record record;
     uint16_t entries = 0;
+    memset(message->event->bytes, 0, sizeof message->event->bytes);
     for (size_t at = 0; effect_next(message->event, ABI_SEND, &at, &record);) {
         uint16_t flow = effect_flow(engine, message, &record);
         uint32_t copies = engine->flows[flow].is_durable ? engine->system->flows[flow].receiver_count : 0;
@@ -83,6 +84,8 @@ static uint16_t put_sends(struct engine *engine, struct writer *writer, const st
             put(writer, to.key, to.send.key_bytes);
             put(writer, to.context, to.send.context_bytes);
             put(writer, to.payload, to.send.payload_bytes);
+            message->event->bytes[record.send.flow] +=
+                (uint32_t)commit_row_bytes(to.send.key_bytes, to.send.context_bytes, to.send.payload_bytes);
             entries++;
         }
     }
@@ -176,7 +179,8 @@ enum status commit_send(struct engine *engine, struct message *message)
         .number = message->number,
         .unikernel = receiver < engine->system->unikernel_count ? receiver : SYSTEM_NONE,
         .flow = message->send.flow,
-        .attempt = message->attempt};
+        .attempt = message->attempt,
+        .reason = message->reason};
     if (event != NULL && message->reason == REASON_DONE) {
         put(&writer, event->seen, event->seen_bytes);
         header.read_count = (uint16_t)event->seen_count;

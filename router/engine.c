@@ -46,6 +46,13 @@ static enum status hello_receive(struct engine *engine, const struct packet *pac
     return STATUS_OK;
 }
 
+// When a message that was accepted then is too late; 0: never.
+static int64_t live_until(const struct engine *engine, uint16_t flow, int64_t time_ms)
+{
+    uint64_t live_ms = engine->system->flows[flow].live_ms;
+    return live_ms == 0 ? 0 : time_ms + (int64_t)live_ms;
+}
+
 static enum status outbox_receive(struct engine *engine, const struct packet *packet)
 {
     struct commit_outbox outbox;
@@ -65,6 +72,7 @@ static enum status outbox_receive(struct engine *engine, const struct packet *pa
     message->is_durable = 1;
     message->number = packet->handle;
     message->time_ms = outbox.time_ms;
+    message->end_ms = live_until(engine, send->flow, outbox.time_ms);
     message_enqueue(engine, message);
     return STATUS_OK;
 }
@@ -123,7 +131,22 @@ static enum status spool_receive(struct engine *engine, const struct packet *pac
     struct commit_spool spool;
     memcpy(&spool, packet->bytes, sizeof spool);
     if (packet->handle < engine->system->flow_count && engine->flows[packet->handle].is_durable)
-        flow_change(engine, (uint16_t)packet->handle, (int64_t)spool.waiting);
+        flow_change(engine, (uint16_t)packet->handle, (int64_t)spool.waiting, (int64_t)spool.bytes);
+    return STATUS_OK;
+}
+
+// Ended in the store, which counted it.
+static enum status left_receive(struct engine *engine, const struct packet *packet)
+{
+    struct commit_left left;
+    memcpy(&left, packet->bytes, sizeof left);
+    if (packet->handle >= engine->system->flow_count || !engine->flows[packet->handle].is_durable ||
+        left.reason >= REASON_COUNT || !reason_is_end(left.reason) ||
+        left.count > engine->flows[packet->handle].waiting || left.bytes > engine->flows[packet->handle].bytes)
+        return STATUS_MALFORMED;
+    uint16_t flow = (uint16_t)packet->handle;
+    page_add(&engine->page->counters[COUNTER_FLOW(flow, left.reason)], left.count);
+    flow_change(engine, flow, -(int64_t)left.count, -(int64_t)left.bytes);
     return STATUS_OK;
 }
 
@@ -149,6 +172,7 @@ static const struct row {
     {ENGINE_STORE, COMMIT_COUNTER, HEADER + sizeof(struct commit_counter),
      HEADER + sizeof(struct commit_counter), counter_receive},
     {ENGINE_STORE, COMMIT_SPOOL, sizeof(struct commit_spool), sizeof(struct commit_spool), spool_receive},
+    {ENGINE_STORE, COMMIT_LEFT, sizeof(struct commit_left), sizeof(struct commit_left), left_receive},
 };
 
 enum status engine_receive(struct engine *engine, enum engine_peer peer, uint32_t index,
@@ -198,6 +222,7 @@ int engine_tick(struct engine *engine)
 {
     engine->wake_ms = INT64_MAX;
     messages_retry(engine);
+    queues_expire(engine);
     schedule(engine);
     connections_check(engine);
     if (engine->now_ms >= engine->flush_ms && engine->is_ready) {

@@ -17,13 +17,24 @@ void count(struct engine *engine, uint32_t index, uint64_t value)
     engine->is_dirty = 1;
 }
 
-void flow_change(struct engine *engine, uint16_t flow, int64_t messages)
+void flow_change(struct engine *engine, uint16_t flow, int64_t messages, int64_t bytes)
 {
     struct flow_state *state = &engine->flows[flow];
-    check(messages > 0 || state->waiting >= (uint64_t)-messages);
+    check(messages >= 0 || state->waiting >= (uint64_t)-messages);
+    check(bytes >= 0 || state->bytes >= (uint64_t)-bytes);
     state->waiting += (uint64_t)messages;
+    state->bytes += (uint64_t)bytes;
     if (state->is_durable)
         page_set(&engine->page->spooled[flow], state->waiting);
+}
+
+// What it takes in the store.
+static int64_t row_bytes(const struct message *message)
+{
+    const struct commit_send *send = &message->send;
+    return message->is_durable
+               ? (int64_t)commit_row_bytes(send->key_bytes, send->context_bytes, send->payload_bytes)
+               : 0;
 }
 
 void list_init(struct message *head) { head->next = head->previous = head; }
@@ -83,6 +94,7 @@ struct message *message_copy(struct engine *engine, struct message *parent, uint
     copy->order = order;
     copy->parent = parent;
     copy->is_durable = 0; // the parent is what the store knows
+    copy->end_ms = 0;
     copy->send.connection = connection;
     return copy;
 }
@@ -108,6 +120,8 @@ static void queue_insert(struct engine *engine, struct message *before, struct m
     list_insert(before, message);
     message->state = MESSAGE_QUEUED;
     receiver_of(engine, message)->queued += message->due_ms == 0;
+    if (message->end_ms != 0 && message->end_ms < engine->end_ms)
+        engine->end_ms = message->end_ms;
 }
 
 void message_dequeue(struct engine *engine, struct message *message)
@@ -146,7 +160,7 @@ void message_enqueue(struct engine *engine, struct message *message)
 {
     struct receiver *receiver = receiver_of(engine, message);
     if (!message->is_durable && message->parent == NULL)
-        flow_change(engine, message->send.flow, 1);
+        flow_change(engine, message->send.flow, 1, 0);
     int is_connection = receiver->is->lifetime == LIFETIME_CONNECTION;
     if (is_connection && !is_broadcast(engine, message) && !bind(engine, message))
         message_end(engine, message, REASON_CONNECTION);
@@ -177,6 +191,34 @@ void queue_end(struct engine *engine, const struct connection *connection)
     }
 }
 
+// Looks at every queue when the first may be too late, so not at every tick.
+void queues_expire(struct engine *engine)
+{
+    if (engine->wall_ms < engine->end_ms) {
+        if (engine->end_ms != INT64_MAX)
+            wake(engine, engine->now_ms + (engine->end_ms - engine->wall_ms));
+        return;
+    }
+    int64_t least_ms = INT64_MAX;
+    for (uint32_t i = 0; i < engine->receiver_count; i++) {
+        struct message *head = &engine->receivers[i].queue, *next;
+        for (struct message *message = head->next; message != head; message = next) {
+            next = message->next;
+            if (message->end_ms == 0)
+                continue;
+            if (message->end_ms > engine->wall_ms) {
+                least_ms = message->end_ms < least_ms ? message->end_ms : least_ms;
+                continue;
+            }
+            message_dequeue(engine, message);
+            message_end(engine, message, REASON_EXPIRED);
+        }
+    }
+    engine->end_ms = least_ms < engine->wall_ms + ROUTER_END_MS ? engine->wall_ms + ROUTER_END_MS : least_ms;
+    if (least_ms != INT64_MAX)
+        wake(engine, engine->now_ms + (engine->end_ms - engine->wall_ms));
+}
+
 static void copy_finish(struct engine *engine, struct message *copy)
 {
     struct message *parent = copy->parent;
@@ -198,7 +240,7 @@ void message_finish(struct engine *engine, struct message *message)
     if (message->parent != NULL)
         copy_finish(engine, message);
     else
-        flow_change(engine, message->send.flow, -1);
+        flow_change(engine, message->send.flow, -1, -row_bytes(message));
     message->state = MESSAGE_FREE;
     slots_give(&engine->messages, message);
     if (connection != NULL)

@@ -140,18 +140,21 @@ static void take(struct engine *engine, struct message *message)
     int is_stored = is_durable(message);
     struct commit_counter counters[ROUTER_COUNTERS_PER_EVENT];
     size_t used = counters_of(engine, message, counters);
-    for (size_t i = 0; i < used; i++) {
-        uint32_t flow = counters[i].index / REASON_COUNT;
-        int is_sent = counters[i].index % REASON_COUNT == REASON_ENTERED && flow < SYSTEM_FLOWS_MAX;
-        if (is_sent && engine->flows[flow].is_durable)
-            flow_change(engine, (uint16_t)flow, (int64_t)counters[i].value);
+    for (size_t i = 0; i < used; i++)
         if (is_stored)
             page_add(&engine->page->counters[counters[i].index], counters[i].value);
         else
             count(engine, counters[i].index, counters[i].value);
+    if (message->event == NULL || message->reason != REASON_DONE)
+        return;
+    const struct receiver *receiver = receiver_of(engine, message);
+    for (uint16_t i = 0; i < receiver->is->output_count; i++) {
+        uint16_t flow = receiver->is->outputs[i];
+        if (message->event->counts[i] != 0 && engine->flows[flow].is_durable)
+            flow_change(engine, flow, (int64_t)message->event->counts[i] * engine->system->flows[flow].receiver_count,
+                        message->event->bytes[i]);
     }
-    if (message->event != NULL && message->reason == REASON_DONE)
-        effects_release(engine, message);
+    effects_release(engine, message);
 }
 
 void message_committed(struct engine *engine, struct message *message, uint32_t result)

@@ -110,7 +110,8 @@ static int has_room_on(const struct engine *engine, uint16_t flow, const struct 
     if (state->need == 0)
         return 1;
     uint64_t load = load_of(engine, flow, message) + state->need;
-    return load <= state->limit &&
+    uint64_t bytes = state->bytes + (state->reserved / state->need + 1) * state->bytes_need;
+    return load <= state->limit && (bytes <= state->bytes_limit || !state->is_durable || flow == message->send.flow) &&
            (definition->kind != SYSTEM_REQUEST ||
             load_of(engine, definition->pair, message) + load <= engine->flows[definition->pair].limit);
 }
@@ -263,9 +264,10 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
             wake(engine, message->due_ms);
             continue;
         }
-        if (is_rationed(engine, message)) {
+        int is_late = message->end_ms != 0 && message->end_ms <= engine->wall_ms;
+        if (is_late || is_rationed(engine, message)) {
             message_dequeue(engine, message);
-            message_end(engine, message, REASON_RATIONED);
+            message_end(engine, message, is_late ? REASON_EXPIRED : REASON_RATIONED);
             continue;
         }
         if (is_busy(receiver, message) || *blocked == engine->pass)

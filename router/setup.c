@@ -25,12 +25,16 @@ static uint64_t flow_init(struct engine *engine, const struct system_flow *flow,
                     engine->receivers[flow->sender].is->lifetime == LIFETIME_CONNECTION;
     if (flow->is_rate_per_connection)
         state->bucket_column = engine->bucket_columns++;
-    uint64_t most = (uint64_t)flow->count_max * flow->receiver_count; // of one event
+    uint64_t most = system_flow_need(flow);
     if (state->is_own)
         engine->receivers[flow->sender].own_need += flow->count_max;
     else if (is_local && flow->kind != SYSTEM_REPLY)
         state->need = most;
     state->limit = flow->is_durable ? flow->cap : 8 * most > ROUTER_QUOTA ? 8 * most : ROUTER_QUOTA;
+    state->bytes_limit = flow->bytes_max;
+    state->bytes_need = flow->is_durable ? most * system_row_bytes(&engine->system->schemas[flow->schema]) : 0;
+    if (flow->is_newest_kept)
+        state->need = 0; // the store makes room
     if (flow->is_durable)
         return (uint64_t)ROUTER_WINDOW * flow->receiver_count;
     // What events in flight hold of the same flow comes on top.
@@ -105,6 +109,7 @@ struct engine *engine_create(const struct system_view *system, struct router_pag
     engine->epoch = epoch;
     engine->receiver_count = (uint32_t)(system->unikernel_count + system->service_count);
     engine->receivers = calloc(engine->receiver_count + 1u, sizeof *engine->receivers);
+    engine->end_ms = INT64_MAX;
     list_init(&engine->waiting);
     uint64_t slots = 0, keys = 0;
     uint32_t events = 0;

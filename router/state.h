@@ -39,6 +39,7 @@
 #define ROUTER_RETRY_MS 100 // a commit that the store could not take
 #define ROUTER_TOKEN_MS 10  // effects that wait for tokens or for a key
 #define ROUTER_FLUSH_MS 1000
+#define ROUTER_END_MS 100 // between two looks for what is too late
 #define ROUTER_BODY_BYTES (ABI_PAYLOAD_BYTES_MAX + ABI_CONTEXT_BYTES_MAX)
 #define ROUTER_COUNTERS_PER_EVENT 64u
 
@@ -62,6 +63,7 @@ struct message {
     uint64_t handle; // names it to peers: generation, index
     uint64_t number, order;
     int64_t time_ms, due_ms; // due: not before (the monotonic clock)
+    int64_t end_ms; // while it is in the queue: from then on (the host's clock) it is too late; 0: never
     uint32_t copies; // of a parent: not yet ended
     uint16_t port, attempt, conflicts;
     uint16_t bucket;  // of its key; ROUTER_BUCKETS: it has none
@@ -83,6 +85,7 @@ struct event {
     uint16_t write_count, own_count; // judged
     uint8_t is_durable; // it writes, or sends what waits in the store
     uint16_t counts[MANIFEST_FLOWS_MAX]; // judged sends per output
+    uint32_t bytes[MANIFEST_FLOWS_MAX];  // that those in the COMMIT take in the store
     struct key_entry *held;          // cursors that it holds
     uint32_t record_bytes, crash_bytes;
     uint32_t seen_bytes, seen_count; // struct commit_read
@@ -107,7 +110,8 @@ struct flow_state {
     uint64_t need;      // room that an event may need at most; 0: none is reserved
     uint64_t limit;     // cap or quota
     uint64_t waiting;   // entered, not ended
-    uint64_t reserved;
+    uint64_t reserved;  // a multiple of need
+    uint64_t bytes_need, bytes_limit, bytes; // the same, of a durable flow
     uint64_t blocked;   // pass in which its first message had to wait
     struct bucket bucket;
 };
@@ -168,6 +172,7 @@ struct engine {
     struct engine_io io;
     uint64_t epoch, number, order, pass;
     int64_t now_ms, wall_ms, flush_ms, wake_ms;
+    int64_t end_ms; // the least of queued messages, or before; INT64_MAX: none
     uint8_t is_ready, is_dirty;
     uint8_t is_flushing, is_flush_refused;
     struct slots messages, events, keys;
@@ -218,7 +223,8 @@ void slots_give(struct slots *slots, void *slot);
 // ---- message.c ----
 void count(struct engine *engine, uint32_t index, uint64_t value); // page, and the store within a second
 void page_add(uint64_t *word, uint64_t value);
-void flow_change(struct engine *engine, uint16_t flow, int64_t messages); // that wait: more or less
+// More or less of it wait; bytes: what they take in the store.
+void flow_change(struct engine *engine, uint16_t flow, int64_t messages, int64_t bytes);
 void list_init(struct message *head);
 void list_insert(struct message *before, struct message *message);
 void list_remove(struct message *message);
@@ -230,6 +236,7 @@ void message_enqueue(struct engine *engine, struct message *message); // a new o
 void message_requeue(struct engine *engine, struct message *message); // back to its place
 void message_dequeue(struct engine *engine, struct message *message);
 void queue_end(struct engine *engine, const struct connection *connection); // ends what waits for it
+void queues_expire(struct engine *engine); // ends what waits and is too late
 void message_finish(struct engine *engine, struct message *message); // over and counted, with message->reason
 
 // ---- schedule.c ----

@@ -8,8 +8,8 @@
 #include "store/audit_text.h"
 #include "store/dead_letters.h"
 #include "store/names.h"
-#include "store/outbox.h"
 #include "store/records.h"
+#include "store/spool.h"
 
 #include <string.h>
 
@@ -173,6 +173,32 @@ static enum status validate_writes(struct store *store, const struct view *view,
     return STATUS_OK;
 }
 
+// What the sends add to each flow must fit it, the consumed input left out: the router holds room for it, or what can
+// give way makes some.
+static int has_room(const struct store *store, const struct view *view, struct walk walk,
+                    const struct outbox_row *consumed)
+{
+    struct spooled added[SYSTEM_FLOWS_MAX] = {{0, 0}};
+    struct commit_send send;
+    for (unsigned i = 0; i < view->header.send_count; i++) {
+        check(take_struct(&walk, &send, sizeof send));
+        (void)take(&walk, send.key_bytes);
+        (void)take(&walk, send.context_bytes);
+        (void)take(&walk, send.payload_bytes);
+        added[send.flow].count++;
+        added[send.flow].bytes += commit_row_bytes(send.key_bytes, send.context_bytes, send.payload_bytes);
+    }
+    for (unsigned i = 0; i < store->system->flow_count; i++) {
+        if (added[i].count != 0 && consumed->flow == (int)i) {
+            added[i].count--;
+            added[i].bytes -= consumed->bytes < added[i].bytes ? consumed->bytes : added[i].bytes;
+        }
+        if (added[i].count != 0 && !spool_has_room(store, i, added[i]))
+            return 0;
+    }
+    return 1;
+}
+
 static enum status apply_writes(struct store *store, const struct view *view, struct walk walk)
 {
     struct commit_write write;
@@ -212,7 +238,7 @@ static enum status apply_sends(struct store *store, const struct view *view, str
         if (i == 0)
             *first_id = (uint64_t)id;
     }
-    return STATUS_OK;
+    return spool_make_room(store);
 }
 
 static enum status apply_cursors(struct store *store, const struct view *view, struct walk walk)
@@ -315,10 +341,11 @@ enum status commit_apply(struct store *store, const uint8_t *packet, size_t size
     struct walk walk = {packet, size, view.reads, 0};
     // Duplicate first: what was consumed is done, whatever became of the records since.
     int is_consumed = view.header.consume != 0;
+    struct outbox_row consumed = {-1, 0};
     if (is_consumed) {
-        status = outbox_exists(store, view.header.consume);
+        status = outbox_get(store, view.header.consume, &consumed);
         if (status == STATUS_ABSENT) {
-            *done = (struct commit_done_facts){COMMIT_DUPLICATE, 0};
+            *done = (struct commit_done_facts){.result = COMMIT_DUPLICATE};
             return STATUS_OK;
         }
         if (status != STATUS_OK)
@@ -330,18 +357,20 @@ enum status commit_apply(struct store *store, const uint8_t *packet, size_t size
         status = validate_writes(store, &view, walk, &result);
     if (status != STATUS_OK)
         return status;
+    walk.at = view.sends;
+    if (result == COMMIT_OK && !has_room(store, &view, walk, &consumed))
+        result = COMMIT_NOT_NOW;
     if (result != COMMIT_OK) {
-        *done = (struct commit_done_facts){result, 0};
+        *done = (struct commit_done_facts){.result = result};
         store->page->conflicts += result == COMMIT_CONFLICT;
         return STATUS_OK;
     }
     uint64_t first_id = 0;
     if (is_consumed)
-        status = outbox_consume(store, view.header.consume);
-    check(status != STATUS_ABSENT);
+        status = outbox_delete(store, view.header.consume, &consumed);
     if (status == STATUS_OK)
         status = apply_all(store, &view, packet, size, now_ms, &first_id);
     if (status == STATUS_OK)
-        *done = (struct commit_done_facts){COMMIT_OK, first_id};
+        *done = (struct commit_done_facts){COMMIT_OK, first_id, consumed};
     return status;
 }

@@ -3,11 +3,12 @@
 #ifndef CRENEL_STORE_COMMIT_H
 #define CRENEL_STORE_COMMIT_H
 
-#include "store/database.h"
+#include "store/outbox.h"
 
 struct commit_done_facts {
     enum commit_result result;
     uint64_t first_id; // outbox id of the first send, 0: none
+    struct outbox_row consumed; // what was with the router and no longer is; bytes 0: nothing
 };
 
 // Validates everything before it writes anything, so a COMMIT with a result other than OK has changed

@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "store/audit_rows.h"
 #include "store/names.h"
+#include "store/spool.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -33,6 +34,9 @@ static const char schema_sql[] =
     " text BLOB NOT NULL, payload BLOB NOT NULL) STRICT;"
     "CREATE TABLE audit(sequence INTEGER PRIMARY KEY AUTOINCREMENT, text BLOB NOT NULL) STRICT;";
 
+// From format 2, which is what schema_sql makes.
+static const char format_3_sql[] = "ALTER TABLE outbox ADD COLUMN receipt INTEGER NOT NULL DEFAULT 0;";
+
 static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
     [STATEMENT_COMMIT] = "COMMIT",
@@ -57,11 +61,15 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_OUTBOX_ADD] =
         "INSERT INTO outbox(flow, receiver, due_ms, time_ms, principal, connection,"
         " key, context, payload) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    [STATEMENT_OUTBOX_EXISTS] = "SELECT 1 FROM outbox WHERE id = ?",
+    [STATEMENT_OUTBOX_GET] =
+        "SELECT flow, length(key) + length(context) + length(payload) FROM outbox WHERE id = ?",
     [STATEMENT_OUTBOX_DELETE] = "DELETE FROM outbox WHERE id = ?",
     [STATEMENT_OUTBOX_NOW] =
         "SELECT id, flow, due_ms, time_ms, principal, connection, key, context,"
         " payload FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms = 0 AND id > ?2 ORDER BY id LIMIT ?3",
+    [STATEMENT_OUTBOX_FIRST] =
+        "SELECT id, time_ms, length(key) + length(context) + length(payload)"
+        " FROM outbox WHERE receiver = ?1 AND flow = ?2 AND due_ms = 0 AND id > ?3 ORDER BY id LIMIT 1",
     [STATEMENT_OUTBOX_DUE] =
         "SELECT id, flow, due_ms, time_ms, principal, connection, key, context,"
         " payload FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms > 0 AND (due_ms, id) > (?4, ?2)"
@@ -69,7 +77,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_OUTBOX_NEXT_DUE] =
         "SELECT due_ms FROM outbox WHERE receiver = ?1 AND flow = ?4 AND due_ms > 0 AND (due_ms, id) > (?2, ?3)"
         " ORDER BY due_ms, id LIMIT 1",
-    [STATEMENT_OUTBOX_SPOOL] = "SELECT flow, count(*) FROM outbox GROUP BY flow",
+    [STATEMENT_OUTBOX_SPOOL] =
+        "SELECT flow, count(*), sum(length(key) + length(context) + length(payload)) FROM outbox GROUP BY flow",
     [STATEMENT_OUTBOX_FLOWS] =
         "SELECT o.flow, o.receiver, count(*), (SELECT name FROM names WHERE id = o.flow),"
         " (SELECT name FROM names WHERE id = o.receiver) FROM outbox o GROUP BY o.flow, o.receiver",
@@ -234,6 +243,8 @@ enum status store_commit(struct store *store)
     check(store->is_in_transaction);
     enum status status = write_versions(store);
     if (status == STATUS_OK)
+        status = spool_settle(store);
+    if (status == STATUS_OK)
         status = audit_rows_settle(store);
     if (status == STATUS_OK)
         status = store_run(store, store_statement(store, STATEMENT_COMMIT));
@@ -248,6 +259,10 @@ enum status store_commit(struct store *store)
         fprintf(stderr, "crenel-store: there is room again\n");
     store->page->is_full = 0;
     store->page->dead_letters = store->state.dead_letters;
+    for (size_t i = 0; i < store->system->flow_count; i++) {
+        store->page->spooled[i] = store->state.spool[i].count;
+        store->page->spooled_bytes[i] = store->state.spool[i].bytes;
+    }
     store->page->audit_waiting = store->state.audit_last - store->audit_acknowledged;
     return STATUS_OK;
 }
@@ -278,9 +293,10 @@ static enum status prepare(struct store *store)
                         "PRAGMA temp_store = MEMORY;"))
         return STATUS_SYSTEM;
     int64_t format = format_of(store);
-    if (format == 0) {
+    if (format == 0 || format == 2) {
         snprintf(sql, sizeof sql, "PRAGMA user_version = %d; COMMIT;", DATABASE_FORMAT);
-        if (!execute(store, "BEGIN IMMEDIATE;") || !execute(store, schema_sql) || !execute(store, sql))
+        if (!execute(store, "BEGIN IMMEDIATE;") || (format == 0 && !execute(store, schema_sql)) ||
+            !execute(store, format_3_sql) || !execute(store, sql))
             return STATUS_SYSTEM;
     } else if (format != DATABASE_FORMAT) {
         snprintf(store->error, sizeof store->error,
@@ -316,6 +332,8 @@ enum status store_open(struct store *store, const char *path, const struct syste
         status = names_load(store);
     if (status == STATUS_OK)
         status = audit_rows_load(store);
+    if (status == STATUS_OK)
+        status = spool_load(store);
     if (status == STATUS_OK)
         return STATUS_OK;
     if (store->error[0] == '\0')

@@ -4,7 +4,7 @@
 // Tables (all STRICT; ids of names are stable over versions of the system file, its indices are not):
 //   names        id, kind (enum name_kind), name, digest of what the name meant, namespace version
 //   records      namespace, key -> version, index_key (NULL: none), value
-//   outbox       id -> one durable message for one receiver; due_ms > 0: a timer
+//   outbox       id -> one durable message for one receiver; due_ms > 0: a timer; receipt: somebody waits for its end
 //   cursors      flow, key -> highest sequence seen
 //   counters     scope (0 flow, 1 refusals of a unikernel), id, code -> value
 //   dead_letters id -> a message whose event failed
@@ -19,7 +19,7 @@
 
 #include <sqlite3.h>
 
-#define DATABASE_FORMAT 2
+#define DATABASE_FORMAT 3 // 2 is brought up to it
 #define DATABASE_FILE "store.db"
 #define AUDIT_PENDING_BYTES 65536u
 
@@ -28,7 +28,8 @@ enum statement {
     STATEMENT_NAME_FIND, STATEMENT_NAME_ADD, STATEMENT_NAME_DIGEST, STATEMENT_NAME_VERSION,
     STATEMENT_RECORD_GET, STATEMENT_RECORD_VERSION, STATEMENT_RECORD_RANGE, STATEMENT_RECORD_INDEX,
     STATEMENT_RECORD_PUT, STATEMENT_RECORD_DELETE, STATEMENT_RECORD_COUNT,
-    STATEMENT_OUTBOX_ADD, STATEMENT_OUTBOX_EXISTS, STATEMENT_OUTBOX_DELETE, STATEMENT_OUTBOX_NOW, STATEMENT_OUTBOX_DUE,
+    STATEMENT_OUTBOX_ADD, STATEMENT_OUTBOX_GET, STATEMENT_OUTBOX_DELETE, STATEMENT_OUTBOX_NOW, STATEMENT_OUTBOX_DUE,
+    STATEMENT_OUTBOX_FIRST,
     STATEMENT_OUTBOX_NEXT_DUE, STATEMENT_OUTBOX_SPOOL, STATEMENT_OUTBOX_FLOWS,
     STATEMENT_CURSOR_SET, STATEMENT_CURSOR_ALL, STATEMENT_COUNTER_ADD, STATEMENT_COUNTER_ALL,
     STATEMENT_DEAD_ADD, STATEMENT_DEAD_LIST, STATEMENT_DEAD_GET, STATEMENT_DEAD_DELETE,
@@ -37,8 +38,16 @@ enum statement {
     STATEMENT_COUNT
 };
 
+struct spooled { // messages of one flow, and the bytes that they take (COMMIT_ROW_BYTES)
+    uint64_t count, bytes;
+};
+
 // What a transaction changes in memory; put back when it is rolled back.
 struct store_state {
+    struct spooled spool[SYSTEM_FLOWS_MAX]; // waits in the outbox
+    struct spooled left[SYSTEM_FLOWS_MAX];  // ended here, and the router does not know yet
+    uint16_t left_reason[SYSTEM_FLOWS_MAX];
+    int has_left;
     uint64_t versions[SYSTEM_NAMESPACES_MAX]; // of a namespace: rises with every write in it
     uint64_t records[SYSTEM_NAMESPACES_MAX];
     uint64_t dead_letters;
@@ -57,6 +66,7 @@ struct store {
     struct store_state state, saved;
     int is_in_transaction;
     uint32_t receivers_changed; // bit i: the outbox may hold something new for unikernel i
+    const struct outbox_push *push; // what is with the router (store/outbox.h), or NULL: nothing
     uint64_t audit_acknowledged, audit_deleted; // sequences
     // Audit records that have no transaction of their own: written with the next one, kept until it commits.
     uint8_t pending[AUDIT_PENDING_BYTES];

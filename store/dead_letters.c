@@ -7,6 +7,7 @@
 #include "store/audit_rows.h"
 #include "store/names.h"
 #include "store/outbox.h"
+#include "store/spool.h"
 
 #include <string.h>
 
@@ -131,7 +132,7 @@ static enum status find_receivers(const struct store *store, int flow, int unike
 }
 
 enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms, unsigned *flow_out,
-                                 unsigned *count, const char **why)
+                                 struct spooled *added, const char **why)
 {
     // Aligned for schema_check; the row is gone when the outbox statement runs.
     _Alignas(8) uint8_t payload[ABI_PAYLOAD_BYTES_MAX];
@@ -165,15 +166,20 @@ enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms
         send.key_bytes =
             (uint16_t)schema_key(&store->system->schemas[entry->schema], &entry->key_field, 1,
                                  payload, size, key, sizeof key);
-    *count = 0;
+    *added = (struct spooled){(uint64_t)__builtin_popcount(receivers), 0};
+    added->bytes = added->count * commit_row_bytes(send.key_bytes, 0, size);
+    *why = "its flow is full";
+    if (!spool_has_room(store, (unsigned)flow, *added))
+        return STATUS_DENIED;
     for (unsigned i = 0; i < store->system->unikernel_count && status == STATUS_OK; i++) {
         if ((receivers >> i & 1) == 0)
             continue;
         int64_t new_id;
         send.receiver = (uint16_t)i;
         status = outbox_add(store, &send, now_ms, now_ms, key, NULL, payload, &new_id);
-        ++*count;
     }
     *flow_out = (unsigned)flow;
+    if (status == STATUS_OK)
+        status = spool_make_room(store);
     return status == STATUS_OK ? delete_row(store, id) : status;
 }

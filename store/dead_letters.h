@@ -17,8 +17,8 @@ enum status dead_letter_add(struct store *store, const struct commit_header *com
 enum status dead_letter_drop(struct store *store, int64_t id) MUST_USE;
 
 // In the open transaction: its payload goes back into the outbox as a new message, it is removed.
-// *flow is the flow, *count how many receivers it goes to. STATUS_DENIED with *why: it cannot be.
+// *flow is the flow, *added what it gets: one for each receiver. STATUS_DENIED with *why: it cannot be.
 enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms, unsigned *flow,
-                                 unsigned *count, const char **why) MUST_USE;
+                                 struct spooled *added, const char **why) MUST_USE;
 
 #endif

@@ -125,11 +125,13 @@ static void feed_ready(void *context, uint32_t events)
     feed_push(server);
 }
 
-// Queued audit records and acknowledged rows do not wait for the next event.
+// Queued audit records and acknowledged rows do not wait for the next event, nor does what is too late.
 static void idle(void *context)
 {
     struct server *server = context;
     struct store *store = &server->store;
+    int is_more;
+    after_router(server, router_link_expire(&server->router, store, loop_wall_clock_ms(), &is_more));
     if (audit_rows_has_work(store)) {
         enum status status = store_begin(store);
         if (status == STATUS_OK)
@@ -138,7 +140,7 @@ static void idle(void *context)
             fail("the database failed", store->error);
         feed_push(server);
     }
-    loop_timer_set(&server->loop, &server->idle, IDLE_MS);
+    loop_timer_set(&server->loop, &server->idle, is_more ? 1 : IDLE_MS);
 }
 
 static void session_ready(void *context, uint32_t events)

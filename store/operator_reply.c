@@ -247,19 +247,20 @@ static enum status dead_drop(struct request *request, int64_t id)
 
 static enum status dead_resubmit(struct request *request, int64_t id)
 {
-    unsigned flow = 0, count = 0;
+    unsigned flow = 0;
+    struct spooled added = {0, 0};
     const char *why = "";
     enum status status = begin_change(request);
     if (status != STATUS_OK)
         return status == STATUS_FULL ? STATUS_OK : status;
-    status = dead_letter_resubmit(request->store, id, request->wall_ms, &flow, &count, &why);
+    status = dead_letter_resubmit(request->store, id, request->wall_ms, &flow, &added, &why);
     if (status == STATUS_OK)
-        status = counter_add(request->store, COUNTER_FLOW(flow, REASON_ENTERED), count);
+        status = counter_add(request->store, COUNTER_FLOW(flow, REASON_ENTERED), added.count);
     uint64_t before = request->store->page->transactions;
     status = change_end(request, "resubmit", id, status, why);
     if (status != STATUS_OK || request->store->page->transactions == before)
         return status; // refused, and said so
-    status = router_link_resubmitted(request->router, flow, count);
+    status = router_link_resubmitted(request->router, request->store, flow, added);
     if (status == STATUS_OK)
         status = router_link_push(request->router, request->store, request->wall_ms);
     return status == STATUS_SYSTEM ? status : STATUS_OK; // a router that is gone is seen on its link

@@ -28,25 +28,36 @@ enum status outbox_add(struct store *store, const struct commit_send *send, int6
     if (status == STATUS_OK) {
         *id = sqlite3_last_insert_rowid(store->db);
         store->receivers_changed |= 1u << send->receiver;
+        store->state.spool[send->flow].count++;
+        store->state.spool[send->flow].bytes +=
+            commit_row_bytes(send->key_bytes, send->context_bytes, send->payload_bytes);
     }
     return status;
 }
 
-enum status outbox_exists(struct store *store, uint64_t id)
+enum status outbox_get(struct store *store, uint64_t id, struct outbox_row *out)
 {
-    sqlite3_stmt *statement = store_statement(store, STATEMENT_OUTBOX_EXISTS);
-    bind_integer(statement, 1, (int64_t)id);
-    enum status status = store_step(store, statement);
-    sqlite3_reset(statement);
+    sqlite3_stmt *row = store_statement(store, STATEMENT_OUTBOX_GET);
+    bind_integer(row, 1, (int64_t)id);
+    enum status status = store_step(store, row);
+    if (status == STATUS_OK)
+        *out = (struct outbox_row){names_flow(store, sqlite3_column_int64(row, 0)),
+                                   COMMIT_ROW_BYTES + (uint64_t)sqlite3_column_int64(row, 1)};
+    sqlite3_reset(row);
     return status;
 }
 
-enum status outbox_consume(struct store *store, uint64_t id)
+enum status outbox_delete(struct store *store, uint64_t id, const struct outbox_row *row)
 {
     sqlite3_stmt *statement = store_statement(store, STATEMENT_OUTBOX_DELETE);
     bind_integer(statement, 1, (int64_t)id);
     enum status status = store_run(store, statement);
-    return status == STATUS_OK && sqlite3_changes(store->db) == 0 ? STATUS_ABSENT : status;
+    check(status != STATUS_OK || sqlite3_changes(store->db) == 1);
+    if (status == STATUS_OK && row->flow >= 0) {
+        store->state.spool[row->flow].count--;
+        store->state.spool[row->flow].bytes -= row->bytes;
+    }
+    return status;
 }
 
 static enum status send_row(struct store *store, struct channel *router, unsigned receiver,
@@ -82,10 +93,29 @@ static enum status send_row(struct store *store, struct channel *router, unsigne
     return channel_send_parts(router, parts, count);
 }
 
-// Pushes what is immediate, or what is due, of one queue. STATUS_OK: credit used up; STATUS_ABSENT: nothing left.
-static enum status push_rows(struct outbox_queue *queue, struct store *store, struct channel *router,
+// Counts the row as with the router, if it may be: where the newest is kept, room that can be made stays behind.
+static int may_leave(struct outbox_push *push, const struct store *store, unsigned flow, sqlite3_stmt *row)
+{
+    const struct system_flow *definition = &store->system->flows[flow];
+    struct spooled *taken = &push->taken[flow];
+    uint64_t need = system_flow_need(definition);
+    uint64_t need_bytes = need * system_row_bytes(&store->system->schemas[definition->schema]);
+    uint64_t bytes = commit_row_bytes((uint64_t)sqlite3_column_bytes(row, 6), (uint64_t)sqlite3_column_bytes(row, 7),
+                                      (uint64_t)sqlite3_column_bytes(row, 8));
+    if (!definition->is_newest_kept)
+        return 1;
+    if (taken->count + 1 + need > definition->cap || taken->bytes + bytes + need_bytes > definition->bytes_max)
+        return 0;
+    taken->count++;
+    taken->bytes += bytes;
+    return 1;
+}
+
+// Pushes what is immediate, or what is due, of one queue. STATUS_OK: no more can go now; STATUS_ABSENT: nothing left.
+static enum status push_rows(struct outbox_push *push, struct store *store, struct channel *router,
                              unsigned receiver, unsigned flow, int is_timers, int64_t now_ms)
 {
+    struct outbox_queue *queue = &push->queues[receiver][flow];
     int64_t *id = is_timers ? &queue->due_id : &queue->id;
     sqlite3_stmt *row = store_statement(store, is_timers ? STATEMENT_OUTBOX_DUE : STATEMENT_OUTBOX_NOW);
     bind_integer(row, 1, store->unikernel_ids[receiver]);
@@ -98,6 +128,8 @@ static enum status push_rows(struct outbox_queue *queue, struct store *store, st
     bind_integer(row, 6, store->flow_ids[flow]);
     enum status status;
     while ((status = store_step(store, row)) == STATUS_OK) {
+        if (!may_leave(push, store, flow, row))
+            break;
         status = send_row(store, router, receiver, row);
         if (status != STATUS_OK)
             break;
@@ -140,9 +172,9 @@ static enum status push_receiver(struct outbox_push *push, struct store *store, 
             *is_waiting = 1;
             continue;
         }
-        enum status status = push_rows(queue, store, router, receiver, flow, 1, now_ms);
+        enum status status = push_rows(push, store, router, receiver, flow, 1, now_ms);
         if (status == STATUS_ABSENT)
-            status = push_rows(queue, store, router, receiver, flow, 0, now_ms);
+            status = push_rows(push, store, router, receiver, flow, 0, now_ms);
         int64_t due_ms = INT64_MAX;
         if (status == STATUS_ABSENT)
             status = next_due(queue, store, receiver, flow, &due_ms);

@@ -10,9 +10,14 @@
 enum status outbox_add(struct store *store, const struct commit_send *send, int64_t time_ms,
                        int64_t now_ms, const uint8_t *key, const uint8_t *context,
                        const uint8_t *payload, int64_t *id) MUST_USE;
-// STATUS_ABSENT: it was consumed before (or never was).
-enum status outbox_exists(struct store *store, uint64_t id) MUST_USE;
-enum status outbox_consume(struct store *store, uint64_t id) MUST_USE;
+// Of a row that waits: its flow (-1: not in this system) and the bytes it takes. STATUS_ABSENT: it was consumed before
+// (or never was).
+struct outbox_row {
+    int flow;
+    uint64_t bytes;
+};
+enum status outbox_get(struct store *store, uint64_t id, struct outbox_row *row) MUST_USE;
+enum status outbox_delete(struct store *store, uint64_t id, const struct outbox_row *row) MUST_USE;
 
 // What was pushed to the router of this link. For each receiver and flow, so that no flow waits behind another's
 // backlog: immediate messages go in order of id, timers in order of (due_ms, id). A timer is never stored as due before now_ms, and now_ms never goes
@@ -23,6 +28,9 @@ struct outbox_push {
         int64_t id;             // last immediate message sent
         int64_t due_ms, due_id; // last timer sent
     } queues[SYSTEM_UNIKERNELS_MAX][SYSTEM_FLOWS_MAX];
+    // Of a flow that keeps the newest: with the router. So much of its cap stays free that the sends of one event find
+    // room by what is not with the router.
+    struct spooled taken[SYSTEM_FLOWS_MAX];
 };
 
 // Sends what is due and has credit. *next_due_ms: when the next timer is due, INT64_MAX: none that has credit.

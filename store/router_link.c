@@ -8,6 +8,7 @@
 #include "store/audit_rows.h"
 #include "store/commit.h"
 #include "store/names.h"
+#include "store/spool.h"
 
 #include <string.h>
 
@@ -64,11 +65,29 @@ static enum status send_counter(struct router_link *link, uint32_t index, uint64
     return send_simple(link, &record, sizeof record);
 }
 
-static enum status send_spool(struct router_link *link, unsigned flow, uint64_t waiting)
+static enum status send_spool(struct router_link *link, unsigned flow, struct spooled waiting)
 {
     struct commit_spool record = {{.size = sizeof record, .kind = COMMIT_SPOOL, .handle = flow},
-                                  waiting};
+                                  waiting.count, waiting.bytes};
     return send_simple(link, &record, sizeof record);
+}
+
+// What ended in transactions that are done, behind the DONEs of what was done in them.
+static enum status send_left(struct router_link *link, struct store *store)
+{
+    enum status status = STATUS_OK;
+    for (unsigned i = 0; store->state.has_left && i < store->system->flow_count; i++) {
+        struct spooled left = store->state.left[i];
+        if (left.count == 0)
+            continue;
+        store->state.left[i] = (struct spooled){0, 0};
+        struct commit_left record = {{.size = sizeof record, .kind = COMMIT_LEFT, .handle = i},
+                                     left.count, left.bytes, store->state.left_reason[i], 0};
+        if (status == STATUS_OK && link->channel.fd >= 0 && link->is_ready)
+            status = send_simple(link, &record, sizeof record);
+    }
+    store->state.has_left = 0;
+    return status;
 }
 
 static enum status send_counters(struct router_link *link, struct store *store)
@@ -94,20 +113,10 @@ static enum status send_counters(struct router_link *link, struct store *store)
 
 static enum status send_spools(struct router_link *link, struct store *store)
 {
-    uint64_t waiting[SYSTEM_FLOWS_MAX] = {0};
-    sqlite3_stmt *row = store_statement(store, STATEMENT_OUTBOX_SPOOL);
-    enum status status;
-    while ((status = store_step(store, row)) == STATUS_OK) {
-        int flow = names_flow(store, sqlite3_column_int64(row, 0));
-        check(flow >= 0); // names_load refused anything else
-        waiting[flow] = (uint64_t)sqlite3_column_int64(row, 1);
-    }
-    if (status != STATUS_ABSENT)
-        return status;
-    status = STATUS_OK;
+    enum status status = STATUS_OK;
     for (unsigned i = 0; i < store->system->flow_count && status == STATUS_OK; i++)
         if (store->system->flows[i].is_durable)
-            status = send_spool(link, i, waiting[i]);
+            status = send_spool(link, i, store->state.spool[i]);
     return status;
 }
 
@@ -120,6 +129,7 @@ static enum status take_hello(struct router_link *link, struct store *store, siz
     if (hello.version != COMMIT_VERSION)
         return STATUS_VERSION;
     memset(&link->push, 0, sizeof link->push);
+    store->push = &link->push;
     store->receivers_changed = UINT32_MAX;
     enum status status = send_cursors(link, store);
     if (status == STATUS_OK)
@@ -169,6 +179,13 @@ static enum status answer_deferred(struct router_link *link, struct store *store
     return status;
 }
 
+// A row that no longer is with the router. (One that never was is the router's lie.)
+static void taken_give(struct spooled *taken, uint64_t bytes)
+{
+    taken->count -= taken->count != 0;
+    taken->bytes -= taken->bytes < bytes ? taken->bytes : bytes;
+}
+
 // Ends the batch, however it stands, and answers it.
 static enum status end_batch(struct router_link *link, struct store *store, enum status status)
 {
@@ -192,14 +209,19 @@ static enum status end_batch(struct router_link *link, struct store *store, enum
         store->page->not_now += done->result == COMMIT_NOT_NOW;
         if (link->consumed[i] != NULL && (done->result == COMMIT_OK || done->result == COMMIT_DUPLICATE))
             link->consumed[i]->credit++;
+        struct outbox_row row = link->consumed_rows[i];
+        if (done->result == COMMIT_OK && row.flow >= 0 && store->system->flows[row.flow].is_newest_kept)
+            taken_give(&link->push.taken[row.flow], row.bytes);
         status = send_simple(link, done, sizeof *done);
     }
+    if (status == STATUS_OK)
+        status = send_left(link, store);
     return status == STATUS_OK ? answer_deferred(link, store) : status;
 }
 
 static enum status take_commit(struct router_link *link, struct store *store, size_t size)
 {
-    struct commit_done_facts facts = {COMMIT_NOT_NOW, 0};
+    struct commit_done_facts facts = {COMMIT_NOT_NOW, 0, {-1, 0}};
     struct commit_packet packet;
     memcpy(&packet, link->packet, sizeof packet);
     enum status status = STATUS_OK;
@@ -216,6 +238,7 @@ static enum status take_commit(struct router_link *link, struct store *store, si
     int is_consumed = header.consume != 0 && header.unikernel < store->system->unikernel_count &&
                       header.flow < store->system->flow_count;
     link->consumed[link->batch_count] = is_consumed ? &link->push.queues[header.unikernel][header.flow] : NULL;
+    link->consumed_rows[link->batch_count] = facts.consumed;
     link->batch[link->batch_count++] =
         (struct commit_done){.packet = {.size = sizeof(struct commit_done),
                                         .kind = COMMIT_DONE,
@@ -319,10 +342,33 @@ enum status router_link_push(struct router_link *link, struct store *store, int6
     return status == STATUS_FULL ? STATUS_SYSTEM : status;
 }
 
-enum status router_link_resubmitted(struct router_link *link, unsigned flow, uint64_t count)
+enum status router_link_expire(struct router_link *link, struct store *store, int64_t wall_ms, int *is_more)
+{
+    if (wall_ms > link->now_ms)
+        link->now_ms = wall_ms;
+    *is_more = 0;
+    if (!spool_is_late(store, link->now_ms))
+        return STATUS_OK;
+    enum status status = store_begin(store);
+    if (status == STATUS_OK) {
+        status = spool_expire(store, link->now_ms, is_more);
+        if (status == STATUS_OK)
+            status = store_commit(store);
+        else
+            store_rollback(store);
+    }
+    if (status == STATUS_FULL) // not now: there is a next time
+        return STATUS_OK;
+    return status == STATUS_OK ? send_left(link, store) : status;
+}
+
+enum status router_link_resubmitted(struct router_link *link, struct store *store, unsigned flow,
+                                    struct spooled added)
 {
     if (link->channel.fd < 0 || !link->is_ready)
         return STATUS_OK; // it asks at its start
-    enum status status = send_counter(link, COUNTER_FLOW(flow, REASON_ENTERED), count);
-    return status == STATUS_OK ? send_spool(link, flow, count) : status;
+    enum status status = send_counter(link, COUNTER_FLOW(flow, REASON_ENTERED), added.count);
+    if (status == STATUS_OK)
+        status = send_spool(link, flow, added);
+    return status == STATUS_OK ? send_left(link, store) : status; // what gave way to them
 }

@@ -19,6 +19,7 @@ struct router_link {
     size_t batch_count;
     struct commit_done batch[ROUTER_BATCH_MAX];
     struct outbox_queue *consumed[ROUTER_BATCH_MAX]; // gets its credit back when the batch is done; or NULL
+    struct outbox_row consumed_rows[ROUTER_BATCH_MAX];
     size_t deferred_bytes;
     uint8_t deferred[ROUTER_DEFERRED_BYTES];
     uint8_t packet[COMMIT_BYTES_MAX];
@@ -34,7 +35,11 @@ enum status router_link_take(struct router_link *link, struct store *store, int6
 // Pushes what is due or has got credit. The same errors.
 enum status router_link_push(struct router_link *link, struct store *store, int64_t wall_ms) MUST_USE;
 
-// Tells the router of `count` messages that an operator put into a flow.
-enum status router_link_resubmitted(struct router_link *link, unsigned flow, uint64_t count) MUST_USE;
+// Ends messages whose time to live has passed and that are not with the router: some now; *is_more: call again soon.
+enum status router_link_expire(struct router_link *link, struct store *store, int64_t wall_ms, int *is_more) MUST_USE;
+
+// Tells the router of messages that an operator put into a flow.
+enum status router_link_resubmitted(struct router_link *link, struct store *store, unsigned flow,
+                                    struct spooled added) MUST_USE;
 
 #endif

@@ -128,15 +128,18 @@ __attribute__((format(printf, 3, 4))) static void add_problem(cJSON *array, cons
     cJSON_AddItemToArray(array, row);
 }
 
-// A durable flow with no room for another event: whoever sends on it is held back.
+static const struct store_page *store_page_of(struct supervisor *s)
+{
+    return (const struct store_page *)(const void *)member_of(s, ROLE_STORE, 0)->page;
+}
+
+// A durable flow with no room for another event: whoever sends on it is held back, or the oldest messages give way.
 static void add_full_flow(struct supervisor *s, cJSON *array, size_t index)
 {
-    const struct router_page *page =
-        (const struct router_page *)(const void *)member_of(s, ROLE_ROUTER, 0)->page;
     const struct system_flow *flow = &s->system.flows[index];
-    uint64_t need = (uint64_t)flow->count_max * flow->receiver_count;
-    uint64_t waiting = page->spooled[index];
-    if (!flow->is_durable || waiting == 0 || waiting + need <= flow->cap)
+    uint64_t need = system_flow_need(flow), row = system_row_bytes(&s->system.schemas[flow->schema]);
+    uint64_t waiting = store_page_of(s)->spooled[index], bytes = store_page_of(s)->spooled_bytes[index];
+    if (!flow->is_durable || waiting == 0 || (waiting + need <= flow->cap && bytes + need * row <= flow->bytes_max))
         return;
     char mend[200] = "look at who receives it: more instances, more cpu, or a larger cap";
     for (size_t i = 0; i < flow->receiver_count; i++)
@@ -145,8 +148,11 @@ static void add_full_flow(struct supervisor *s, cJSON *array, size_t index)
             snprintf(mend, sizeof mend, "%s takes nothing: `crenel restart %s`",
                      s->system.unikernels[flow->receivers[i].index].name,
                      s->system.unikernels[flow->receivers[i].index].name);
-    add_problem(array, mend, "flow %s is full: %llu of %llu messages wait; its senders are held back, nothing is lost",
-                flow->name, (unsigned long long)waiting, (unsigned long long)flow->cap);
+    add_problem(array, mend, "flow %s is full: %llu of %llu messages wait, %llu of %llu bytes; %s", flow->name,
+                (unsigned long long)waiting, (unsigned long long)flow->cap, (unsigned long long)bytes,
+                (unsigned long long)flow->bytes_max,
+                flow->is_newest_kept ? "its oldest messages are left out, and counted as displaced"
+                                     : "its senders are held back, nothing is lost");
 }
 
 static const char *sender_name(const struct system_view *system, size_t sender)
@@ -266,7 +272,12 @@ static void add_flow(struct supervisor *s, cJSON *array, size_t flow, const stru
     add_number(row, "failed", failures);
     // entered = done + failed + waiting; below zero only while the page is being written
     add_number(row, "waiting", entered >= done + failures ? entered - done - failures : 0);
-    add_number(row, "spooled", page->spooled[flow]);
+    add_number(row, "spooled", store_page_of(s)->spooled[flow]);
+    if (declared->is_durable) {
+        add_number(row, "spooled_bytes", store_page_of(s)->spooled_bytes[flow]);
+        add_number(row, "cap", declared->cap);
+        add_number(row, "cap_bytes", declared->bytes_max);
+    }
     add_number(row, "throttled", page->counters[COUNTER_FLOW(flow, REASON_THROTTLED)]);
     add_number(row, "redelivered", page->counters[COUNTER_FLOW(flow, REASON_REDELIVERED)]);
     cJSON_AddItemToObject(row, "failed_by", failed);
@@ -290,8 +301,7 @@ void report_status(struct supervisor *s, cJSON *reply)
 {
     const struct router_page *router =
         (const struct router_page *)(const void *)member_of(s, ROLE_ROUTER, 0)->page;
-    const struct store_page *store =
-        (const struct store_page *)(const void *)member_of(s, ROLE_STORE, 0)->page;
+    const struct store_page *store = store_page_of(s);
     const struct audit_page *audit =
         (const struct audit_page *)(const void *)member_of(s, ROLE_AUDIT, 0)->page;
     add_system(s, reply);

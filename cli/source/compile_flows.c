@@ -301,6 +301,16 @@ static void read_rate(struct compile *compile, struct reading *reading)
                    flow->count_max, flow->name);
 }
 
+// May its messages be left out after a time, or for newer ones?
+static int may_end(const struct reading *reading)
+{
+    const struct system_flow *flow = reading->flow;
+    for (size_t i = 0; i < flow->receiver_count; i++)
+        if (flow->receivers[i].kind == reading->from.kind && flow->receivers[i].index == reading->from.index)
+            return 0; // timers
+    return reading->kind <= MANIFEST_PLAIN;
+}
+
 static void read_rest(struct compile *compile, struct reading *reading)
 {
     static const char *const kept[] = {"without-payload", "with-payload"};
@@ -314,8 +324,7 @@ static void read_rest(struct compile *compile, struct reading *reading)
         is_secret |= flow->receivers[i].kind == SYSTEM_SERVICE;
     }
     if (durable != NULL) {
-        flow->is_durable = 1;
-        flow->cap = (uint32_t)yaml_integer(file, durable, "cap", 1, 100000000, 0, 0);
+        compile_durable(compile, durable, flow, reading->schema, may_end(reading));
         if (touches_host)
             yaml_error(file, durable, "remove 'durable'; make the flow behind it durable",
                        "flow '%s' touches the host and cannot be durable", flow->name);

@@ -74,6 +74,10 @@ uint16_t compile_schema(struct compile *compile, const struct yaml_node *node,
 // "anyone" or a list of principals -> mask; *is_open: anyone.
 uint64_t compile_principals(struct compile *compile, struct yaml_node *mapping, uint8_t *is_open);
 
+// How much of a durable flow may wait in the store, for how long, and what gives way. schema may be NULL: was reported.
+void compile_durable(struct compile *compile, struct yaml_node *durable, struct system_flow *flow,
+                     const struct schema *schema, int may_end);
+
 // Appends one line to a unikernel's configuration.
 void compile_configure(struct compile *compile, size_t unikernel, const struct yaml_node *node,
                        const char *line);

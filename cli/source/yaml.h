@@ -49,7 +49,7 @@ const char *yaml_text(struct yaml_file *file, struct yaml_node *mapping, const c
 // Integer in [minimum, maximum]; `has_fallback` 0: required.
 int64_t yaml_integer(struct yaml_file *file, struct yaml_node *mapping, const char *key,
                      int64_t minimum, int64_t maximum, int has_fallback, int64_t fallback);
-// Quantities with a mandatory unit: "16MiB", "64KiB", "512B" -> bytes; "100ms", "5s", "2min" -> ms; "50%" -> 50.
+// Quantities with a mandatory unit: "16MiB", "64KiB", "512B" -> bytes; "100ms", "5s", "2min", "10d" -> ms; "50%" -> 50.
 int64_t yaml_bytes(struct yaml_file *file, struct yaml_node *mapping, const char *key,
                    int64_t minimum, int64_t maximum, int has_fallback, int64_t fallback);
 int64_t yaml_ms(struct yaml_file *file, struct yaml_node *mapping, const char *key, int64_t minimum,

@@ -134,7 +134,7 @@ int64_t yaml_ms(struct yaml_file *file, struct yaml_node *mapping, const char *k
                 int64_t maximum, int has_fallback, int64_t fallback)
 {
     static const struct unit units[] = {
-        {"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {NULL, 0}};
+        {"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
     return quantity(file, mapping, key, units, "100ms, 5s or 2min", minimum, maximum, has_fallback,
                     fallback);
 }

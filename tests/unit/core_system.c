@@ -56,7 +56,7 @@ TEST(header_rules)
 {
     fill();
     REFUSE(file.signature.magic++, "not a compiled system");
-    REFUSE(file.signature.version = 2, "a version that this program does not speak");
+    REFUSE(file.signature.version++, "a version that this program does not speak");
     REFUSE(file.signature.zero[3] = 1, "reserved bytes of the signature block are not zero");
     REFUSE(file.header.name[0] = 'P', "the system's name or tenant is malformed");
     REFUSE(file.header.tenant[20] = 'x', "the system's name or tenant is malformed");
@@ -121,7 +121,7 @@ TEST(flow_rules)
 {
     static const char sender[] = "a flow's sender does not agree with it";
     static const char receiver[] = "a flow's receiver does not agree with it";
-    static const char checks[] = "a flow's key, sequence, cap, rate or principals are malformed";
+    static const char checks[] = "a flow's key, sequence, caps, rate or principals are malformed";
     static const char pair[] = "a request and its reply do not agree";
     static const char broadcast[] = "a flow's broadcast flag does not agree with its receivers";
     fill();
@@ -177,6 +177,21 @@ TEST(flow_rules)
     REFUSE(flow->keys_max = SYSTEM_KEYS_MAX + 1, checks);
     REFUSE(flow->keys_max = 0, checks);
     REFUSE(flow->cap = 0, checks);
+    REFUSE(flow->bytes_max = system_row_bytes(&view.schemas[PUBLISH]) - 1, checks); // no room for one event
+    flow->bytes_max = system_row_bytes(&view.schemas[PUBLISH]);
+    expect(why_not(sizeof file) == NULL);
+    file = good;
+    REFUSE(file.flows[READING].bytes_max = 1, checks); // it is volatile
+    REFUSE(file.flows[READING].is_newest_kept = 1, checks);
+    REFUSE(file.flows[READING].live_ms = 1000, checks);
+    REFUSE(flow->live_ms = SYSTEM_LIVE_MS_MAX + 1, checks);
+    REFUSE((flow->is_newest_kept = 1, flow->cap = 1), checks); // one under way beside one event's
+    flow->is_newest_kept = 1;
+    flow->live_ms = 1000;
+    expect(why_not(sizeof file) == NULL);
+    file = good;
+    REFUSE(flow->is_newest_kept = 2, "a flag of a flow is malformed");
+    REFUSE(flow->zero3[3] = 1, "a flag of a flow is malformed");
     REFUSE(flow->is_durable = 0, checks);
     REFUSE(flow->rate_per_second = 0, checks);
     REFUSE(flow->rate_burst = 0, checks);

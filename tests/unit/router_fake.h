@@ -37,6 +37,7 @@ struct fake_row {
     struct commit_send send;
     uint8_t key[ABI_KEY_BYTES_MAX], context[ABI_CONTEXT_BYTES_MAX], payload[256];
     int is_alive, is_sent;
+    int64_t time_ms;
 };
 
 struct fake_delivery {
@@ -162,6 +163,7 @@ static inline void fake_flows_init(void)
     for (size_t i = 0; i < sizeof durable / sizeof durable[0]; i++) {
         fake_flows[durable[i]].is_durable = 1;
         fake_flows[durable[i]].cap = 1000;
+        fake_flows[durable[i]].bytes_max = 1 << 30;
     }
     fake_flows[RAW].key_field = fake_flows[READING].key_field = 1;
     fake_flows[READING].sequence_field = 2;
@@ -306,7 +308,7 @@ static inline void fake_apply(const struct commit_header *header, const uint8_t 
     }
     for (int i = 0; i < header->send_count; i++) {
         struct fake_row *row = &fake.rows[fake.row_count++ % FAKE_ROWS];
-        *row = (struct fake_row){.is_alive = 1};
+        *row = (struct fake_row){.is_alive = 1, .time_ms = header->time_ms};
         fake_walk(&at, &row->send, sizeof row->send);
         memcpy(row->key, fake_bytes(&at, row->send.key_bytes), row->send.key_bytes);
         memcpy(row->context, fake_bytes(&at, row->send.context_bytes), row->send.context_bytes);
@@ -386,7 +388,7 @@ static inline void fake_outbox(void)
         if (!row->is_alive || row->is_sent || fake.credit[row->send.receiver][row->send.flow] == 0 ||
             row->send.due_ms > 1700000000000 + fake.now_ms)
             continue;
-        struct commit_outbox outbox = {{0, COMMIT_OUTBOX, 0, i + 1}, 1, row->send};
+        struct commit_outbox outbox = {{0, COMMIT_OUTBOX, 0, i + 1}, row->time_ms, row->send};
         size_t size = sizeof outbox;
         memset(fake_packet, 0, 4096);
         memcpy(fake_packet + size, row->key, row->send.key_bytes);

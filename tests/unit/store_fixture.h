@@ -27,9 +27,11 @@ static struct {
 static struct system_header fixture_header = {.name = "test", .tenant = "plant"};
 static struct system_unikernel fixture_unikernels[2] = {{.name = "decode"}, {.name = "detect"}};
 static struct system_flow fixture_flows[2] = {
-    {.name = "reading", .is_durable = 1, .is_payload_kept = 1, .receiver_count = 2, .key_field = 0,
+    {.name = "reading", .is_durable = 1, .is_payload_kept = 1, .receiver_count = 2, .key_field = 0, .count_max = 1,
+     .cap = 100000, .bytes_max = 1 << 30,
      .receivers = {{.index = UNIKERNEL_A}, {.index = UNIKERNEL_B}}},
-    {.name = "alarm", .is_durable = 1, .receiver_count = 1, .key_field = SYSTEM_NONE,
+    {.name = "alarm", .is_durable = 1, .receiver_count = 1, .key_field = SYSTEM_NONE, .count_max = 1,
+     .cap = 100000, .bytes_max = 1 << 30,
      .receivers = {{.index = UNIKERNEL_B}}}};
 static struct system_namespace fixture_namespaces[2] = {
     {.name = "models", .key_count = 1, .records_max = 3},

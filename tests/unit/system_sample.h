@@ -141,6 +141,7 @@ static inline void fill_flows(void)
     raw->principals = 3;
     raw->is_durable = 1;
     raw->cap = 100;
+    raw->bytes_max = 1 << 20;
     raw->key_field = 0;
     raw->sequence_field = 1;
     raw->keys_max = 16;

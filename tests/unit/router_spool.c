@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: ISC
+// The router's side of what waits in the store: bytes are reserved as messages are, what is too late ends while it
+// waits, what the store ended is known.
+#include "tests/unit/router_fake.h"
+
+static struct fake_records records;
+
+// Front sends one raw message for each input of connection 7.
+static void publish(uint32_t key)
+{
+    if (fake.page->connections == 0)
+        expect(fake_gateway(LINK_OPEN, 7, "peer") == STATUS_OK);
+    expect(fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
+    if (fake.delivery_count[FRONT] == 0)
+        return;
+    fake_item(&records, OUT_RAW, 1, key, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    fake_store();
+}
+
+// An event of front may send four: so many bytes must be free before it starts.
+TEST(bytes_are_reserved)
+{
+    fake_clear();
+    uint64_t row = system_row_bytes(&fake.system.schemas[SCHEMA_ITEM]);
+    uint64_t waits = commit_row_bytes(4, 0, sizeof(struct item)); // of one message
+    fake_flows[RAW].bytes_max = 4 * row + 2 * waits - 1;
+    fake_start();
+    publish(1);
+    publish(2);
+    expect(fake.row_count == 2 && fake.taken == 2);
+    publish(3); // not now: two wait, and four might come
+    expect(fake.delivery_count[FRONT] == 0 && fake.row_count == 2 && fake.taken == 2);
+    expect(fake_end(DECODE, NULL) == STATUS_OK);
+    fake_store();
+    expect(fake.delivery_count[FRONT] == 1); // now there is room
+    fake_item(&records, OUT_RAW, 1, 3, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    fake_store();
+    expect(fake.row_count == 3 && fake_is_exact());
+    fake_stop();
+}
+
+// Nobody waits for room in a flow that keeps the newest.
+TEST(newest_needs_no_room)
+{
+    fake_clear();
+    fake_flows[RAW].cap = 5;
+    fake_flows[RAW].is_newest_kept = 1;
+    fake_start();
+    expect(fake_gateway(LINK_OPEN, 7, "peer") == STATUS_OK);
+    for (uint32_t i = 0; i < 5; i++)
+        publish(i);
+    publish(9);
+    expect(fake.row_count == 6 && fake.page->spooled[RAW] == 6);
+    // What the store ended for it.
+    struct commit_left left = {{sizeof left, COMMIT_LEFT, 0, RAW}, 1, commit_row_bytes(4, 0, 16), REASON_DISPLACED, 0};
+    expect(fake_give(ENGINE_STORE, 0, &left, sizeof left) == STATUS_OK);
+    expect(fake.page->spooled[RAW] == 5 && fake_count(RAW, REASON_DISPLACED) == 1);
+    expect(fake_count(RAW, REASON_ENTERED) == 6 && fake_ended(fake.page->counters, RAW) == 1);
+    left.count = 6; // more than there are
+    expect(fake_give(ENGINE_STORE, 0, &left, sizeof left) == STATUS_MALFORMED);
+    left.count = 1;
+    left.reason = REASON_ENTERED;
+    expect(fake_give(ENGINE_STORE, 0, &left, sizeof left) == STATUS_MALFORMED);
+    left.packet.handle = NOTE; // volatile
+    expect(fake_give(ENGINE_STORE, 0, &left, sizeof left) == STATUS_MALFORMED);
+    fake_stop();
+}
+
+// Also while nobody is there to take it. Each is counted, none is a dead letter.
+TEST(what_is_too_late_ends)
+{
+    fake_clear();
+    fake_flows[RAW].live_ms = 10000;
+    fake_start();
+    engine_closed(fake.engine, ENGINE_RECEIVER, DECODE);
+    for (uint32_t i = 0; i < 3; i++) {
+        publish(i);
+        fake_clock(1000);
+    }
+    fake_tick(6000);
+    expect(fake_count(RAW, REASON_EXPIRED) == 0 && fake.page->spooled[RAW] == 3);
+    fake_clock(1000); // the first is ten seconds old
+    int in_ms = engine_tick(fake.engine);
+    expect(in_ms > 0 && in_ms <= 1000);
+    fake_store();
+    expect(fake_count(RAW, REASON_EXPIRED) == 1 && fake.page->spooled[RAW] == 2 && fake_is_exact());
+    expect(fake.last_header.reason == REASON_EXPIRED && fake.last_header.dead_count == 0 && fake.dead_count == 0);
+    // The others are in time, in order, and an event that began may end.
+    expect(fake_hello(DECODE, 3) == STATUS_OK && fake.delivery_count[DECODE] == 2);
+    expect(fake.deliveries[DECODE][0].deliver.number == 2 && fake.deliveries[DECODE][1].deliver.number == 3);
+    fake_tick(60000);
+    expect(fake_end(DECODE, NULL) == STATUS_OK);
+    fake_store();
+    expect(fake_count(RAW, REASON_DONE) == 1 && fake_count(RAW, REASON_EXPIRED) == 1);
+    // One whose instance was lost goes back to its place, and is too late there.
+    expect(fake_fail(DECODE, LINK_LOST) == STATUS_OK && fake.delivery_count[DECODE] == 0);
+    fake_store();
+    expect(fake_count(RAW, REASON_EXPIRED) == 2 && fake.page->spooled[RAW] == 0 && fake_is_exact());
+    fake_stop();
+}
+
+int main(void)
+{
+    RUN(bytes_are_reserved);
+    RUN(newest_needs_no_room);
+    RUN(what_is_too_late_ends);
+    TEST_END();
+}

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: ISC
+// What a durable flow may keep: caps of messages and bytes, oldest or newest, a time to live; and the counts of it.
+#include "store/spool.h"
+#include "tests/unit/store_fixture.h"
+
+#include <fcntl.h>
+
+#define ROW (COMMIT_ROW_BYTES + 1 + 4) // of what send_one() sends
+
+static struct system_flow *const alarm_flow = &fixture_flows[FLOW_ALARM];
+
+static void limits(uint32_t cap, uint64_t bytes, int is_newest_kept, uint64_t live_ms)
+{
+    alarm_flow->cap = cap;
+    alarm_flow->bytes_max = bytes;
+    alarm_flow->is_newest_kept = is_newest_kept != 0;
+    alarm_flow->live_ms = live_ms;
+}
+
+// One event that sends one alarm, accepted now.
+static int send_one(uint64_t i)
+{
+    char payload[5];
+    snprintf(payload, sizeof payload, "m%03u", (unsigned)(i % 1000));
+    commit_new(i, 0);
+    head()->time_ms = fixture.now_ms;
+    commit_add_send(FLOW_ALARM, UNIKERNEL_B, "k", payload, 4, 0);
+    commit_add_counter(COUNTER_FLOW(FLOW_ALARM, REASON_ENTERED), 1);
+    return commit_result_of();
+}
+
+// An event that takes a message in, and ends well.
+static int consume(uint64_t id)
+{
+    commit_new(1000 + id, id);
+    head()->unikernel = UNIKERNEL_B;
+    head()->flow = FLOW_ALARM;
+    commit_add_counter(COUNTER_FLOW(FLOW_ALARM, REASON_DONE), 1);
+    return commit_result_of();
+}
+
+// The next LEFT: how many, 0 when there is none next.
+static uint64_t left_of(uint32_t reason)
+{
+    struct commit_left left;
+    struct commit_packet *packet = receive();
+    if (packet == NULL || packet->kind != COMMIT_LEFT || packet->handle != FLOW_ALARM)
+        return 0;
+    memcpy(&left, fixture.packet, sizeof left);
+    expect(left.reason == reason && left.bytes == left.count * ROW);
+    return left.count;
+}
+
+static int64_t counter(uint32_t reason)
+{
+    char sql[160];
+    snprintf(sql, sizeof sql, "SELECT coalesce(sum(value), 0) FROM counters WHERE scope = 0 AND code = %u AND id ="
+             " (SELECT id FROM names WHERE name = 'alarm')", reason);
+    return scalar(sql);
+}
+
+// What is written fits together, and with what is known in memory.
+static int is_exact(void)
+{
+    int64_t rows = scalar("SELECT count(*) FROM outbox");
+    return counter(REASON_ENTERED) ==
+               counter(REASON_DONE) + counter(REASON_DISPLACED) + counter(REASON_EXPIRED) + rows &&
+           fixture.store.state.spool[FLOW_ALARM].count == (uint64_t)rows &&
+           fixture.page.spooled[FLOW_ALARM] == (uint64_t)rows &&
+           fixture.page.spooled_bytes[FLOW_ALARM] == (uint64_t)rows * ROW;
+}
+
+static void begin(void)
+{
+    fixture_begin();
+}
+
+static void end(void)
+{
+    fixture_end();
+    limits(100000, 1 << 30, 0, 0);
+}
+
+static int64_t next_id(void)
+{
+    struct commit_packet *packet = receive();
+    return packet != NULL && packet->kind == COMMIT_OUTBOX ? (int64_t)packet->handle : -1;
+}
+
+// To the message, and to the byte.
+TEST(a_full_flow_takes_nothing)
+{
+    limits(3, 1 << 20, 0, 0);
+    begin();
+    for (uint64_t i = 1; i <= 3; i++)
+        expect(send_one(i) == COMMIT_OK);
+    expect(send_one(4) == COMMIT_NOT_NOW && is_exact() && fixture.page.spooled[FLOW_ALARM] == 3);
+    end();
+    limits(100, 3 * ROW + ROW - 1, 0, 0);
+    begin();
+    for (uint64_t i = 1; i <= 3; i++)
+        expect(send_one(i) == COMMIT_OK);
+    expect(send_one(4) == COMMIT_NOT_NOW && is_exact());
+    alarm_flow->bytes_max++;
+    expect(send_one(4) == COMMIT_OK && is_exact() && send_one(5) == COMMIT_NOT_NOW);
+    // What an event consumes makes room for what it sends.
+    give_credit(UNIKERNEL_B, 1);
+    expect(next_id() == 1);
+    commit_new(9, 1);
+    head()->unikernel = UNIKERNEL_B;
+    head()->flow = FLOW_ALARM;
+    commit_add_send(FLOW_ALARM, UNIKERNEL_B, "k", "m009", 4, 0);
+    commit_add_counter(COUNTER_FLOW(FLOW_ALARM, REASON_DONE), 1);
+    commit_add_counter(COUNTER_FLOW(FLOW_ALARM, REASON_ENTERED), 1);
+    expect(commit_result_of() == COMMIT_OK && is_exact());
+    end();
+}
+
+// Several sends of one event fit together or not at all; another flow's commits of the same batch stand.
+TEST(one_event_fits_as_a_whole)
+{
+    limits(3, 1 << 20, 0, 0);
+    begin();
+    commit_new(1, 0);
+    for (int i = 0; i < 4; i++)
+        commit_add_send(FLOW_ALARM, UNIKERNEL_B, "k", "m000", 4, 0);
+    commit_send_it();
+    commit_new(2, 0);
+    commit_put(SPACE_HOURS, "a", "v");
+    commit_send_it();
+    expect(take() == STATUS_OK);
+    expect(done_of(1) == COMMIT_NOT_NOW && done_of(2) == COMMIT_OK);
+    expect(scalar("SELECT count(*) FROM outbox") == 0 && scalar("SELECT count(*) FROM records") == 1);
+    end();
+}
+
+TEST(the_oldest_give_way_to_newer_ones)
+{
+    limits(5, 1 << 20, 1, 0);
+    begin();
+    for (uint64_t i = 1; i <= 12; i++) {
+        expect(send_one(i) == COMMIT_OK);
+        if (i > 5)
+            expect(left_of(REASON_DISPLACED) == 1);
+        expect(is_exact() && fixture.page.spooled[FLOW_ALARM] <= 5);
+    }
+    expect(scalar("SELECT min(id) FROM outbox") == 8 && scalar("SELECT max(id) FROM outbox") == 12);
+    // Never silently: an audit record for each interval, whose counts add up.
+    expect(scalar("SELECT sum(json_extract(text, '$.count')) FROM audit WHERE json_extract(text, '$.kind') = 'left_out'"
+                  " AND json_extract(text, '$.reason') = 'displaced' AND json_extract(text, '$.flow') = 'alarm'") == 7);
+    // They come in order; what is with the router does not give way, but leaves room that can be made.
+    give_credit(UNIKERNEL_B, 64);
+    for (int64_t id = 8; id <= 11; id++)
+        expect(next_id() == id);
+    expect(next_id() == -1);
+    expect(send_one(13) == COMMIT_OK && left_of(REASON_DISPLACED) == 1);
+    expect(scalar("SELECT group_concat(id) = '8,9,10,11,13' FROM outbox") == 1 && is_exact());
+    expect(consume(8) == COMMIT_OK && next_id() == 13 && is_exact());
+    for (int64_t id = 9; id <= 13; id += id == 11 ? 2 : 1)
+        expect(consume((uint64_t)id) == COMMIT_OK);
+    expect(is_exact() && fixture.page.spooled[FLOW_ALARM] == 0);
+    expect(fixture.link.push.taken[FLOW_ALARM].count == 0 && fixture.link.push.taken[FLOW_ALARM].bytes == 0);
+    end();
+}
+
+TEST(by_bytes_as_many_give_way_as_must)
+{
+    static char large[300];
+    limits(100, 4 * ROW, 1, 0);
+    memset(large, 'x', sizeof large);
+    begin();
+    for (uint64_t i = 1; i <= 4; i++)
+        expect(send_one(i) == COMMIT_OK);
+    commit_new(5, 0);
+    commit_add_send(FLOW_ALARM, UNIKERNEL_B, "k", large, 2 * ROW - COMMIT_ROW_BYTES, 0); // needs a bit more than two
+    commit_add_counter(COUNTER_FLOW(FLOW_ALARM, REASON_ENTERED), 1);
+    expect(commit_result_of() == COMMIT_OK && left_of(REASON_DISPLACED) == 3);
+    expect(fixture.page.spooled[FLOW_ALARM] == 2 && fixture.page.spooled_bytes[FLOW_ALARM] <= 4 * ROW);
+    expect(fixture.store.state.spool[FLOW_ALARM].bytes == fixture.page.spooled_bytes[FLOW_ALARM]);
+    end();
+}
+
+// A batch that fails takes back what it pushed out, and what it counted of it.
+TEST(nothing_gives_way_to_what_is_not_written)
+{
+    limits(2, 1 << 20, 1, 0);
+    begin();
+    expect(send_one(1) == COMMIT_OK && send_one(2) == COMMIT_OK);
+    expect(store_begin(&fixture.store) == STATUS_OK);
+    store_rollback(&fixture.store);
+    char sql[64];
+    snprintf(sql, sizeof sql, "PRAGMA max_page_count = %d", (int)scalar("PRAGMA page_count"));
+    expect(sqlite3_exec(fixture.store.db, sql, NULL, NULL, NULL) == SQLITE_OK);
+    static char large[4000];
+    int result = COMMIT_OK;
+    for (uint64_t i = 3; i < 12 && result == COMMIT_OK; i++) {
+        commit_new(i, 0);
+        commit_add_send(FLOW_ALARM, UNIKERNEL_B, "k", large, sizeof large, 0);
+        commit_add_counter(COUNTER_FLOW(FLOW_ALARM, REASON_ENTERED), 1);
+        result = commit_result_of();
+        while (receive() != NULL)
+            ;
+    }
+    expect(result == COMMIT_NOT_NOW && !fixture.store.state.has_left);
+    expect(counter(REASON_ENTERED) ==
+           counter(REASON_DISPLACED) + scalar("SELECT count(*) FROM outbox"));
+    expect(fixture.store.state.spool[FLOW_ALARM].count == 2);
+    end();
+}
+
+TEST(what_is_too_late_ends)
+{
+    int is_more = 0;
+    limits(100000, 1 << 30, 0, 10000);
+    begin();
+    for (uint64_t i = 1; i <= 10; i++) {
+        expect(send_one(i) == COMMIT_OK);
+        fixture.now_ms += 1000;
+    }
+    // Nobody takes them; two are with the router, which ends these itself.
+    give_credit(UNIKERNEL_B, 2);
+    expect(next_id() == 1 && next_id() == 2 && next_id() == -1);
+    expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK);
+    expect(receive() == NULL && is_exact() && !is_more); // the third is 8 s old
+    fixture.now_ms += 4000;
+    expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK);
+    expect(left_of(REASON_EXPIRED) == 3 && receive() == NULL && is_exact());
+    expect(scalar("SELECT group_concat(id) = '1,2,6,7,8,9,10' FROM outbox") == 1);
+    // A clock that goes back ends nothing, and brings nothing back.
+    expect(router_link_expire(&fixture.link, &fixture.store, 1000, &is_more) == STATUS_OK && receive() == NULL);
+    fixture.now_ms += 100000;
+    expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK);
+    expect(left_of(REASON_EXPIRED) == 5 && is_exact() && scalar("SELECT count(*) FROM outbox") == 2);
+    end();
+}
+
+// In bounded steps; also when no router is there, which then finds the sums.
+TEST(a_long_queue_ends_in_steps)
+{
+    int is_more = 1, steps = 0;
+    limits(100000, 1 << 30, 0, 1000);
+    begin();
+    for (uint64_t i = 1; i <= SPOOL_EXPIRE_MAX + 76; i++) {
+        commit_new(i, 0);
+        head()->time_ms = fixture.now_ms;
+        commit_add_send(FLOW_ALARM, UNIKERNEL_B, "k", "m000", 4, 0);
+        commit_add_counter(COUNTER_FLOW(FLOW_ALARM, REASON_ENTERED), 1);
+        commit_send_it();
+        if (i % 100 == 0)
+            expect(take() == STATUS_OK);
+    }
+    expect(take() == STATUS_OK);
+    while (receive() != NULL)
+        ;
+    fixture_close();
+    expect(fixture_open() == STATUS_OK && is_exact() && fixture.page.spooled[FLOW_ALARM] == SPOOL_EXPIRE_MAX + 76);
+    fixture.now_ms += 5000;
+    for (; is_more && steps < 9; steps++)
+        expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK && is_exact());
+    expect(steps == 2 && receive() == NULL && fixture.page.spooled[FLOW_ALARM] == 0);
+    end();
+}
+
+static size_t read_file(const char *path, uint8_t *bytes, size_t capacity)
+{
+    int fd = open(path, O_RDONLY);
+    ssize_t size = fd >= 0 ? read(fd, bytes, capacity) : 0;
+    if (fd >= 0)
+        close(fd);
+    return size > 0 ? (size_t)size : 0;
+}
+
+static void write_file(const char *path, const uint8_t *bytes, size_t size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    expect(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
+    close(fd);
+}
+
+// Wherever the power goes, the counts of what was displaced and of what expired fit what is left.
+TEST(a_cut_anywhere_keeps_the_counts)
+{
+    static uint8_t base[1 << 20], journal[1 << 21];
+    char path[160];
+    int is_more;
+    limits(5, 1 << 20, 1, 60000);
+    begin();
+    for (uint64_t i = 1; i <= 12; i++) {
+        expect(send_one(i) == COMMIT_OK);
+        fixture.now_ms += 10000;
+        expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK);
+        while (receive() != NULL)
+            ;
+    }
+    fixture.now_ms += 35000;
+    expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK && is_exact());
+    expect(counter(REASON_DISPLACED) > 0 && counter(REASON_EXPIRED) > 0);
+    snprintf(path, sizeof path, "%s-wal", fixture.path);
+    size_t base_bytes = read_file(fixture.path, base, sizeof base);
+    size_t journal_bytes = read_file(path, journal, sizeof journal);
+    expect(journal_bytes > 20000 && journal_bytes < sizeof journal);
+    int64_t ended = 0;
+    for (size_t cut = 0; cut <= journal_bytes; cut += 2003) {
+        static struct store copy;
+        static struct store_page page;
+        snprintf(path, sizeof path, "%s/copy.db-wal", fixture.folder);
+        write_file(path, journal, cut);
+        snprintf(path, sizeof path, "%s/copy.db", fixture.folder);
+        write_file(path, base, base_bytes);
+        expect(store_open(&copy, path, &fixture.system, &page) == STATUS_OK);
+        sqlite3 *kept = fixture.store.db;
+        fixture.store.db = copy.db;
+        int64_t rows = scalar("SELECT count(*) FROM outbox");
+        int64_t now = counter(REASON_DISPLACED) + counter(REASON_EXPIRED);
+        expect(counter(REASON_ENTERED) == now + rows && rows <= 5 && now >= ended);
+        expect(now == scalar("SELECT coalesce(sum(json_extract(text, '$.count')), 0) FROM audit"
+                             " WHERE json_extract(text, '$.kind') = 'left_out'"));
+        expect(page.spooled[FLOW_ALARM] == (uint64_t)rows && page.spooled_bytes[FLOW_ALARM] == (uint64_t)rows * ROW);
+        ended = now;
+        fixture.store.db = kept;
+        store_close(&copy);
+    }
+    end();
+}
+
+// A store of the last format is brought up to this one, with all that it holds.
+TEST(a_store_of_format_2_opens)
+{
+    limits(100, 1 << 20, 0, 0);
+    begin();
+    for (uint64_t i = 1; i <= 3; i++)
+        expect(send_one(i) == COMMIT_OK);
+    expect(sqlite3_exec(fixture.store.db, "ALTER TABLE outbox DROP COLUMN receipt; PRAGMA user_version = 2", NULL, NULL,
+                        NULL) == SQLITE_OK);
+    fixture_close();
+    expect(fixture_open() == STATUS_OK && is_exact());
+    expect(scalar("PRAGMA user_version") == DATABASE_FORMAT && scalar("SELECT sum(receipt) FROM outbox") == 0);
+    say_hello();
+    while (receive() != NULL)
+        ;
+    give_credit(UNIKERNEL_B, 9);
+    expect(next_id() == 1 && next_id() == 2 && next_id() == 3 && send_one(4) == COMMIT_OK && is_exact());
+    end();
+}
+
+int main(void)
+{
+    fixture_use_all();
+    fixture_schema.header.struct_bytes = 8;
+    RUN(a_full_flow_takes_nothing);
+    RUN(one_event_fits_as_a_whole);
+    RUN(the_oldest_give_way_to_newer_ones);
+    RUN(by_bytes_as_many_give_way_as_must);
+    RUN(nothing_gives_way_to_what_is_not_written);
+    RUN(what_is_too_late_ends);
+    RUN(a_long_queue_ends_in_steps);
+    RUN(a_cut_anywhere_keeps_the_counts);
+    RUN(a_store_of_format_2_opens);
+    TEST_END();
+}
