@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Compiled systems: one that is accepted, and what must be refused: every rule of system_check.c broken once, every
 // cut, and every byte changed.
+#include "proto/commit.h"
 #include "tests/unit/system_sample.h"
 #include "tests/unit/test.h"
 
@@ -177,8 +178,9 @@ TEST(flow_rules)
     REFUSE(flow->keys_max = SYSTEM_KEYS_MAX + 1, checks);
     REFUSE(flow->keys_max = 0, checks);
     REFUSE(flow->cap = 0, checks);
-    REFUSE(flow->bytes_max = system_row_bytes(&view.schemas[PUBLISH]) - 1, checks); // no room for one event
-    flow->bytes_max = system_row_bytes(&view.schemas[PUBLISH]);
+    uint64_t row = COMMIT_ROW_BYTES + good.blocks[PUBLISH].header.struct_bytes + SYSTEM_KEY_BYTES_MAX + ABI_CONTEXT_BYTES_MAX;
+    REFUSE(flow->bytes_max = row - 1, checks); // no room for one event
+    flow->bytes_max = row;
     expect(why_not(sizeof file) == NULL);
     file = good;
     REFUSE(file.flows[READING].bytes_max = 1, checks); // it is volatile
