@@ -88,6 +88,9 @@ static enum reason judge_send(struct engine *engine, struct message *message,
         return refuse(message, REASON_BUDGET, flow->name, "timers of one connection");
     if (!is_principal_allowed(flow, event->principal))
         return refuse(message, REASON_PRINCIPAL, flow->name, "");
+    if (engine->flows[index].is_self && !engine->flows[index].is_own &&
+        !has_room_of_own(engine, index, message, event->counts[send->flow]))
+        return refuse(message, REASON_BUDGET, flow->name, "is full of its own");
     enum reason reason = judge_value(message, schema, flow->name, record->second, send->payload_bytes);
     if (reason != REASON_DONE)
         return reason;

@@ -5,8 +5,9 @@
 // The reservation needs no table. For each flow load = waiting + reserved, where reserved is the sum
 // over the events in flight of what they may send at most. A reply's room comes with its request:
 // the load of a reply flow includes the load of its request flow, and who answers need not ask. An
-// event's own input does not count against what it sends on the same flow: it ends with the event. A
-// connection's messages to itself have room of their own, and judge.c keeps the instance to it. A flow that
+// event's own input does not count against what it sends on the same flow: it ends with the event. Where messages to
+// itself fill the flow, one event at a time starts with what room there is, and judge.c keeps it to that: only
+// such events make room. A connection's messages to itself have room of their own, and judge.c keeps the instance to it. A flow that
 // would refuse the event's principal needs no room: so what one device fills holds back no other.
 //
 // A fault costs a unikernel more than an event does, so each sender has a ration of them in each unikernel
@@ -98,6 +99,12 @@ static uint64_t load_of(const struct engine *engine, uint32_t flow, const struct
     return flow == input->send.flow && load > 0 ? load - 1 : load;
 }
 
+int has_room_of_own(const struct engine *engine, uint16_t flow, const struct message *message, uint32_t sends)
+{
+    const struct flow_state *state = &engine->flows[flow];
+    return load_of(engine, flow, message) + sends <= state->limit + state->need; // need: what it has reserved itself
+}
+
 static int has_room_on(const struct engine *engine, uint16_t flow, const struct message *message)
 {
     const struct system_flow *definition = &engine->system->flows[flow];
@@ -109,9 +116,11 @@ static int has_room_on(const struct engine *engine, uint16_t flow, const struct 
                    engine->system->gateways[connection->gateway].output_bytes_max;
     if (state->need == 0)
         return 1;
+    if (state->is_self && flow == message->send.flow && state->reserved == 0)
+        return 1; // to wait would be to wait for itself
     uint64_t load = load_of(engine, flow, message) + state->need;
     uint64_t bytes = state->bytes + (state->reserved / state->need + 1) * state->bytes_need;
-    return load <= state->limit && (bytes <= state->bytes_limit || !state->is_durable || flow == message->send.flow) &&
+    return load <= state->limit && bytes <= state->bytes_limit &&
            (definition->kind != SYSTEM_REQUEST ||
             load_of(engine, definition->pair, message) + load <= engine->flows[definition->pair].limit);
 }
@@ -143,7 +152,9 @@ static struct receiver *reserve(struct engine *engine, const struct message *mes
         check(is_taken || state->reserved >= state->need);
         state->reserved += is_taken ? state->need : 0 - state->need;
     }
+    engine->idle -= is_taken && receiver->in_flight == 0;
     receiver->in_flight = is_taken ? receiver->in_flight + 1 : receiver->in_flight - 1;
+    engine->idle += !is_taken && receiver->in_flight == 0;
     if (message->connection != NULL)
         message->connection->is_busy = is_taken != 0;
     else if (message->bucket != ROUTER_BUCKETS)
@@ -160,10 +171,12 @@ void event_leave(struct engine *engine, struct message *message)
     slots_give(&engine->events, event);
 }
 
+// Whatever others hold, there is a slot left for the first event of each receiver.
 static int is_free(const struct engine *engine, const struct receiver *receiver)
 {
     return receiver->is_attached && receiver->with_receiver < receiver->capacity &&
-           receiver->in_flight < receiver->capacity + ROUTER_PIPELINE && slots_left(&engine->events);
+           receiver->in_flight < receiver->capacity + ROUTER_PIPELINE &&
+           engine->page->in_flight + (receiver->in_flight != 0 ? engine->idle : 0) < engine->events.count;
 }
 
 static void start(struct engine *engine, struct message *message)

@@ -107,7 +107,7 @@ struct engine *engine_create(const struct system_view *system, struct router_pag
     engine->page = page;
     engine->io = *io;
     engine->epoch = epoch;
-    engine->receiver_count = (uint32_t)(system->unikernel_count + system->service_count);
+    engine->receiver_count = engine->idle = (uint32_t)(system->unikernel_count + system->service_count);
     engine->receivers = calloc(engine->receiver_count + 1u, sizeof *engine->receivers);
     engine->end_ms = INT64_MAX;
     list_init(&engine->waiting);

@@ -180,7 +180,7 @@ struct engine {
     struct message waiting; // list
     struct system_unikernel services[SYSTEM_SERVICES_MAX];
     struct receiver *receivers;
-    uint32_t receiver_count;
+    uint32_t receiver_count, idle; // idle: of those without an event
     struct connection *connections;
     uint32_t connection_count, connection_used;
     uint32_t gateway_first[SYSTEM_GATEWAYS_MAX + 1], gateway_open[SYSTEM_GATEWAYS_MAX];
@@ -245,6 +245,8 @@ int bucket_take(const struct engine *engine, struct bucket *bucket, uint32_t per
                 uint32_t wanted, int is_trial);
 int tokens_take(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t wanted,
                 int is_trial);
+// May the event send so many to its own unikernel on that flow?
+int has_room_of_own(const struct engine *engine, uint16_t flow, const struct message *message, uint32_t sends);
 void event_leave(struct engine *engine, struct message *message); // gives back all that its event held
 // Who sent the event's input: of a broadcast's copy not who stands behind its effects (event->principal).
 uint32_t event_sender(const struct message *message);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// What must hold of the system as a whole: no cycle of volatile flows, and every `never`.
+// What must hold of the system as a whole: no cycle of flows that could wait for ever, and every `never`.
 #include "cli/source/compile_state.h"
 
 #include "cli/source/policy_graph.h"
@@ -20,7 +20,8 @@ static void cycles_check(struct compile *compile)
             return;
         policy_path_text(&compile->view, &path, text, sizeof text);
         yaml_error(&compile->file, compile->flow_nodes[path.edges[0]],
-                   "make one of these flows durable: {cap: N}", "a cycle in which every queue could wait for the next: %s",
+                   "let one of these flows be durable: {cap: N, keep: newest}, or with a time_to_live",
+                   "a cycle in which every queue could wait for the next: %s",
                    text);
         for (size_t i = 0; i < path.count; i++)
             reported.has[path.nodes[i]] = 1;

@@ -2,6 +2,8 @@
 // Paths and cycles in a compiled system; breadth first, so what is shown is shortest.
 #include "cli/source/policy_graph.h"
 
+#include "core/manifest.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -93,7 +95,7 @@ void policy_path_text(const struct system_view *system, const struct policy_path
 
 struct search {
     const struct system_view *system;
-    int is_volatile; // only flows that a full queue could stop
+    int is_blocking; // only flows on which a sender could wait for ever
     uint16_t queue[POLICY_NODES_MAX];
     size_t head, tail;
     uint16_t parent[POLICY_NODES_MAX], edge[POLICY_NODES_MAX];
@@ -123,10 +125,21 @@ static void reach(struct search *search, uint16_t from, uint16_t node, uint16_t 
     search->queue[search->tail++] = node;
 }
 
-static int can_block(const struct system_flow *flow, const struct system_receiver *receiver)
+static int has_connections(const struct system_view *system, unsigned unikernel)
 {
-    return !flow->is_durable && flow->kind != SYSTEM_REPLY && receiver->kind == SYSTEM_UNIKERNEL &&
-           flow->sender_kind == SYSTEM_UNIKERNEL && flow->sender != receiver->index;
+    return system->unikernels[unikernel].lifetime == LIFETIME_CONNECTION;
+}
+
+// May a sender wait for room there for ever? A durable flow ends that when its messages give way or have a time to live.
+// At a unikernel of connections it is enough that it is durable: who fills a flow holds back his own connection.
+static int can_block(const struct system_view *system, const struct system_flow *flow,
+                     const struct system_receiver *receiver)
+{
+    if (flow->kind == SYSTEM_REPLY || receiver->kind != SYSTEM_UNIKERNEL || flow->sender_kind != SYSTEM_UNIKERNEL ||
+        flow->sender == receiver->index)
+        return 0;
+    return !flow->is_durable || (!flow->is_newest_kept && flow->live_ms == 0 &&
+                                 !has_connections(system, flow->sender) && !has_connections(system, receiver->index));
 }
 
 static void expand(struct search *search, uint16_t node)
@@ -139,10 +152,10 @@ static void expand(struct search *search, uint16_t node)
         if (end_node(flow->sender_kind, flow->sender) != node)
             continue;
         for (size_t j = 0; j < flow->receiver_count; j++)
-            if (!search->is_volatile || can_block(flow, &flow->receivers[j]))
+            if (!search->is_blocking || can_block(system, flow, &flow->receivers[j]))
                 reach(search, node, end_node(flow->receivers[j].kind, flow->receivers[j].index), i);
     }
-    if (search->is_volatile)
+    if (search->is_blocking)
         return;
     for (uint16_t i = 0; kind == POLICY_UNIKERNEL && i < system->namespace_count; i++)
         if ((system->namespaces[i].writers >> index & 1) != 0)
@@ -198,7 +211,7 @@ void policy_cycle_find(const struct system_view *system, const struct policy_set
     path->count = 0;
     for (uint16_t node = 0; node < system->unikernel_count && path->count == 0; node++) {
         struct policy_set self = {{0}};
-        struct search search = {.system = system, .is_volatile = 1, .to = &self, .without = skip};
+        struct search search = {.system = system, .is_blocking = 1, .to = &self, .without = skip};
         self.has[node] = 1;
         if (!skip->has[node])
             search_run(&search, &self, path);

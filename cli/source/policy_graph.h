@@ -42,7 +42,7 @@ void policy_path_find(const struct system_view *system, const struct policy_set 
                       const struct policy_set *to, const struct policy_set *without,
                       struct policy_path *path);
 
-// A cycle in which every flow is volatile, so that full queues could wait for each other forever.
+// A cycle of flows that could wait for each other for ever once all of them are full.
 // Replies, requests to host services and timers do not count: their slot is reserved beforehand.
 // `skip`: unikernels whose cycles were reported. count 0: there is none; else the first node is also the last.
 void policy_cycle_find(const struct system_view *system, const struct policy_set *skip,

@@ -36,7 +36,7 @@ flows:
   join:   {from: front.join, to: [router:subscription], rate: {per_second: 10, burst: 10}, principals: anyone}
   raw:    {from: front.raw, to: [parse.raw], durable: {cap: 10}, key: topic, rate: {per_second: 10, burst: 10}, principals: [press-7, rig-2]}
   value:  {from: parse.value, to: [judge.value], key: sensor, sequence: number, keys: 16, rate: {per_second: 10, burst: 10}, principals: anyone}
-  back:   {from: judge.back, to: [parse.back], durable: {cap: 10}, rate: {per_second: 10, burst: 10}, principals: anyone}
+  back:   {from: judge.back, to: [parse.back], durable: {cap: 10, keep: newest}, rate: {per_second: 10, burst: 10}, principals: anyone}
   news:   {from: judge.news, to: [front.news], rate: {per_second: 10, burst: 10}, principals: anyone}
 namespaces:
   values: {schema: value/1, key: [sensor], index: [number], records: 10, read: [judge], write: [judge]}
@@ -132,7 +132,9 @@ BAD = {
     "rate_per_connection": ("keys: 16, rate: {per_second: 10, burst: 10}", "keys: 16, rate: {per_second: 10, burst: 10, per: connection}", "the sender of flow 'value' has no connections"),
     "cap_missing": ("durable: {cap: 10}, key", "durable: {}, key", "'cap' is missing in 'durable'"),
     "durable_at_gateway": ("to: [front.wire], rate", "to: [front.wire], durable: {cap: 1}, rate", "flow 'in' touches the host and cannot be durable"),
-    "cycle": ("to: [parse.back], durable: {cap: 10}", "to: [parse.back]", "parse -value-> judge -back-> parse"),
+    "cycle": ("to: [parse.back], durable: {cap: 10, keep: newest}", "to: [parse.back]", "parse -value-> judge -back-> parse"),
+    "durable_cycle": ("to: [parse.back], durable: {cap: 10, keep: newest}", "to: [parse.back], durable: {cap: 10}",
+                      "let one of these flows be durable: {cap: N, keep: newest}, or with a time_to_live"),
     "never": ("unless_through: [parse]", "unless_through: [front]}\n  - {from: outside, to: judge", "gateway:tcp -in-> front -raw-> parse -value-> judge"),
     "never_namespace": ("{from: outside, to: judge, unless_through: [parse]}", "{from: parse, to: namespace:values}", "parse -value-> judge -writes-> namespace:values"),
     "never_unknown": ("to: judge, unless", "to: juge, unless", "there is no 'juge'"),

@@ -102,15 +102,19 @@ TEST(order_in_two_blocked_flows)
     fake_clear();
     fake_flows[LATER].is_open = 0;
     fake_flows[LATER].principals = 2;
-    fake_flows[LATER].cap = 0;
+    fake_flows[LATER].count_max = 2;
+    fake_flows[LATER].cap = 3;
     fake_start();
-    const struct commit_send sends[] = {{.flow = READING, .receiver = SINK, .principal = 2},
+    const struct commit_send sends[] = {{.flow = READING, .receiver = SINK, .principal = 2}, // takes what room there is
+                                        {.flow = READING, .receiver = SINK, .principal = 2},
                                         {.flow = LATER, .receiver = SINK, .principal = 2},
                                         {.flow = READING, .receiver = SINK}};
-    for (int i = 0; i < 3; i++)
+    struct commit_spool spool = {{sizeof spool, COMMIT_SPOOL, 0, LATER}, 1, 200};
+    expect(fake_give(ENGINE_STORE, 0, &spool, sizeof spool) == STATUS_OK);
+    for (int i = 0; i < 4; i++)
         fake.rows[fake.row_count++] = (struct fake_row){.send = sends[i], .is_alive = 1};
     fake_outbox();
-    expect(fake.rows[2].is_sent && fake.delivery_count[SINK] == 0);
+    expect(fake.rows[3].is_sent && fake.delivery_count[SINK] == 1);
     fake_stop();
 }
 

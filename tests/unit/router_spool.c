@@ -101,8 +101,109 @@ TEST(what_is_too_late_ends)
     fake_stop();
 }
 
+static void give_row(uint16_t flow, uint16_t receiver, uint64_t waiting)
+{
+    fake.rows[fake.row_count++] = (struct fake_row){.send = {.flow = flow, .receiver = receiver}, .is_alive = 1};
+    struct commit_spool spool = {{sizeof spool, COMMIT_SPOOL, 0, flow}, waiting, waiting * COMMIT_ROW_BYTES};
+    expect(fake_give(ENGINE_STORE, 0, &spool, sizeof spool) == STATUS_OK);
+    fake.counters[COUNTER_FLOW(flow, REASON_ENTERED)] += waiting;
+    fake.page->counters[COUNTER_FLOW(flow, REASON_ENTERED)] += waiting;
+}
+
+// A unikernel may set two timers in one event, and the flow of its timers is exactly full: its events would wait
+// for room that only they can make. They go on, one after the other; one that asks for more than there is fails.
+TEST(full_of_its_own_timers)
+{
+    struct item item = {1, 1, 1};
+    fake_clear();
+    fake_flows[LATER].count_max = 2;
+    fake_flows[LATER].cap = 4;
+    fake_start();
+    for (int i = 0; i < 4; i++)
+        give_row(LATER, SINK, 1);
+    fake_outbox();
+    expect(fake.delivery_count[SINK] == 1); // one at a time
+    fake_send_record(&records, 0, 10000, "", &item, sizeof item);
+    expect(fake_end(SINK, &records) == STATUS_OK); // takes the place of the one that it was
+    fake_store();
+    expect(fake_count(LATER, REASON_DONE) == 1 && fake.page->spooled[LATER] == 4 && fake.delivery_count[SINK] == 1);
+    fake_send_record(&records, 0, 10000, "", &item, sizeof item);
+    fake_send_record(&records, 0, 10000, "", &item, sizeof item);
+    expect(fake_end(SINK, &records) == STATUS_OK); // wants one more
+    fake_store();
+    expect(fake_count(LATER, REASON_BUDGET) == 1 && fake.last_dead_reason == REASON_BUDGET && fake_is_exact());
+    expect(fake.page->spooled[LATER] == 3 && fake.delivery_count[SINK] == 1); // 3 - 1 + 2: may set two again
+    fake_send_record(&records, 0, 10000, "", &item, sizeof item);
+    fake_send_record(&records, 0, 10000, "", &item, sizeof item);
+    expect(fake_end(SINK, &records) == STATUS_OK);
+    fake_store();
+    expect(fake.page->spooled[LATER] == 4 && fake_count(LATER, REASON_BUDGET) == 1 && fake_is_exact());
+    fake_stop();
+}
+
+// Why the compiler refuses a cycle of flows that all keep the oldest: once all are full nobody can start. A time to live
+// in one of them ends that.
+TEST(a_full_cycle)
+{
+    fake_clear();
+    // decode -reading-> sink -back-> decode: the flow of timers leads back to decode instead.
+    fake_flows[LATER].receivers[0].index = DECODE;
+    fake_flows[LATER].receivers[0].port = 1;
+    fake_unikernels[SINK].inputs[2] = SYSTEM_NONE;
+    fake_unikernels[DECODE].inputs[1] = LATER;
+    fake_unikernels[DECODE].input_count = 2;
+    fake_flows[READING].cap = 2;
+    fake_flows[LATER].cap = 2;
+    fake_flows[LATER].live_ms = 30000;
+    fake_start();
+    for (int i = 0; i < 2; i++) {
+        give_row(READING, SINK, 1);
+        give_row(LATER, DECODE, 1);
+    }
+    for (uint32_t i = 0; i < fake.row_count; i++)
+        fake.rows[i].time_ms = 1700000000000 + fake.now_ms;
+    fake_outbox();
+    for (int i = 0; i < 20; i++)
+        fake_tick(1000);
+    expect(fake.delivery_count[SINK] == 0 && fake.delivery_count[DECODE] == 0); // for ever
+    fake_tick(10000);
+    expect(fake_count(LATER, REASON_EXPIRED) == 2 && fake.delivery_count[SINK] == 1); // not so: one of a key
+    fake_stop();
+}
+
+// Two tenders that were taken over hold as many events as they may. The others go on.
+TEST(events_are_left_for_the_others)
+{
+    fake_clear();
+    fake_unikernels[DECODE].instances_max = fake_unikernels[SINK].instances_max = 256;
+    for (int i = 0; i < FLOWS; i++)
+        fake_flows[i].cap = fake_flows[i].is_durable ? 1000000 : 0;
+    fake_flows[RAW].key_field = fake_flows[READING].key_field = fake_flows[READING].sequence_field = SYSTEM_NONE;
+    fake_start();
+    for (uint32_t i = DECODE; i <= SINK; i++) {
+        engine_closed(fake.engine, ENGINE_RECEIVER, i);
+        expect(fake_hello(i, 256) == STATUS_OK);
+        fake.credit[i][i == DECODE ? RAW : READING] = 1000;
+    }
+    for (int i = 0; i < 600; i++)
+        fake.rows[fake.row_count++] = (struct fake_row){
+            .send = {.flow = i % 2 ? RAW : READING, .receiver = i % 2 ? DECODE : SINK}, .is_alive = 1};
+    for (int i = 0; i < 200; i++)
+        fake_outbox();
+    expect(fake.delivery_count[DECODE] + fake.delivery_count[SINK] >= 500);
+    expect(fake_gateway(LINK_OPEN, 7, "p") == STATUS_OK && fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
+    expect(fake.delivery_count[FRONT] == 1); // front is served
+    struct item item = {1, 1, 1};
+    fake_send_record(&records, OUT_LOGIN, 0, "", &item, sizeof item);
+    expect(fake_end(FRONT, &records) == STATUS_OK && fake.delivery_count[LOGIN] == 1); // and the service
+    fake_stop();
+}
+
 int main(void)
 {
+    RUN(full_of_its_own_timers);
+    RUN(a_full_cycle);
+    RUN(events_are_left_for_the_others);
     RUN(bytes_are_reserved);
     RUN(newest_needs_no_room);
     RUN(what_is_too_late_ends);
