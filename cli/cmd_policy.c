@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/source/compile.h"
 #include "cli/source/compile_state.h"
+#include "cli/source/policy_checks.h"
 #include "cli/source/policy_graph.h"
 #include "cli/report.h"
 
@@ -70,18 +71,18 @@ static void checks_add(const struct compile *compile, const struct system_flow *
     snprintf(text, sizeof text, "%u a second, burst %u%s", flow->rate_per_second, flow->rate_burst,
              flow->is_rate_per_connection ? ", for each connection" : "");
     cJSON_AddStringToObject(checks, "rate", text);
+    if (flow->bytes_per_second != 0) {
+        snprintf(text, sizeof text, "%u bytes a second, burst %u%s", flow->bytes_per_second, flow->bytes_burst,
+                 flow->is_bytes_per_connection ? ", for each connection" : "");
+        cJSON_AddStringToObject(checks, "bytes", text);
+    }
     principals_text(system, flow, text, sizeof text);
     cJSON_AddStringToObject(checks, "principals", text);
     snprintf(text, sizeof text, "at most %u for each event of the sender", flow->count_max);
     cJSON_AddStringToObject(checks, "count", text);
     if (flow->key_field != SYSTEM_NONE)
         cJSON_AddStringToObject(checks, "order", schema->fields[flow->key_field].name);
-    if (flow->sequence_field != SYSTEM_NONE) {
-        snprintf(text, sizeof text, "%s must rise for each %s (at most %u of them)",
-                 schema->fields[flow->sequence_field].name, schema->fields[flow->key_field].name,
-                 flow->keys_max);
-        cJSON_AddStringToObject(checks, "replay", text);
-    }
+    policy_checks_add(system, flow, checks);
     size_t used = (size_t)snprintf(text, sizeof text, "volatile");
     if (flow->is_durable)
         used = (size_t)snprintf(text, sizeof text, "durable, at most %u messages or %llu bytes wait in the store; a full one %s",
@@ -109,6 +110,7 @@ static void check_print(const struct compile *compile)
                system->schemas[flow->schema].header->name, flow->is_durable ? "durable" : "volatile",
                principals);
     }
+    policy_checks_warn(&compile->view);
     size_t rules = compile->never == NULL ? 0 : compile->never->count;
     printf("\n%s: %zu unikernels, %zu flows, %zu namespaces; %zu of %zu 'never' rules hold\n",
            system->header->name, system->unikernel_count, system->flow_count,

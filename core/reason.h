@@ -53,7 +53,8 @@ enum reason {
     REASON_DISPLACED = 32, // the oldest of a full flow, for a newer one
     REASON_LATE = 33,      // a request that was not answered before its deadline
     REASON_SEAL = 34,      // an end-to-end seal or tag that does not open
-    REASON_COUNT = 35,
+    REASON_RATE = 35,      // more messages or bytes of one key than its rate allows
+    REASON_COUNT = 36,
 };
 
 static inline const char *reason_text(uint32_t reason)
@@ -64,7 +65,8 @@ static inline const char *reason_text(uint32_t reason)
         "budget",   "namespace", "key-table", "refused",  "fault",         "deadline",
         "conflict", "attempts",  "no-subscriber", "connection", "lost",    "throttled",
         "redelivered", "rationed", "step",     "slope",   "state",       "stale",
-        "observed", "expired",   "displaced", "late",    "seal"};
+        "observed", "expired",   "displaced", "late",    "seal",
+        "rate"};
     return reason < REASON_COUNT ? texts[reason] : "unknown";
 }
 

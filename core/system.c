@@ -110,6 +110,12 @@ static const char *open_tables(struct system_view *system)
     if ((system->services = walk_table(&walk, &header->services, sizeof *system->services,
                                        SYSTEM_SERVICES_MAX)) == NULL)
         return "the table of services is out of place";
+    if ((system->checks = walk_table(&walk, &header->checks, sizeof *system->checks,
+                                     SYSTEM_CHECKS_MAX)) == NULL)
+        return "the table of checks is out of place";
+    if ((system->machines = walk_table(&walk, &header->machines, sizeof *system->machines,
+                                       SYSTEM_MACHINES_MAX)) == NULL)
+        return "the table of machines is out of place";
     const char *why = open_schemas(system, &walk);
     if (why != NULL)
         return why;
@@ -136,6 +142,8 @@ enum status system_open(struct system_view *system, const uint8_t *bytes, size_t
         system->principal_count = system->header->principals.count;
         system->gateway_count = system->header->gateways.count;
         system->service_count = system->header->services.count;
+        system->check_count = system->header->checks.count;
+        system->machine_count = system->header->machines.count;
         *why = open_tables(system);
     }
     if (*why == NULL)

@@ -16,8 +16,10 @@ struct system_view { // into bytes that were accepted; they outlive it
     const struct system_principal *principals;
     const struct system_gateway *gateways;
     const struct system_service *services;
+    const struct system_check *checks;
+    const struct system_machine *machines;
     size_t unikernel_count, flow_count, namespace_count, principal_count, gateway_count,
-        service_count, schema_count;
+        service_count, check_count, machine_count, schema_count;
     struct schema schemas[SYSTEM_SCHEMAS_MAX];
 };
 

@@ -13,7 +13,7 @@
 // - cap and bytes_max are set exactly for durable flows, and hold what one event may send and, where the newest is kept,
 //   one message more for each receiver. Only plain durable flows that do not lead back to their sender keep the newest,
 //   have a time to live or a bytes_max below what cap messages can take; a request may have a deadline.
-// - keys_max is set exactly with a sequence, which needs a key.
+// - checks and machines: system_check_state.c.
 // - A namespace's readers and writers are exactly the unikernels that have it in their table.
 #include "core/system_check.h"
 
@@ -143,8 +143,7 @@ static int are_limits_good(const struct system_unikernel *unikernel)
            unikernel->instances_max != 0 && unikernel->instances_max <= SYSTEM_INSTANCES_MAX &&
            unikernel->lifetime <= LIFETIME_RESIDENT &&
            unikernel->isolation <= ISOLATION_ENCLAVE &&
-           unikernel->writes_max <= MANIFEST_EFFECTS_MAX && unikernel->zero == 0 &&
-           unikernel->zero2 == 0;
+           unikernel->writes_max <= MANIFEST_EFFECTS_MAX;
 }
 
 static const char *check_unikernel(const struct system_view *system, size_t index)
@@ -290,20 +289,15 @@ static int is_spool_good(const struct system_view *system, const struct system_f
     return flow->cap >= rows && (is_plain ? flow->bytes_max >= rows * row : flow->bytes_max == flow->cap * row);
 }
 
-static int are_checks_good(const struct system_view *system, const struct system_flow *flow)
+static int are_bounds_good(const struct system_view *system, const struct system_flow *flow)
 {
     const struct schema *schema = &system->schemas[flow->schema];
-    int has_sequence = flow->sequence_field != SYSTEM_NONE;
     if (flow->key_field != SYSTEM_NONE && (!is_key_good(schema, flow->key_field) ||
                                            schema->fields[flow->key_field].capacity > SYSTEM_KEY_BYTES_MAX))
         return 0;
-    if (has_sequence && (flow->key_field == SYSTEM_NONE ||
-                         flow->sequence_field >= schema->header->field_count ||
-                         schema->fields[flow->sequence_field].type > SCHEMA_I64))
-        return 0;
-    if (has_sequence != (flow->keys_max != 0) || flow->keys_max > SYSTEM_KEYS_MAX)
-        return 0;
-    if ((flow->cap != 0) != flow->is_durable || flow->rate_per_second == 0 || flow->rate_burst == 0)
+    if ((flow->cap != 0) != flow->is_durable || flow->rate_per_second == 0 || flow->rate_burst == 0 ||
+        (flow->bytes_per_second == 0) != (flow->bytes_burst == 0) ||
+        (flow->is_bytes_per_connection && flow->bytes_burst == 0))
         return 0;
     if (!is_spool_good(system, flow))
         return 0;
@@ -316,8 +310,9 @@ static const char *check_flow(const struct system_view *system, size_t index)
 {
     const struct system_flow *flow = &system->flows[index];
     if (flow->is_durable > 1 || flow->is_broadcast > 1 || flow->is_payload_kept > 1 ||
-        flow->is_rate_per_connection > 1 || flow->is_open > 1 || flow->is_newest_kept > 1 || flow->zero != 0 ||
-        !is_zero(flow->zero2, 0, sizeof flow->zero2) || !is_zero(flow->zero3, 0, sizeof flow->zero3))
+        flow->is_rate_per_connection > 1 || flow->is_open > 1 || flow->is_observed > 1 ||
+        flow->is_actuator > 1 || flow->is_bytes_per_connection > 1 || flow->is_newest_kept > 1 ||
+        flow->zero != 0 || !is_zero(flow->zero2, 0, sizeof flow->zero2))
         return "a flag of a flow is malformed";
     if (flow->schema >= system->schema_count)
         return "a flow's schema does not exist";
@@ -343,9 +338,9 @@ static const char *check_flow(const struct system_view *system, size_t index)
         return "a request and its reply do not agree";
     if (flow->count_max == 0 || flow->count_max > MANIFEST_EFFECTS_MAX)
         return "a flow's count per event is malformed";
-    if (!are_checks_good(system, flow))
-        return "a flow's key, sequence, caps, rate or principals are malformed";
-    return NULL;
+    if (!are_bounds_good(system, flow))
+        return "a flow's key, caps, rate or principals are malformed";
+    return system_check_flow_state(system, index);
 }
 
 // ---- The other tables ----
@@ -429,5 +424,5 @@ const char *system_check(const struct system_view *system)
         why = check_gateway(system, i);
     for (size_t i = 0; why == NULL && i < system->service_count; i++)
         why = check_service(system, i);
-    return why;
+    return why != NULL ? why : system_check_state(system);
 }

@@ -8,6 +8,10 @@
 // NULL if the tables agree with each other, else what is wrong. Every table lies inside the file.
 const char *system_check(const struct system_view *system);
 
+// The flow's checks, whose schema exists; then machines, and what concerns all flows.
+const char *system_check_flow_state(const struct system_view *system, size_t index);
+const char *system_check_state(const struct system_view *system);
+
 // A name: [a-z][a-z0-9_-]*, zero-terminated and zero-filled.
 int system_is_name(const char name[SYSTEM_NAME_BYTES]);
 

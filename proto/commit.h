@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 // Router <-> store: one SOCK_SEQPACKET socket, one record per packet.
 //
-// Start. The router says HELLO. The store answers with one CURSOR per remembered (flow, key)
-// sequence, one COUNTER per counter, one SPOOL per durable flow (its waiting messages), then READY.
+// Start. The router says HELLO. The store answers with STATE records of all remembered states of keys, as many
+// in each as fit, one COUNTER per counter, one SPOOL per durable flow (its waiting messages), then READY.
 //
 // Durable messages wait in the store's outbox, each for one receiver. The router gives CREDIT once per
 // receiver and flow, so that no flow waits behind another's backlog (a full one, or one that a device floods); the
@@ -14,7 +14,7 @@
 // a bound, into one SQLite transaction with one flush, then answers each. In order: validate the
 // reads; delete the consumed outbox row (absent: CONFLICT is not the answer but DUPLICATE - it was
 // consumed by an earlier commit, the router drops the event); apply writes; insert sends into the
-// outbox; upsert cursors; add counters; insert the dead letter if there is one; insert the audit row.
+// outbox; upsert states of keys; add counters; insert the dead letter if there is one; insert the audit row.
 // A PUT of a new record beyond records_max does nothing of all that and answers REFUSED: the router
 // dead-letters the input (REASON_NAMESPACE) with a COMMIT without the effects.
 //
@@ -47,6 +47,8 @@
 // What a row of the outbox takes besides key, context and payload, as a flow's bytes are counted: its columns, its
 // place in the index, and room for SQLite's pages.
 #define COMMIT_ROW_BYTES 128u
+#define COMMIT_PARTS_BYTES_MAX 4096u // of the state of a key
+#define COMMIT_PART_SEQUENCE 0u      // a highest sequence, as stores of format 2 kept it: of whatever order is checked
 
 enum commit_kind {
     // router -> store
@@ -59,7 +61,7 @@ enum commit_kind {
     COMMIT_DONE = 17,    // struct commit_done
     COMMIT_ANSWER = 18,  // struct commit_answer, one abi ANSWER record, struct commit_read with key
     COMMIT_OUTBOX = 19,  // struct commit_outbox, key, context, payload
-    COMMIT_CURSOR = 20,  // struct commit_cursor, key
+    COMMIT_STATE = 20,   // any number of struct commit_state, key, parts
     COMMIT_COUNTER = 21, // struct commit_counter
     COMMIT_SPOOL = 22,   // struct commit_spool
     COMMIT_LEFT = 23,    // struct commit_left
@@ -90,7 +92,7 @@ struct commit_header {
     uint16_t read_count;   // struct commit_read, key (or from, end)
     uint16_t write_count;  // struct commit_write, key, index key, value
     uint16_t send_count;   // struct commit_send, key, context, payload
-    uint16_t cursor_count; // struct commit_cursor, key
+    uint16_t state_count;  // struct commit_state, key, parts
     uint16_t counter_count; // struct commit_counter
     uint16_t dead_count;   // 0 or 1: struct commit_dead, text, crash, payload
     uint16_t reason;       // enum reason: how the input ended
@@ -132,11 +134,15 @@ struct commit_send {
     uint64_t connection;
 };
 
-struct commit_cursor { // highest sequence seen on (flow, key)
+struct commit_state { // of one key of a flow: what its checks remember (core/flow_check.h); the store does not look inside
     uint16_t flow;
     uint16_t key_bytes;
-    uint32_t zero;
-    uint64_t sequence;
+    uint32_t part_bytes; // of struct commit_part, each with its words
+};
+
+struct commit_part {
+    uint32_t id; // of the check (proto/system.h), or COMMIT_PART_SEQUENCE
+    uint32_t bytes;
 };
 
 struct commit_counter {

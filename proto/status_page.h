@@ -47,6 +47,12 @@ static inline int64_t fault_ration_ms(int64_t forgotten_ms, int64_t now_ms)
     return forgotten_ms > most_ms ? forgotten_ms - most_ms : 0;
 }
 
+struct check_page { // of one check; since the router's start
+    uint64_t refused;  // by it, or on a flow that only observes: would have been
+    uint64_t measured; // messages of a flow that only observes
+    uint64_t peak;     // the most that they came to (core/flow_check.h)
+};
+
 struct router_page {
     uint64_t epoch;
     uint64_t in_flight; // events with a tender or in commit
@@ -54,6 +60,7 @@ struct router_page {
     uint64_t waiting[SYSTEM_UNIKERNELS_MAX]; // messages in the router for that unikernel
     uint64_t spooled[SYSTEM_FLOWS_MAX];      // durable messages of the flow not yet consumed
     uint64_t counters[COUNTERS_MAX];
+    struct check_page checks[SYSTEM_CHECKS_MAX];
     int64_t faults_ms[SYSTEM_UNIKERNELS_MAX][SENDERS_MAX]; // monotonic clock; 0: none
 };
 

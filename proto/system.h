@@ -32,9 +32,17 @@
 #define SYSTEM_GATEWAYS_MAX 4u
 #define SYSTEM_SERVICES_MAX 4u
 #define SYSTEM_KEY_FIELDS_MAX 4u
-#define SYSTEM_KEYS_MAX 65536u // of one flow
+#define SYSTEM_KEYS_MAX 1000000u // of one flow
 #define SYSTEM_LIVE_MS_MAX (366ull * 86400000u) // a time to live or a deadline
 #define SYSTEM_KEY_BYTES_MAX 136u // largest that the key field of a flow may be
+#define SYSTEM_CHECKS_MAX 1024u
+#define SYSTEM_FLOW_CHECKS_MAX 64u
+#define SYSTEM_MACHINES_MAX 16u
+#define SYSTEM_STATES_MAX 16u      // of one machine
+#define SYSTEM_TRANSITIONS_MAX 32u // of one machine
+#define SYSTEM_CONDITIONS_MAX 3u   // of one transition
+#define SYSTEM_WINDOW_MAX 1024u
+#define SYSTEM_STATE_BYTES_MAX (1024u * 1024u * 1024u) // of all keys of all flows (core/flow_check.h)
 
 struct system_signature {
     uint64_t magic; // SYSTEM_MAGIC
@@ -63,6 +71,8 @@ struct system_header {
     struct system_table principals; // struct system_principal
     struct system_table gateways;   // struct system_gateway
     struct system_table services;   // struct system_service
+    struct system_table checks;     // struct system_check, those of one flow behind those of the flow before it
+    struct system_table machines;   // struct system_machine
     struct system_table schemas;    // uint32_t file offsets of schema blocks (core/schema.h)
     struct system_table configuration; // bytes
 };
@@ -87,8 +97,8 @@ struct system_unikernel {
     uint16_t namespace_count, writes_max;
     uint16_t namespaces[8]; // manifest namespace index -> namespace index, or SYSTEM_NONE
     uint16_t refusal_count;
-    uint16_t zero;
-    uint32_t zero2;
+    uint16_t fan_out; // messages that one event may send at most, over all outputs; 0: what the outputs say
+    uint32_t line;    // of the source
     char refusals[16][SYSTEM_NAME_BYTES];
 };
 
@@ -127,20 +137,75 @@ struct system_flow {
     uint8_t is_rate_per_connection;
     uint16_t count_max;     // messages per event of the sender at most
     uint16_t key_field;     // schema field index or SYSTEM_NONE
-    uint16_t sequence_field; // replay check per key: must rise; or SYSTEM_NONE
-    uint16_t zero;
-    uint32_t keys_max;      // preallocated states for the sequence check
+    uint16_t check_first, check_count; // of the table of checks
+    uint32_t keys_max;      // states that are set aside for the checks; 0: they need none
     uint32_t cap;           // durable: messages that may wait in the store
     uint32_t rate_per_second; // 0 never: a rate is mandatory
     uint32_t rate_burst;
     uint64_t principals;    // bit i: principal i may send; 0 with is_open: anyone
     uint8_t is_open;        // no principal is asked for
-    uint8_t zero2[7];
+    uint8_t is_newest_kept; // durable: a new message pushes out the oldest one, nobody waits for room
+    uint8_t is_observed;    // its checks refuse nothing: what they would have refused is counted
+    uint8_t is_actuator;    // what it leads to acts on the world
+    uint8_t is_bytes_per_connection;
+    uint8_t zero2[3];
     // How long and how much may wait.
     uint64_t bytes_max; // durable: COMMIT_ROW_BYTES and more for each message that waits in the store
     uint64_t live_ms;   // plain, durable: time to live of what waits; request: its deadline; 0: none
-    uint8_t is_newest_kept; // durable: a new message pushes out the oldest one, nobody waits for room
-    uint8_t zero3[7];
+    uint32_t line;      // of the source
+    uint32_t bytes_per_second, bytes_burst; // 0: only messages are counted
+    uint32_t zero;
+};
+
+// Checks of flow state: each measures one thing of a message, mostly against what the messages of the same key
+// before it left, and refuses it if that is more than `most` (core/flow_check.h). In this order in a flow.
+enum system_check_kind {
+    SYSTEM_CHECK_LOW = 1, // how far the field is above its schema's minimum: to learn, refuses nothing
+    SYSTEM_CHECK_HIGH,    // how far below its maximum
+    SYSTEM_CHECK_FRESH,   // how far the field is from the host's clock
+    SYSTEM_CHECK_ORDER,   // how far the field is behind the highest; what was seen before is refused
+    SYSTEM_CHECK_STEP,    // how far the field moved
+    SYSTEM_CHECK_SLOPE,   // how far in `ticks` of time
+    SYSTEM_CHECK_MACHINE, // 0 or, if the state has no transition for it, more
+    SYSTEM_CHECK_RATE,    // tokens that are used up, of `most`; per_second come back
+    SYSTEM_CHECK_BYTES,   // the same for bytes of payload
+    SYSTEM_CHECK_KINDS,
+};
+
+struct system_check {
+    uint8_t kind;      // enum system_check_kind
+    uint8_t zero;
+    uint16_t field;    // index in the schema, or SYSTEM_NONE: of MACHINE, RATE and BYTES
+    uint16_t time_field; // SLOPE: a field that says when, or SYSTEM_NONE: the host's clock does
+    uint16_t machine;  // index; else SYSTEM_NONE
+    uint32_t line;     // of the source; 0: nobody wrote it, it is there to learn
+    uint32_t id;       // names its state in the store: unlike all others of the flow
+    uint32_t window;   // ORDER: numbers that may come late, once; 0: none, it must rise
+    uint32_t per_second; // RATE, BYTES
+    uint64_t ticks;    // FRESH: of the field in a second; SLOPE: of its time
+    uint64_t most;     // UINT64_MAX: refuses nothing
+};
+
+struct system_condition { // a field in a range; bounds have the schema's form of that type (minimum, maximum)
+    uint16_t field;
+    uint16_t zero[3];
+    int64_t low, high;
+};
+
+struct system_transition {
+    uint32_t from, to; // states, by the hash of their names (core/flow_check.h), which is what the store keeps
+    uint32_t condition_count; // all of them hold
+    uint32_t zero;
+    struct system_condition conditions[SYSTEM_CONDITIONS_MAX];
+};
+
+struct system_machine { // for messages of one schema. The first transition that fits is taken
+    char name[SYSTEM_NAME_BYTES]; // the same with another schema is another
+    uint16_t schema;
+    uint16_t state_count, transition_count;
+    uint16_t start; // index
+    char states[SYSTEM_STATES_MAX][SYSTEM_NAME_BYTES];
+    struct system_transition transitions[SYSTEM_TRANSITIONS_MAX];
 };
 
 struct system_namespace {
@@ -181,8 +246,11 @@ struct system_service {
 };
 
 _Static_assert(sizeof(struct system_signature) == 128, "system_signature");
-_Static_assert(sizeof(struct system_header) == 136, "system_header");
+_Static_assert(sizeof(struct system_header) == 152, "system_header");
 _Static_assert(sizeof(struct system_flow) % 8 == 0, "system_flow");
+_Static_assert(sizeof(struct system_check) == 40, "system_check");
+_Static_assert(sizeof(struct system_transition) == 88, "system_transition");
+_Static_assert(sizeof(struct system_machine) % 8 == 0, "system_machine");
 _Static_assert(sizeof(struct system_unikernel) % 8 == 0, "system_unikernel");
 _Static_assert(sizeof(struct system_namespace) % 8 == 0, "system_namespace");
 _Static_assert(sizeof(struct system_gateway) % 8 == 0, "system_gateway");

@@ -92,14 +92,20 @@ static uint16_t put_sends(struct engine *engine, struct writer *writer, const st
     return entries;
 }
 
-static uint16_t put_cursors(struct writer *writer, const struct event *event)
+// What waits in the store has its state there, too.
+static uint16_t put_states(struct engine *engine, struct writer *writer, const struct event *event)
 {
     uint16_t entries = 0;
-    for (const struct key_entry *held = event->held; held != NULL; held = held->held_next) {
-        struct commit_cursor entry = {
-            .flow = held->flow, .key_bytes = held->key_bytes, .sequence = held->held_sequence};
+    for (const struct held *held = event->held; held != NULL; held = held->next) {
+        uint8_t key[SYSTEM_KEY_BYTES_MAX];
+        if (!engine->flows[held->flow].is_durable)
+            continue;
+        struct commit_state entry = {.flow = held->flow,
+                                     .key_bytes = (uint16_t)keys_name(engine, held, key),
+                                     .part_bytes = (uint32_t)keys_pack(engine, held, engine->parts)};
         put(writer, &entry, sizeof entry);
-        put(writer, held->key, held->key_bytes);
+        put(writer, key, entry.key_bytes);
+        put(writer, engine->parts, entry.part_bytes);
         entries++;
     }
     return entries;
@@ -123,11 +129,14 @@ size_t counters_of(const struct engine *engine, const struct message *message, s
         return add(counters, used, COUNTER_REFUSAL(index, event->code), 1);
     if (event == NULL || message->reason != REASON_DONE)
         return used;
-    for (uint16_t i = 0; i < receiver->is->output_count; i++)
-        if (event->counts[i] != 0)
-            used = add(counters, used, COUNTER_FLOW(receiver->is->outputs[i], REASON_ENTERED),
-                       (uint64_t)event->counts[i] *
-                           engine->system->flows[receiver->is->outputs[i]].receiver_count);
+    for (uint16_t i = 0; i < receiver->is->output_count; i++) {
+        if (event->counts[i] == 0)
+            continue;
+        uint16_t flow = receiver->is->outputs[i];
+        used = add(counters, used, COUNTER_FLOW(flow, REASON_ENTERED),
+                   (uint64_t)event->counts[i] * engine->system->flows[flow].receiver_count);
+        used = add(counters, used, COUNTER_FLOW(flow, REASON_OBSERVED), event->observed[i]);
+    }
     uint64_t refusals[MANIFEST_REFUSALS_MAX] = {0};
     struct guest_record record;
     for (size_t at = 0; effect_next(event, ABI_LOG, &at, &record);)
@@ -186,7 +195,7 @@ enum status commit_send(struct engine *engine, struct message *message)
         header.read_count = (uint16_t)event->seen_count;
         header.write_count = put_writes(engine, &writer, message);
         header.send_count = put_sends(engine, &writer, message);
-        header.cursor_count = put_cursors(&writer, event);
+        header.state_count = put_states(engine, &writer, event);
     }
     struct commit_counter counters[ROUTER_COUNTERS_PER_EVENT];
     header.counter_count = (uint16_t)counters_of(engine, message, counters);

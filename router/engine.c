@@ -105,14 +105,21 @@ static enum status ready_receive(struct engine *engine, const struct packet *pac
     return STATUS_OK;
 }
 
-static enum status cursor_receive(struct engine *engine, const struct packet *packet)
+static enum status states_receive(struct engine *engine, const struct packet *packet)
 {
-    struct commit_cursor cursor;
-    memcpy(&cursor, packet->body, sizeof cursor);
-    if (cursor.key_bytes > SYSTEM_KEY_BYTES_MAX || cursor.key_bytes > packet->body_bytes - sizeof cursor)
-        return STATUS_MALFORMED;
-    if (cursor.flow < engine->system->flow_count)
-        cursor_load(engine, cursor.flow, packet->body + sizeof cursor, cursor.key_bytes, cursor.sequence);
+    struct commit_state state;
+    for (size_t at = 0, parts_at; at < packet->body_bytes; at = parts_at + ABI_ALIGN8((size_t)state.part_bytes)) {
+        if (packet->body_bytes - at < sizeof state)
+            return STATUS_MALFORMED;
+        memcpy(&state, packet->body + at, sizeof state);
+        parts_at = at + sizeof state + ABI_ALIGN8((size_t)state.key_bytes);
+        if (state.key_bytes > SYSTEM_KEY_BYTES_MAX || state.part_bytes > KEY_PARTS_BYTES ||
+            parts_at + ABI_ALIGN8((size_t)state.part_bytes) > packet->body_bytes)
+            return STATUS_MALFORMED;
+        if (state.flow < engine->system->flow_count && engine->flows[state.flow].is_durable)
+            keys_load(engine, state.flow, packet->body + at + sizeof state, state.key_bytes,
+                      packet->body + parts_at, state.part_bytes);
+    }
     return STATUS_OK;
 }
 
@@ -168,7 +175,7 @@ static const struct row {
     {ENGINE_STORE, COMMIT_DONE, sizeof(struct commit_done), sizeof(struct commit_done), done_receive},
     {ENGINE_STORE, COMMIT_ANSWER, sizeof(struct commit_answer), COMMIT_BYTES_MAX, answer_receive},
     {ENGINE_STORE, COMMIT_OUTBOX, sizeof(struct commit_outbox), COMMIT_BYTES_MAX, outbox_receive},
-    {ENGINE_STORE, COMMIT_CURSOR, HEADER + sizeof(struct commit_cursor), COMMIT_BYTES_MAX, cursor_receive},
+    {ENGINE_STORE, COMMIT_STATE, HEADER + sizeof(struct commit_state), COMMIT_BYTES_MAX, states_receive},
     {ENGINE_STORE, COMMIT_COUNTER, HEADER + sizeof(struct commit_counter),
      HEADER + sizeof(struct commit_counter), counter_receive},
     {ENGINE_STORE, COMMIT_SPOOL, sizeof(struct commit_spool), sizeof(struct commit_spool), spool_receive},

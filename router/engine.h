@@ -26,6 +26,7 @@ enum engine_peer {
 // What the engine asks of its shell. None of them calls back into the engine.
 struct engine_io {
     void *context;
+    uint64_t seed[2]; // of the hash of keys: nobody else knows it
     // One packet in at most 4 parts, never blocking. STATUS_FULL only for COMMIT packets to the store:
     // the engine offers it again later. A link that fails otherwise is reported by engine_closed.
     enum status (*send)(void *context, enum engine_peer peer, uint32_t index,

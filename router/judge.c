@@ -3,7 +3,7 @@
 //
 // Layers, for each record: its form (core/guest_record.h), the flow and how often, who stands behind the event,
 // the schema of the final bytes, and for writes the namespace and the key that the value must give.
-// Sequences and rates are flow state and come after the verdict (cursor.c, schedule.c).
+// Flow state and rates come after the verdict (keys.c, schedule.c).
 // The next check of a SEND is one more function in judge_send, of a whole event one more call in judge.
 #include "router/state.h"
 
@@ -13,22 +13,25 @@
 #include <stdio.h>
 #include <string.h>
 
-enum reason refuse(struct message *message, enum reason reason, const char *what, const char *detail)
+enum reason refuse(struct message *message, enum reason reason, const char *what, const char *detail, uint32_t line)
 {
-    snprintf(message->event->text, sizeof message->event->text, "%s %s%s%s", reason_text(reason), what,
-             detail[0] != 0 ? "." : "", detail);
+    char where[40] = "";
+    if (line != 0)
+        snprintf(where, sizeof where, " (system.yaml:%u)", line);
+    snprintf(message->event->text, sizeof message->event->text, "%s %s%s%s%s", reason_text(reason), what,
+             detail[0] != 0 ? "." : "", detail, where);
     return reason;
 }
 
 static enum reason judge_value(struct message *message, const struct schema *schema, const char *name,
-                               const uint8_t *bytes, size_t size)
+                               uint32_t line, const uint8_t *bytes, size_t size)
 {
     uint16_t field = UINT16_MAX;
     enum reason reason = schema_check(schema, bytes, size, &field);
     if (reason == REASON_DONE)
         return REASON_DONE;
     return refuse(message, reason, name,
-                  field < schema->header->field_count ? schema->fields[field].name : "");
+                  field < schema->header->field_count ? schema->fields[field].name : "", line);
 }
 
 int is_principal_allowed(const struct system_flow *flow, uint32_t principal)
@@ -45,7 +48,7 @@ static enum reason judge_subscription(const struct engine *engine, struct messag
     memcpy(&wanted, record->second, sizeof wanted);
     if (wanted.port >= receiver->is->input_count || receiver->is->inputs[wanted.port] == SYSTEM_NONE ||
         !engine->system->flows[receiver->is->inputs[wanted.port]].is_broadcast)
-        return refuse(message, REASON_FLOW, flow->name, "port");
+        return refuse(message, REASON_FLOW, flow->name, "port", flow->line);
     return REASON_DONE;
 }
 
@@ -73,25 +76,29 @@ static enum reason judge_send(struct engine *engine, struct message *message,
     const struct abi_send *send = &record->send;
     struct event *event = message->event;
     if (send->flow >= receiver->is->output_count || receiver->is->outputs[send->flow] == SYSTEM_NONE)
-        return refuse(message, REASON_FLOW, "no such output", "");
+        return refuse(message, REASON_FLOW, "no such output", "", receiver->is->line);
     uint16_t index = receiver->is->outputs[send->flow];
     const struct system_flow *flow = &engine->system->flows[index];
     const struct schema *schema = &engine->system->schemas[flow->schema];
     if (flow->kind == SYSTEM_REPLY && engine->system->flows[message->send.flow].pair != index)
-        return refuse(message, REASON_FLOW, flow->name, ""); // an answer to that question only
+        return refuse(message, REASON_FLOW, flow->name, "", flow->line); // an answer to that question only
     if (!is_envelope_good(flow, engine->flows[index].is_self, send))
-        return refuse(message, REASON_ENVELOPE, flow->name, "");
+        return refuse(message, REASON_ENVELOPE, flow->name, "", flow->line);
     event->is_durable |= engine->flows[index].is_durable;
     if (++event->counts[send->flow] > (flow->kind == SYSTEM_REPLY ? 1 : flow->count_max))
-        return refuse(message, REASON_BUDGET, flow->name, "");
+        return refuse(message, REASON_BUDGET, flow->name, "", flow->line);
+    event->payload_bytes[send->flow] += send->payload_bytes;
+    event->sent_count += flow->receiver_count;
+    if (receiver->is->fan_out != 0 && event->sent_count > receiver->is->fan_out)
+        return refuse(message, REASON_BUDGET, receiver->is->name, "fan_out", receiver->is->line);
     if (engine->flows[index].is_own && ++event->own_count > own_room(engine, message))
-        return refuse(message, REASON_BUDGET, flow->name, "timers of one connection");
+        return refuse(message, REASON_BUDGET, flow->name, "timers of one connection", flow->line);
     if (!is_principal_allowed(flow, event->principal))
-        return refuse(message, REASON_PRINCIPAL, flow->name, "");
+        return refuse(message, REASON_PRINCIPAL, flow->name, "", flow->line);
     if (engine->flows[index].is_self && !engine->flows[index].is_own &&
         !has_room_of_own(engine, index, message, event->counts[send->flow]))
-        return refuse(message, REASON_BUDGET, flow->name, "is full of its own");
-    enum reason reason = judge_value(message, schema, flow->name, record->second, send->payload_bytes);
+        return refuse(message, REASON_BUDGET, flow->name, "is full of its own", flow->line);
+    enum reason reason = judge_value(message, schema, flow->name, flow->line, record->second, send->payload_bytes);
     if (reason != REASON_DONE)
         return reason;
     if (flow->receivers[0].kind == SYSTEM_SUBSCRIPTION)
@@ -111,28 +118,28 @@ static enum reason judge_write(struct engine *engine, struct message *message,
     const struct abi_write *write = &record->write;
     uint16_t index = namespace_of(engine, message, write->namespace_index);
     if (index == SYSTEM_NONE)
-        return refuse(message, REASON_NAMESPACE, "no such namespace", "");
+        return refuse(message, REASON_NAMESPACE, "no such namespace", "", 0);
     const struct system_namespace *space = &engine->system->namespaces[index];
     const struct schema *schema = &engine->system->schemas[space->schema];
     if ((space->writers >> message->send.receiver & 1) == 0)
-        return refuse(message, REASON_NAMESPACE, space->name, "");
+        return refuse(message, REASON_NAMESPACE, space->name, "", 0);
     message->event->is_durable = 1;
     if (++message->event->write_count > receiver_of(engine, message)->is->writes_max)
-        return refuse(message, REASON_BUDGET, space->name, "");
+        return refuse(message, REASON_BUDGET, space->name, "", 0);
     if (write->op == ABI_WRITE_DELETE)
         return REASON_DONE;
-    enum reason reason = judge_value(message, schema, space->name, record->second, write->value_bytes);
+    enum reason reason = judge_value(message, schema, space->name, 0, record->second, write->value_bytes);
     if (reason != REASON_DONE)
         return reason;
     uint8_t key[ABI_KEY_BYTES_MAX];
     size_t key_bytes = schema_key(schema, space->key_fields, space->key_count, record->second,
                                   write->value_bytes, key, sizeof key);
     if (key_bytes != write->key_bytes || memcmp(key, record->first, key_bytes) != 0)
-        return refuse(message, REASON_NAMESPACE, space->name, "key");
+        return refuse(message, REASON_NAMESPACE, space->name, "key", 0);
     if (space->index_count != 0 &&
         schema_key(schema, space->index_fields, space->index_count, record->second, write->value_bytes,
                    key, sizeof key) == 0)
-        return refuse(message, REASON_NAMESPACE, space->name, "index");
+        return refuse(message, REASON_NAMESPACE, space->name, "index", 0);
     return REASON_DONE;
 }
 
@@ -140,6 +147,9 @@ enum reason judge(struct engine *engine, struct message *message)
 {
     struct event *event = message->event;
     memset(event->counts, 0, sizeof event->counts);
+    memset(event->payload_bytes, 0, sizeof event->payload_bytes);
+    event->sent_ms = engine->wall_ms;
+    event->sent_count = 0;
     event->write_count = event->own_count = event->is_durable = 0;
     enum reason reason = REASON_DONE;
     for (size_t at = 0; reason == REASON_DONE;) {
@@ -147,17 +157,17 @@ enum reason judge(struct engine *engine, struct message *message)
         const char *why = guest_record_next(event->records, event->record_bytes, &at,
                                             receiver_of(engine, message)->is->refusal_count, &record);
         if (why != NULL)
-            return refuse(message, REASON_ENVELOPE, why, "");
+            return refuse(message, REASON_ENVELOPE, why, "", 0);
         if (record.kind == ABI_SEND)
             reason = judge_send(engine, message, &record);
         else if (record.kind == ABI_WRITE)
             reason = judge_write(engine, message, &record);
         else if (record.kind == ABI_READ) // were served
-            reason = refuse(message, REASON_ENVELOPE, "read among effects", "");
+            reason = refuse(message, REASON_ENVELOPE, "read among effects", "", 0);
         else if (record.kind == ABI_END) // is the last record, and says DONE
             return at == event->record_bytes && record.end.verdict == ABI_END_DONE
                        ? REASON_DONE
-                       : refuse(message, REASON_ENVELOPE, "end", "");
+                       : refuse(message, REASON_ENVELOPE, "end", "", 0);
     }
     return reason;
 }

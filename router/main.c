@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -130,7 +131,8 @@ static void link_attach(enum engine_peer peer, size_t index, int fd)
 
 static void start(uint64_t epoch)
 {
-    const struct engine_io io = {.send = io_send, .log = io_log};
+    struct engine_io io = {.send = io_send, .log = io_log};
+    memcpy(io.seed, (const void *)getauxval(AT_RANDOM), sizeof io.seed); // 16 bytes that the kernel gave this process
     if (router.links[0].channel.fd < 0 || epoch == 0 || router.engine != NULL)
         process_fail("START", "without a store or an epoch, or twice");
     router.engine = engine_create(&router.system, router.process.page, &io, epoch);

@@ -79,7 +79,7 @@ struct message *message_new(struct engine *engine, const struct sending *sending
     if (send->receiver < engine->system->unikernel_count)
         message->port = system_input_port(flow, send->receiver);
     if (flow->key_field != SYSTEM_NONE)
-        message->bucket = (uint16_t)(key_hash(sending->key, send->key_bytes) % ROUTER_BUCKETS);
+        message->bucket = (uint16_t)(key_hash(engine, sending->key, send->key_bytes) % ROUTER_BUCKETS);
     memcpy(message->body, sending->payload, send->payload_bytes);
     memcpy(message->body + ABI_ALIGN8(send->payload_bytes), sending->context, send->context_bytes);
     return message;

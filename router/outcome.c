@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // From EFFECTS to the end of the event (the states: state.h).
 //
-//   EFFECTS -> judged -> tokens -> cursors -> durable? COMMIT -> DONE -> counted, released -> over
+//   EFFECTS -> judged -> tokens -> keys ->    durable? COMMIT -> DONE -> counted, released -> over
 //      |          |         \________ wait ______/  |
 //      |          +-> dead letter: COMMIT --------- +-> over
 //      +-> LOST: its message goes back to its place
@@ -47,7 +47,7 @@ static int pay(struct engine *engine, const struct message *message)
         for (uint16_t i = 0; i < receiver->is->output_count; i++) {
             uint16_t flow = receiver->is->outputs[i];
             if (event->counts[i] == 0 ||
-                tokens_take(engine, flow, message->connection, event->counts[i], is_trial))
+                tokens_take(engine, flow, message->connection, event->counts[i], event->payload_bytes[i], is_trial))
                 continue;
             if (!event->is_throttled)
                 count(engine, COUNTER_FLOW(flow, REASON_THROTTLED), 1);
@@ -57,14 +57,14 @@ static int pay(struct engine *engine, const struct message *message)
     return 1;
 }
 
-// Tokens and cursors. REASON_ENTERED: not now.
+// Tokens and keys. REASON_ENTERED: not now.
 static enum reason prepare(struct engine *engine, struct message *message)
 {
     struct event *event = message->event;
     if (!event->is_paid && !pay(engine, message))
         return REASON_ENTERED;
     event->is_paid = 1;
-    enum reason reason = event->is_held ? REASON_DONE : cursors_hold(engine, message);
+    enum reason reason = event->is_held ? REASON_DONE : keys_hold(engine, message);
     event->is_held = reason == REASON_DONE;
     return reason;
 }
@@ -89,8 +89,8 @@ void message_proceed(struct engine *engine, struct message *message)
     message->state = MESSAGE_COMMITTING;
     enum status status = commit_send(engine, message);
     if (status == STATUS_TOO_LARGE) {
-        cursors_settle(engine, message->event, 0);
-        fail(engine, message, refuse(message, REASON_BUDGET, "effects of one event", ""));
+        keys_settle(engine, message->event, 0);
+        fail(engine, message, refuse(message, REASON_BUDGET, "effects of one event", "", receiver_of(engine, message)->is->line));
     } else if (status != STATUS_OK) {
         wait(engine, message, ROUTER_RETRY_MS);
     }
@@ -124,7 +124,7 @@ static void again(struct engine *engine, struct message *message, uint16_t *trie
     char times[32];
     if (message->connection != NULL || *tries >= most) {
         snprintf(times, sizeof times, "%u times", *tries);
-        fail(engine, message, refuse(message, reason, times, ""));
+        fail(engine, message, refuse(message, reason, times, "", 0));
         return;
     }
     ++*tries;
@@ -154,6 +154,7 @@ static void take(struct engine *engine, struct message *message)
             flow_change(engine, flow, (int64_t)message->event->counts[i] * engine->system->flows[flow].receiver_count,
                         message->event->bytes[i]);
     }
+    keys_report(engine, message);
     effects_release(engine, message);
 }
 
@@ -161,11 +162,11 @@ void message_committed(struct engine *engine, struct message *message, uint32_t 
 {
     int has_effects = message->event != NULL && message->reason == REASON_DONE;
     if (has_effects && result != COMMIT_NOT_NOW)
-        cursors_settle(engine, message->event, result == COMMIT_OK);
+        keys_settle(engine, message->event, result == COMMIT_OK);
     if (has_effects && result == COMMIT_CONFLICT) {
         again(engine, message, &message->conflicts, ROUTER_CONFLICTS_MAX, REASON_CONFLICT);
     } else if (has_effects && result == COMMIT_REFUSED) {
-        fail(engine, message, refuse(message, REASON_NAMESPACE, "is full", ""));
+        fail(engine, message, refuse(message, REASON_NAMESPACE, "is full", "", 0));
     } else if (result != COMMIT_OK && result != COMMIT_DUPLICATE) {
         wait(engine, message, ROUTER_RETRY_MS);
     } else {
@@ -200,7 +201,7 @@ static enum reason failure_of(struct engine *engine, struct message *message,
     }
     if (effects->outcome == LINK_REFUSED && effects->code < receiver->is->refusal_count) {
         event->code = effects->code;
-        return refuse(message, REASON_GUEST, receiver->is->refusals[effects->code], "");
+        return refuse(message, REASON_GUEST, receiver->is->refusals[effects->code], "", 0);
     }
     const char *what = effects->outcome == LINK_CONTRACT ? effects->text : "unknown refusal";
     snprintf(event->text, sizeof event->text, "envelope %s: %.*s", receiver->is->name,

@@ -15,16 +15,16 @@ static enum reason judge_read(struct engine *engine, struct message *message, co
     const struct abi_read *read = &record->read;
     int is_get = read->op == ABI_READ_GET;
     if (record->kind != ABI_READ || (is_get && (read->from_bytes == 0 || read->end_bytes != 0)))
-        return refuse(message, REASON_ENVELOPE, "read", "");
+        return refuse(message, REASON_ENVELOPE, "read", "", 0);
     uint16_t index = namespace_of(engine, message, read->namespace_index);
     if (index == SYSTEM_NONE)
-        return refuse(message, REASON_NAMESPACE, "no such namespace", "");
+        return refuse(message, REASON_NAMESPACE, "no such namespace", "", 0);
     const struct system_namespace *space = &engine->system->namespaces[index];
     if ((space->readers >> message->send.receiver & 1) == 0 ||
         (read->op == ABI_READ_INDEX && space->index_count == 0))
-        return refuse(message, REASON_NAMESPACE, space->name, "");
+        return refuse(message, REASON_NAMESPACE, space->name, "", 0);
     if (++message->event->reads > ROUTER_READS_MAX)
-        return refuse(message, REASON_BUDGET, "reads of one event", "");
+        return refuse(message, REASON_BUDGET, "reads of one event", "", 0);
     memcpy(bytes + offsetof(struct abi_read, namespace_index), &index, sizeof index);
     return REASON_DONE;
 }
@@ -34,14 +34,14 @@ static enum reason judge_reads(struct engine *engine, struct message *message, u
     uint32_t reads = 0;
     enum reason reason = REASON_DONE;
     if (++message->event->waits > ABI_WAITS_PER_EVENT_MAX)
-        return refuse(message, REASON_BUDGET, "waits of one event", "");
+        return refuse(message, REASON_BUDGET, "waits of one event", "", 0);
     for (size_t at = 0, begin = 0; at < size && reason == REASON_DONE; begin = at) {
         struct guest_record record;
         const char *why = guest_record_next(bytes, size, &at, 0, &record);
         if (why != NULL)
-            reason = refuse(message, REASON_ENVELOPE, why, "");
+            reason = refuse(message, REASON_ENVELOPE, why, "", 0);
         else if (++reads > ABI_READS_PER_WAIT_MAX)
-            reason = refuse(message, REASON_BUDGET, "reads of one wait", "");
+            reason = refuse(message, REASON_BUDGET, "reads of one wait", "", 0);
         else
             reason = judge_read(engine, message, &record, bytes + begin);
     }

@@ -38,14 +38,25 @@ int bucket_take(const struct engine *engine, struct bucket *bucket, uint32_t per
     return 1;
 }
 
-int tokens_take(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t wanted,
-                int is_trial)
+// Of messages and of bytes: both, or none.
+int tokens_take(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t messages,
+                uint32_t bytes, int is_trial)
 {
-    const struct system_flow *definition = &engine->system->flows[flow];
-    struct bucket *bucket = &engine->flows[flow].bucket;
-    if (definition->is_rate_per_connection && connection != NULL)
-        bucket = connection_buckets(engine, connection) + engine->flows[flow].bucket_column;
-    return bucket_take(engine, bucket, definition->rate_per_second, definition->rate_burst, wanted, is_trial);
+    const struct system_flow *is = &engine->system->flows[flow];
+    struct flow_state *state = &engine->flows[flow];
+    const uint32_t wanted[2] = {messages, bytes}, burst[2] = {is->rate_burst, is->bytes_burst};
+    const uint32_t per_second[2] = {is->rate_per_second, is->bytes_per_second};
+    const uint8_t is_each[2] = {is->is_rate_per_connection, is->is_bytes_per_connection};
+    for (int turn = 0; turn < (is_trial ? 1 : 2); turn++) // the first takes nothing
+        for (int i = 0; i < 2; i++) {
+            struct bucket *bucket = &state->buckets[i];
+            if (is_each[i] && connection != NULL)
+                bucket = connection_buckets(engine, connection) + state->bucket_columns[i];
+            if (per_second[i] != 0 &&
+                !bucket_take(engine, bucket, per_second[i], burst[i], wanted[i], turn == 0))
+                return 0;
+        }
+    return 1;
 }
 
 // Who stands behind the effects of the event that this message becomes. An instance of a connection speaks
@@ -245,7 +256,7 @@ static int broadcast_expand(struct engine *engine, struct receiver *receiver, st
 static int is_input_paid(struct engine *engine, struct message *message)
 {
     if (!message->is_input || message->is_last || message->attempt != 1 ||
-        tokens_take(engine, message->send.flow, message->connection, 1, 0))
+        tokens_take(engine, message->send.flow, message->connection, 1, message->send.payload_bytes, 0))
         return 1;
     if (!message->is_throttled)
         count(engine, COUNTER_FLOW(message->send.flow, REASON_THROTTLED), 1);

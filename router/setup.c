@@ -24,7 +24,9 @@ static uint64_t flow_init(struct engine *engine, const struct system_flow *flow,
     state->is_own = state->is_self && state->is_queued && flow->kind == SYSTEM_PLAIN &&
                     engine->receivers[flow->sender].is->lifetime == LIFETIME_CONNECTION;
     if (flow->is_rate_per_connection)
-        state->bucket_column = engine->bucket_columns++;
+        state->bucket_columns[0] = engine->bucket_columns++;
+    if (flow->is_bytes_per_connection)
+        state->bucket_columns[1] = engine->bucket_columns++;
     uint64_t most = system_flow_need(flow);
     if (state->is_own)
         engine->receivers[flow->sender].own_need += flow->count_max;
@@ -80,21 +82,38 @@ static uint64_t gateways_init(struct engine *engine)
     return slots;
 }
 
-static int tables_create(struct engine *engine, uint64_t slots, uint32_t events, uint64_t keys)
+// The keys of all flows, and the states of them that events may hold.
+static int keys_tables_create(struct engine *engine, uint32_t events)
 {
-    uint32_t heads = 64;
-    while (heads < keys)
-        heads *= 2;
-    engine->key_mask = heads - 1;
+    uint32_t words = 0, sends = 0;
+    for (uint32_t i = 0; i < engine->system->flow_count; i++) {
+        struct key_table *table = &engine->flows[i].keys;
+        if (!keys_create(engine, &engine->system->flows[i], table))
+            return 0;
+        words = table->words > words ? table->words : words;
+    }
+    for (uint32_t i = 0; i < engine->receiver_count; i++) {
+        uint32_t most = 0; // of one event
+        const struct system_unikernel *is = engine->receivers[i].is;
+        for (uint16_t j = 0; j < is->output_count; j++)
+            if (is->outputs[j] != SYSTEM_NONE && engine->flows[is->outputs[j]].keys.words != 0)
+                most += engine->system->flows[is->outputs[j]].count_max;
+        sends = most > sends ? most : sends;
+    }
+    return slots_create(&engine->held, (uint64_t)events * at_most(sends, ROUTER_SENDS_MAX),
+                        sizeof(struct held) + 8 * (size_t)words);
+}
+
+static int tables_create(struct engine *engine, uint64_t slots, uint32_t events)
+{
     engine->bodies = calloc(slots + 1, ROUTER_BODY_BYTES);
     engine->connections = calloc(engine->connection_count + 1u, sizeof *engine->connections);
     engine->connection_buckets = calloc((size_t)engine->connection_count * engine->bucket_columns + 1u,
                                         sizeof *engine->connection_buckets);
-    engine->key_heads = calloc(heads, sizeof *engine->key_heads);
     return slots_create(&engine->messages, slots, sizeof(struct message)) &&
            slots_create(&engine->events, events, sizeof(struct event)) &&
-           slots_create(&engine->keys, keys, sizeof(struct key_entry)) && engine->bodies != NULL &&
-           engine->connections != NULL && engine->connection_buckets != NULL && engine->key_heads != NULL;
+           keys_tables_create(engine, events) && engine->bodies != NULL && engine->connections != NULL &&
+           engine->connection_buckets != NULL;
 }
 
 struct engine *engine_create(const struct system_view *system, struct router_page *page,
@@ -111,18 +130,16 @@ struct engine *engine_create(const struct system_view *system, struct router_pag
     engine->receivers = calloc(engine->receiver_count + 1u, sizeof *engine->receivers);
     engine->end_ms = INT64_MAX;
     list_init(&engine->waiting);
-    uint64_t slots = 0, keys = 0;
+    uint64_t slots = 0;
     uint32_t events = 0;
     if (engine->receivers != NULL) {
         events = receivers_init(engine);
-        for (uint32_t i = 0; i < system->flow_count; i++) {
+        for (uint32_t i = 0; i < system->flow_count; i++)
             slots += flow_init(engine, &system->flows[i], &engine->flows[i]);
-            keys += system->flows[i].keys_max;
-        }
         slots += gateways_init(engine);
     }
     events = at_most(events, ROUTER_EVENTS_MAX);
-    if (engine->receivers == NULL || slots >= 1u << 20 || !tables_create(engine, slots, events, keys)) {
+    if (engine->receivers == NULL || slots >= 1u << 20 || !tables_create(engine, slots, events)) {
         engine_destroy(engine);
         return NULL;
     }
@@ -132,8 +149,11 @@ struct engine *engine_create(const struct system_view *system, struct router_pag
 
 void engine_destroy(struct engine *engine)
 {
-    free(engine->key_heads);
-    free(engine->keys.bytes);
+    for (uint32_t i = 0; i < SYSTEM_FLOWS_MAX; i++) {
+        free(engine->flows[i].keys.heads);
+        free(engine->flows[i].keys.entries.bytes);
+    }
+    free(engine->held.bytes);
     free(engine->connection_buckets);
     free(engine->connections);
     free(engine->events.bytes);

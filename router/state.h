@@ -21,10 +21,13 @@
 #ifndef CRENEL_ROUTER_STATE_H
 #define CRENEL_ROUTER_STATE_H
 
+#include "core/flow_check.h"
 #include "core/guest_record.h"
 #include "core/manifest.h"
 #include "proto/commit.h"
 #include "router/engine.h"
+
+#include <string.h>
 
 #define ROUTER_WINDOW 64u        // durable messages of one flow for one receiver in the router
 #define ROUTER_QUOTA 256u        // volatile messages of one flow, at least
@@ -41,7 +44,10 @@
 #define ROUTER_FLUSH_MS 1000
 #define ROUTER_END_MS 100 // between two looks for what is too late
 #define ROUTER_BODY_BYTES (ABI_PAYLOAD_BYTES_MAX + ABI_CONTEXT_BYTES_MAX)
-#define ROUTER_COUNTERS_PER_EVENT 64u
+#define ROUTER_COUNTERS_PER_EVENT 96u
+#define ROUTER_NOTES 64u // observations of one event that are reported
+#define ROUTER_SENDS_MAX (ABI_OUTPUT_BYTES / (sizeof(struct abi_send) + 8)) // of one event
+#define KEY_PARTS_BYTES (8 * FLOW_STATE_WORDS_MAX + SYSTEM_FLOW_CHECKS_MAX * sizeof(struct commit_part))
 
 enum message_state {
     MESSAGE_FREE,
@@ -79,14 +85,19 @@ struct event {
     uint32_t principal; // who stands behind its effects
     uint16_t code;      // of REASON_GUEST
     uint8_t is_paid;    // tokens were taken
-    uint8_t is_held;    // cursors are reserved
+    uint8_t is_held;    // the keys of its sends are
     uint8_t is_throttled; // was counted so
     uint16_t waits, reads;           // READ rounds, and READs
     uint16_t write_count, own_count; // judged
     uint8_t is_durable; // it writes, or sends what waits in the store
     uint16_t counts[MANIFEST_FLOWS_MAX]; // judged sends per output
     uint32_t bytes[MANIFEST_FLOWS_MAX];  // that those in the COMMIT take in the store
-    struct key_entry *held;          // cursors that it holds
+    uint32_t payload_bytes[MANIFEST_FLOWS_MAX]; // of all
+    uint16_t observed[MANIFEST_FLOWS_MAX]; // of these would have been refused
+    uint16_t noted[ROUTER_NOTES], noted_count; // by which checks
+    uint32_t sent_count;             // messages, over all outputs
+    int64_t sent_ms;                 // the host's clock when its effects arrived
+    struct held *held;               // states of keys
     uint32_t record_bytes, crash_bytes;
     uint32_t seen_bytes, seen_count; // struct commit_read
     char text[COMMIT_TEXT_BYTES_MAX]; // why it failed
@@ -100,20 +111,49 @@ struct bucket { // zero: full
     int64_t at_ms;
 };
 
+struct slots { // entries that come and go; each begins with a pointer that is free while it is
+    uint8_t *bytes;
+    size_t slot_bytes;
+    uint64_t count, used; // used: from there on never taken
+    void *free;
+};
+
+struct key_entry { // of a table: what its flow's checks remember of one key
+    struct held *held; // by the event that changes it, or NULL
+    uint64_t state[];
+};
+
+struct held {
+    struct held *next; // of the event
+    struct key_entry *entry;
+    const struct event *event;
+    uint16_t flow;
+    uint64_t state[]; // what it will be
+};
+
+struct key_table {
+    uint32_t words; // of a state; 0: the flow's checks need none
+    uint32_t mask;  // of heads
+    uint8_t is_direct; // integer keys, from `first` on, have a place each
+    uint64_t first;
+    struct slots entries;
+    struct key_entry **heads; // by hash
+};
+
 struct flow_state {
     uint8_t is_durable; // waits in the store
     uint8_t is_queued;  // volatile, waits in the router
     uint8_t is_self;    // from a unikernel to itself
     uint8_t is_own;     // and queued, of a connection: room is per connection
-    uint32_t bucket_column; // in connection_buckets, if the rate is per connection
-    uint32_t keys;      // with a cursor
+    uint32_t bucket_columns[2]; // in connection_buckets, if the rate, or that of bytes, is per connection
     uint64_t need;      // room that an event may need at most; 0: none is reserved
     uint64_t limit;     // cap or quota
     uint64_t waiting;   // entered, not ended
     uint64_t reserved;  // a multiple of need
     uint64_t bytes_need, bytes_limit, bytes; // the same, of a durable flow
     uint64_t blocked;   // pass in which its first message had to wait
-    struct bucket bucket;
+    struct bucket buckets[2]; // messages, bytes
+    struct key_table keys;
 };
 
 struct receiver { // a unikernel's tender or a host service
@@ -150,22 +190,6 @@ struct connection {
     int64_t progress_ms;   // last time something drained, or waiting began
 };
 
-struct key_entry {
-    struct key_entry *next, *held_next;
-    struct message *holder; // whose commit will raise it, or NULL
-    uint16_t flow, key_bytes;
-    uint32_t is_known; // sequence holds
-    uint64_t sequence, held_sequence;
-    uint8_t key[SYSTEM_KEY_BYTES_MAX];
-};
-
-struct slots { // entries that come and go; each begins with a pointer that is free while it is
-    uint8_t *bytes;
-    size_t slot_bytes;
-    uint64_t count, used; // used: from there on never taken
-    void *free;
-};
-
 struct engine {
     const struct system_view *system;
     struct router_page *page;
@@ -175,7 +199,7 @@ struct engine {
     int64_t end_ms; // the least of queued messages, or before; INT64_MAX: none
     uint8_t is_ready, is_dirty;
     uint8_t is_flushing, is_flush_refused;
-    struct slots messages, events, keys;
+    struct slots messages, events, held;
     uint8_t *bodies;        // of messages
     struct message waiting; // list
     struct system_unikernel services[SYSTEM_SERVICES_MAX];
@@ -187,8 +211,9 @@ struct engine {
     struct bucket *connection_buckets;
     uint32_t bucket_columns;
     struct flow_state flows[SYSTEM_FLOWS_MAX];
-    struct key_entry **key_heads; // by hash
-    uint32_t key_mask;
+    uint64_t state[FLOW_STATE_WORDS_MAX]; // of the message that is judged
+    uint64_t measured[SYSTEM_FLOW_CHECKS_MAX];
+    uint8_t parts[KEY_PARTS_BYTES];
     uint64_t fresh[COUNTERS_MAX];    // not yet with the store
     uint64_t flushing[COUNTERS_MAX]; // in the COMMIT under way
     _Alignas(8) uint8_t scratch[COMMIT_BYTES_MAX];
@@ -243,8 +268,8 @@ void message_finish(struct engine *engine, struct message *message); // over and
 void schedule(struct engine *engine);
 int bucket_take(const struct engine *engine, struct bucket *bucket, uint32_t per_second, uint32_t burst,
                 uint32_t wanted, int is_trial);
-int tokens_take(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t wanted,
-                int is_trial);
+int tokens_take(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t messages,
+                uint32_t bytes, int is_trial);
 // May the event send so many to its own unikernel on that flow?
 int has_room_of_own(const struct engine *engine, uint16_t flow, const struct message *message, uint32_t sends);
 void event_leave(struct engine *engine, struct message *message); // gives back all that its event held
@@ -256,7 +281,8 @@ void fault_note(struct engine *engine, const struct message *message); // its ev
 // Verdict on all records: REASON_DONE, or the reason with event->text filled. Changes nothing else
 // but the event's counts.
 enum reason judge(struct engine *engine, struct message *message);
-enum reason refuse(struct message *message, enum reason reason, const char *what, const char *detail);
+// line: of the source, or 0.
+enum reason refuse(struct message *message, enum reason reason, const char *what, const char *detail, uint32_t line);
 // May an event that principal (0: nobody) stands behind send on that flow?
 int is_principal_allowed(const struct system_flow *flow, uint32_t principal);
 // The system's index of what a guest names, or SYSTEM_NONE.
@@ -271,12 +297,20 @@ void sending_make(struct engine *engine, const struct message *message, const st
                   uint32_t turn, struct sending *sending);
 void effects_release(struct engine *engine, struct message *message); // of volatile flows, and log lines
 
-// ---- cursor.c ----
-void cursor_load(struct engine *engine, uint16_t flow, const uint8_t *key, size_t key_bytes, uint64_t sequence);
-// Reserves every cursor that the event's sends raise, or none. REASON_DONE: held; REASON_ENTERED:
-// another event holds one, wait; else the refusal, with event->text filled.
-enum reason cursors_hold(struct engine *engine, struct message *message);
-void cursors_settle(struct engine *engine, struct event *event, int is_taken);
+_Static_assert(KEY_PARTS_BYTES <= COMMIT_PARTS_BYTES_MAX, "the state of a key fits");
+
+// ---- keys.c ----
+int keys_create(struct engine *engine, const struct system_flow *flow, struct key_table *table); // 0: no memory
+// Judges the flow state of all sends of the event, and holds their keys; or none. REASON_DONE: held;
+// REASON_ENTERED: another event holds one, wait; else the refusal, with event->text filled.
+enum reason keys_hold(struct engine *engine, struct message *message);
+void keys_settle(struct engine *engine, struct event *event, int is_taken);
+void keys_report(struct engine *engine, const struct message *message); // what was only observed
+// The key and the state of one in the store's form; their size.
+size_t keys_name(const struct engine *engine, const struct held *held, uint8_t key[SYSTEM_KEY_BYTES_MAX]);
+size_t keys_pack(const struct engine *engine, const struct held *held, uint8_t parts[KEY_PARTS_BYTES]);
+void keys_load(struct engine *engine, uint16_t flow, const uint8_t *key, size_t key_bytes, const uint8_t *parts,
+               size_t size);
 
 // ---- commit.c ----
 #define HANDLE_FLUSH 0u // no message has it
@@ -317,12 +351,17 @@ void journal(struct engine *engine, uint32_t receiver, uint32_t level, const cha
              size_t size);
 void journal_tick(struct engine *engine);
 
-static inline uint32_t key_hash(const uint8_t *key, size_t key_bytes)
+// Nobody outside can choose keys that collide: the seed is the process's own.
+static inline uint32_t key_hash(const struct engine *engine, const uint8_t *key, size_t key_bytes)
 {
-    uint32_t hash = 2166136261u; // FNV-1a
-    for (size_t i = 0; i < key_bytes; i++)
-        hash = (hash ^ key[i]) * 16777619u;
-    return hash;
+    uint64_t hash = engine->io.seed[0] ^ key_bytes, word;
+    for (size_t i = 0; i < key_bytes; i += 8) {
+        word = 0;
+        memcpy(&word, key + i, key_bytes - i < 8 ? key_bytes - i : 8);
+        unsigned __int128 product = (unsigned __int128)(hash ^ word) * (engine->io.seed[1] | 1);
+        hash = (uint64_t)product ^ (uint64_t)(product >> 64);
+    }
+    return (uint32_t)(hash ^ hash >> 32);
 }
 
 static inline struct message *message_at(struct engine *engine, uint32_t index)

@@ -44,7 +44,7 @@ static int take_struct(struct walk *walk, void *out, size_t size)
 
 struct view {
     struct commit_header header;
-    size_t reads, writes, sends, cursors, counters, dead; // offsets of the sections
+    size_t reads, writes, sends, states, counters, dead; // offsets of the sections
 };
 
 static void check_reads(struct walk *walk, const struct store *store, unsigned count)
@@ -106,11 +106,13 @@ static enum status parse(struct view *view, const struct store *store, const uin
     check_writes(&walk, store, header->write_count);
     view->sends = walk.at;
     check_sends(&walk, store, header->send_count);
-    view->cursors = walk.at;
-    struct commit_cursor cursor;
-    for (unsigned i = 0; i < header->cursor_count && take_struct(&walk, &cursor, sizeof cursor); i++) {
-        (void)take(&walk, cursor.key_bytes);
-        walk.is_bad |= cursor.flow >= store->system->flow_count;
+    view->states = walk.at;
+    struct commit_state state;
+    for (unsigned i = 0; i < header->state_count && take_struct(&walk, &state, sizeof state); i++) {
+        (void)take(&walk, state.key_bytes);
+        (void)take(&walk, state.part_bytes);
+        walk.is_bad |= state.flow >= store->system->flow_count || state.key_bytes > SYSTEM_KEY_BYTES_MAX ||
+                       state.part_bytes > COMMIT_PARTS_BYTES_MAX;
     }
     view->counters = walk.at;
     struct commit_counter counter;
@@ -241,16 +243,17 @@ static enum status apply_sends(struct store *store, const struct view *view, str
     return spool_make_room(store);
 }
 
-static enum status apply_cursors(struct store *store, const struct view *view, struct walk walk)
+static enum status apply_states(struct store *store, const struct view *view, struct walk walk)
 {
-    struct commit_cursor cursor;
-    for (unsigned i = 0; i < view->header.cursor_count; i++) {
-        check(take_struct(&walk, &cursor, sizeof cursor));
-        const uint8_t *key = take(&walk, cursor.key_bytes);
-        sqlite3_stmt *statement = store_statement(store, STATEMENT_CURSOR_SET);
-        bind_integer(statement, 1, store->flow_ids[cursor.flow]);
-        bind_bytes(statement, 2, key, cursor.key_bytes);
-        bind_integer(statement, 3, (int64_t)cursor.sequence);
+    struct commit_state state;
+    for (unsigned i = 0; i < view->header.state_count; i++) {
+        check(take_struct(&walk, &state, sizeof state));
+        const uint8_t *key = take(&walk, state.key_bytes);
+        const uint8_t *parts = take(&walk, state.part_bytes);
+        sqlite3_stmt *statement = store_statement(store, STATEMENT_STATE_SET);
+        bind_integer(statement, 1, store->flow_ids[state.flow]);
+        bind_bytes(statement, 2, key, state.key_bytes);
+        bind_bytes(statement, 3, parts, state.part_bytes);
         enum status status = store_run(store, statement);
         if (status != STATUS_OK)
             return status;
@@ -291,7 +294,7 @@ static enum status apply_dead(struct store *store, const struct view *view, stru
     struct link_crash crash;
     struct audit_facts facts = {.header = &view->header,
                                 .effects = packet + view->writes,
-                                .effect_bytes = view->cursors - view->writes,
+                                .effect_bytes = view->states - view->writes,
                                 .counters = packet + view->counters};
     if (view->header.dead_count != 0) {
         check(take_struct(&walk, &dead, sizeof dead));
@@ -317,9 +320,9 @@ static enum status apply_all(struct store *store, const struct view *view, const
     walk.at = view->sends;
     if (status == STATUS_OK)
         status = apply_sends(store, view, walk, now_ms, first_id);
-    walk.at = view->cursors;
+    walk.at = view->states;
     if (status == STATUS_OK)
-        status = apply_cursors(store, view, walk);
+        status = apply_states(store, view, walk);
     walk.at = view->counters;
     if (status == STATUS_OK)
         status = apply_counters(store, view, walk);

@@ -35,7 +35,10 @@ static const char schema_sql[] =
     "CREATE TABLE audit(sequence INTEGER PRIMARY KEY AUTOINCREMENT, text BLOB NOT NULL) STRICT;";
 
 // From format 2, which is what schema_sql makes.
-static const char format_3_sql[] = "ALTER TABLE outbox ADD COLUMN receipt INTEGER NOT NULL DEFAULT 0;";
+static const char format_3_sql[] =
+    "ALTER TABLE outbox ADD COLUMN receipt INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE states(flow INTEGER NOT NULL, key BLOB NOT NULL, state BLOB NOT NULL,"
+    " PRIMARY KEY(flow, key)) STRICT, WITHOUT ROWID;";
 
 static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
@@ -82,10 +85,9 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_OUTBOX_FLOWS] =
         "SELECT o.flow, o.receiver, count(*), (SELECT name FROM names WHERE id = o.flow),"
         " (SELECT name FROM names WHERE id = o.receiver) FROM outbox o GROUP BY o.flow, o.receiver",
-    [STATEMENT_CURSOR_SET] =
-        "INSERT INTO cursors(flow, key, sequence) VALUES(?1, ?2, ?3) ON CONFLICT(flow, key)"
-        " DO UPDATE SET sequence = ?3",
-    [STATEMENT_CURSOR_ALL] = "SELECT flow, key, sequence FROM cursors",
+    [STATEMENT_STATE_SET] = "INSERT INTO states(flow, key, state) VALUES(?1, ?2, ?3) ON CONFLICT(flow, key)"
+                            " DO UPDATE SET state = ?3",
+    [STATEMENT_STATE_ALL] = "SELECT flow, key, state FROM states",
     [STATEMENT_COUNTER_ADD] =
         "INSERT INTO counters(scope, id, code, value) VALUES(?1, ?2, ?3, ?4)"
         " ON CONFLICT(scope, id, code) DO UPDATE SET value = value + ?4",
@@ -283,6 +285,30 @@ static int64_t format_of(struct store *store)
     return format;
 }
 
+// The highest sequences of format 2 are states of keys in format 3.
+static int take_cursors(struct store *store)
+{
+    sqlite3_stmt *from = NULL, *to = NULL;
+    int code = sqlite3_prepare_v2(store->db, "SELECT flow, key, sequence FROM cursors", -1, &from, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_prepare_v2(store->db, "INSERT INTO states(flow, key, state) VALUES(?, ?, ?)", -1, &to, NULL);
+    while (code == SQLITE_OK && (code = sqlite3_step(from)) == SQLITE_ROW) {
+        struct {
+            struct commit_part part;
+            int64_t sequence;
+        } state = {{COMMIT_PART_SEQUENCE, sizeof state.sequence}, sqlite3_column_int64(from, 2)};
+        size_t key_bytes;
+        const uint8_t *key = column_bytes(from, 1, &key_bytes);
+        bind_integer(to, 1, sqlite3_column_int64(from, 0));
+        bind_bytes(to, 2, key, key_bytes);
+        bind_bytes(to, 3, &state, sizeof state);
+        code = sqlite3_step(to) == SQLITE_DONE ? sqlite3_reset(to) : SQLITE_ERROR;
+    }
+    sqlite3_finalize(from);
+    sqlite3_finalize(to);
+    return code == SQLITE_DONE && execute(store, "DROP TABLE cursors;");
+}
+
 static enum status prepare(struct store *store)
 {
     char sql[64];
@@ -296,7 +322,7 @@ static enum status prepare(struct store *store)
     if (format == 0 || format == 2) {
         snprintf(sql, sizeof sql, "PRAGMA user_version = %d; COMMIT;", DATABASE_FORMAT);
         if (!execute(store, "BEGIN IMMEDIATE;") || (format == 0 && !execute(store, schema_sql)) ||
-            !execute(store, format_3_sql) || !execute(store, sql))
+            !execute(store, format_3_sql) || !take_cursors(store) || !execute(store, sql))
             return STATUS_SYSTEM;
     } else if (format != DATABASE_FORMAT) {
         snprintf(store->error, sizeof store->error,

@@ -5,7 +5,7 @@
 //   names        id, kind (enum name_kind), name, digest of what the name meant, namespace version
 //   records      namespace, key -> version, index_key (NULL: none), value
 //   outbox       id -> one durable message for one receiver; due_ms > 0: a timer; receipt: somebody waits for its end
-//   cursors      flow, key -> highest sequence seen
+//   states       flow, key -> what the checks of the flow remember of the key (proto/commit.h: struct commit_part)
 //   counters     scope (0 flow, 1 refusals of a unikernel), id, code -> value
 //   dead_letters id -> a message whose event failed
 //   audit        sequence -> text of an audit record that the audit log has not acknowledged
@@ -31,7 +31,7 @@ enum statement {
     STATEMENT_OUTBOX_ADD, STATEMENT_OUTBOX_GET, STATEMENT_OUTBOX_DELETE, STATEMENT_OUTBOX_NOW, STATEMENT_OUTBOX_DUE,
     STATEMENT_OUTBOX_FIRST,
     STATEMENT_OUTBOX_NEXT_DUE, STATEMENT_OUTBOX_SPOOL, STATEMENT_OUTBOX_FLOWS,
-    STATEMENT_CURSOR_SET, STATEMENT_CURSOR_ALL, STATEMENT_COUNTER_ADD, STATEMENT_COUNTER_ALL,
+    STATEMENT_STATE_SET, STATEMENT_STATE_ALL, STATEMENT_COUNTER_ADD, STATEMENT_COUNTER_ALL,
     STATEMENT_DEAD_ADD, STATEMENT_DEAD_LIST, STATEMENT_DEAD_GET, STATEMENT_DEAD_DELETE,
     STATEMENT_DEAD_OLDEST, STATEMENT_DEAD_COUNT,
     STATEMENT_AUDIT_ADD, STATEMENT_AUDIT_NEXT, STATEMENT_AUDIT_DELETE, STATEMENT_AUDIT_BOUNDS,

@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#define STATES_BYTES (COMMIT_BYTES_MAX / 2) // of a packet of states
+
 void router_link_init(struct router_link *link, int fd)
 {
     memset(&link->push, 0, sizeof link->push);
@@ -27,33 +29,38 @@ static enum status send_simple(struct router_link *link, void *record, size_t si
     return channel_send(&link->channel, record, size);
 }
 
-static enum status send_cursors(struct router_link *link, struct store *store)
+// As many states in a packet as fit: there may be a million.
+static enum status send_states(struct router_link *link, struct store *store)
 {
-    static const uint8_t zero[8];
-    sqlite3_stmt *row = store_statement(store, STATEMENT_CURSOR_ALL);
+    struct commit_packet packet = {.size = sizeof packet, .kind = COMMIT_STATE};
+    sqlite3_stmt *row = store_statement(store, STATEMENT_STATE_ALL);
     enum status status;
     while ((status = store_step(store, row)) == STATUS_OK) {
-        size_t key_bytes;
-        const uint8_t *key = column_bytes(row, 1, &key_bytes);
+        size_t key_bytes, part_bytes;
+        const uint8_t *key = column_bytes(row, 1, &key_bytes), *parts = column_bytes(row, 2, &part_bytes);
         int flow = names_flow(store, sqlite3_column_int64(row, 0));
+        size_t parts_at = sizeof(struct commit_state) + ABI_ALIGN8(key_bytes);
+        size_t size = parts_at + ABI_ALIGN8(part_bytes);
         if (flow < 0)
             continue; // of a flow that this version does not have
-        struct commit_cursor cursor = {.flow = (uint16_t)flow,
-                                       .key_bytes = (uint16_t)key_bytes,
-                                       .sequence = (uint64_t)sqlite3_column_int64(row, 2)};
-        struct commit_packet packet = {
-            .size = (uint32_t)(sizeof packet + sizeof cursor + ABI_ALIGN8(key_bytes)),
-            .kind = COMMIT_CURSOR};
-        const struct channel_part parts[] = {{&packet, sizeof packet},
-                                             {&cursor, sizeof cursor},
-                                             {key, key_bytes},
-                                             {zero, ABI_ALIGN8(key_bytes) - key_bytes}};
-        status = channel_send_parts(&link->channel, parts, 4);
-        if (status != STATUS_OK)
+        if (packet.size + size > STATES_BYTES && (status = send_simple(link, link->packet, packet.size)) != STATUS_OK)
             break;
+        if (packet.size + size > STATES_BYTES)
+            packet.size = sizeof packet;
+        struct commit_state state = {.flow = (uint16_t)flow, .key_bytes = (uint16_t)key_bytes,
+                                     .part_bytes = (uint32_t)part_bytes};
+        uint8_t *to = link->packet + packet.size;
+        memset(to, 0, size);
+        memcpy(to, &state, sizeof state);
+        memcpy(to + sizeof state, key, key_bytes);
+        memcpy(to + parts_at, parts, part_bytes);
+        packet.size += (uint32_t)size;
+        memcpy(link->packet, &packet, sizeof packet);
     }
     sqlite3_reset(row);
-    return status == STATUS_ABSENT ? STATUS_OK : status;
+    if (status == STATUS_ABSENT)
+        status = packet.size != sizeof packet ? send_simple(link, link->packet, packet.size) : STATUS_OK;
+    return status;
 }
 
 static enum status send_counter(struct router_link *link, uint32_t index, uint64_t value)
@@ -131,7 +138,7 @@ static enum status take_hello(struct router_link *link, struct store *store, siz
     memset(&link->push, 0, sizeof link->push);
     store->push = &link->push;
     store->receivers_changed = UINT32_MAX;
-    enum status status = send_cursors(link, store);
+    enum status status = send_states(link, store);
     if (status == STATUS_OK)
         status = send_counters(link, store);
     if (status == STATUS_OK)

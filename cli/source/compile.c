@@ -164,6 +164,9 @@ static enum status assemble(struct compile *compile)
                                    compile->gateway_count);
     header->services = write_table(&writer, compile->services, sizeof compile->services[0],
                                    compile->service_count);
+    header->checks = write_table(&writer, compile->checks, sizeof compile->checks[0], compile->check_count);
+    header->machines = write_table(&writer, compile->machines, sizeof compile->machines[0],
+                                   compile->machine_count);
     write_schemas(compile, &writer);
     write_configurations(compile, &writer);
     // Configuration offsets became known last.
@@ -201,7 +204,9 @@ enum status compile_open(struct compile *compile, const char *path, const char *
     compile_header(compile);
     compile_unikernels(compile);
     compile_outside_names(compile);
+    compile_machine_names(compile);
     compile_flows(compile);
+    compile_state(compile);
     compile_outside(compile);
     compile_namespaces(compile);
     compile_unbound(compile);

@@ -236,71 +236,6 @@ static void read_to(struct compile *compile, struct reading *reading)
     set_broadcast(compile, reading);
 }
 
-static uint16_t read_field(struct compile *compile, struct reading *reading, const char *key)
-{
-    const char *name = yaml_text(&compile->file, reading->node, key, "");
-    if (*name == 0 || reading->schema == NULL)
-        return SYSTEM_NONE;
-    const struct schema *schema = reading->schema;
-    int index = compile_refer(compile, reading->node, key[0] == 'k' ? "key field" : "sequence field",
-                              schema->fields, sizeof schema->fields[0], schema->header->field_count,
-                              name);
-    if (index < 0)
-        return SYSTEM_NONE;
-    unsigned type = schema->fields[index].type;
-    if (type == SCHEMA_ARRAY || (key[0] == 's' && type > SCHEMA_I64)) {
-        yaml_error(&compile->file, reading->node,
-                   key[0] == 's' ? "name an integer field" : "name a field that is no array",
-                   "'%s' cannot be the %s of flow '%s'", name, key, reading->flow->name);
-        return SYSTEM_NONE;
-    }
-    if (schema->fields[index].capacity > SYSTEM_KEY_BYTES_MAX)
-        yaml_error(&compile->file, reading->node, "name a shorter field", "the key '%s' of flow '%s' may be over %u bytes",
-                   name, reading->flow->name, SYSTEM_KEY_BYTES_MAX);
-    return (uint16_t)index;
-}
-
-static void read_order(struct compile *compile, struct reading *reading)
-{
-    struct yaml_file *file = &compile->file;
-    struct system_flow *flow = reading->flow;
-    flow->key_field = read_field(compile, reading, "key");
-    flow->sequence_field = read_field(compile, reading, "sequence");
-    flow->keys_max = (uint32_t)yaml_integer(file, reading->node, "keys", 1, SYSTEM_KEYS_MAX, 1, 0);
-    if (reading->schema == NULL)
-        return;
-    if (flow->sequence_field != SYSTEM_NONE && flow->key_field == SYSTEM_NONE)
-        yaml_error(file, reading->node, "add 'key: FIELD': each key has its own sequence",
-                   "flow '%s' has a sequence but no key", flow->name);
-    if (flow->sequence_field != SYSTEM_NONE && flow->keys_max == 0)
-        yaml_error(file, reading->node, "add 'keys: N', the most keys that will ever be seen",
-                   "flow '%s' has a sequence but no number of keys", flow->name);
-    if (flow->sequence_field == SYSTEM_NONE && flow->keys_max != 0)
-        yaml_error(file, reading->node, "remove it, or add 'sequence: FIELD'",
-                   "flow '%s' has a number of keys but no sequence", flow->name);
-}
-
-static void read_rate(struct compile *compile, struct reading *reading)
-{
-    static const char *const per[] = {"flow", "connection"};
-    struct yaml_file *file = &compile->file;
-    struct system_flow *flow = reading->flow;
-    struct yaml_node *rate = yaml_child(file, reading->node, "rate", YAML_MAPPING, 1);
-    if (rate == NULL)
-        return;
-    flow->rate_per_second = (uint32_t)yaml_integer(file, rate, "per_second", 1, 10000000, 0, 0);
-    flow->rate_burst = (uint32_t)yaml_integer(file, rate, "burst", 1, 10000000, 0, 0);
-    flow->is_rate_per_connection = (uint8_t)yaml_choice(file, rate, "per", per, 2, 0);
-    int has_connections = reading->from.kind == SYSTEM_GATEWAY ||
-                          (reading->from.kind == SYSTEM_UNIKERNEL &&
-                           compile->unikernels[reading->from.index].lifetime == LIFETIME_CONNECTION);
-    if (flow->is_rate_per_connection && !has_connections && reading->from.kind >= 0)
-        yaml_error(file, rate, "remove 'per: connection'", "the sender of flow '%s' has no connections", flow->name);
-    if (flow->rate_burst < flow->count_max && reading->from.kind >= 0)
-        yaml_error(file, rate, "raise the burst", "one event may send %u messages on flow '%s', more than its burst",
-                   flow->count_max, flow->name);
-}
-
 // May its messages be left out after a time, or for newer ones?
 static int may_end(const struct reading *reading)
 {
@@ -333,8 +268,6 @@ static void read_rest(struct compile *compile, struct reading *reading)
     flow->is_payload_kept =
         (uint8_t)yaml_choice(file, reading->node, "dead_letters", kept, 2, !is_secret);
     flow->principals = compile_principals(compile, reading->node, &flow->is_open);
-    read_order(compile, reading);
-    read_rate(compile, reading);
 }
 
 // The schema that an end of the host's own must carry.
@@ -362,15 +295,17 @@ static void compile_flow(struct compile *compile, struct yaml_node *node, size_t
     struct reading reading = {.node = node, .index = index, .flow = &compile->flows[index]};
     struct system_flow *flow = reading.flow;
     flow->pair = SYSTEM_NONE;
-    flow->key_field = flow->sequence_field = SYSTEM_NONE;
+    flow->line = (uint32_t)node->line;
     read_from(compile, &reading);
     read_to(compile, &reading);
     read_rest(compile, &reading);
     if (reading.kind >= 0)
         flow->kind = (uint8_t)reading.kind;
+    if (reading.schema != NULL)
+        flow->schema = compile_schema(compile, node, reading.schema);
+    compile_checks(compile, node, flow, reading.schema);
     if (reading.schema == NULL)
         return;
-    flow->schema = compile_schema(compile, node, reading.schema);
     if (reading.from.kind >= 0)
         check_builtin(compile, &reading, (unsigned)reading.from.kind, 1);
     for (size_t i = 0; i < flow->receiver_count; i++)

@@ -34,9 +34,13 @@ struct compile {
     struct yaml_node *gateway_nodes[SYSTEM_GATEWAYS_MAX];
     struct system_service services[SYSTEM_SERVICES_MAX];
     struct yaml_node *service_nodes[SYSTEM_SERVICES_MAX];
+    struct system_check checks[SYSTEM_CHECKS_MAX];
+    struct system_machine machines[SYSTEM_MACHINES_MAX];
+    struct yaml_node *machine_nodes[SYSTEM_MACHINES_MAX]; // as they are written, whoever uses them
+    int are_machines_used[SYSTEM_MACHINES_MAX];
     struct schema schemas[SYSTEM_SCHEMAS_MAX]; // views into images
     size_t unikernel_count, flow_count, namespace_count, principal_count, gateway_count,
-        service_count, schema_count;
+        service_count, check_count, machine_count, machine_node_count, schema_count;
     struct yaml_node *never; // sequence or NULL
     uint8_t *bytes; // the compiled system, once there were no errors
     size_t size;
@@ -50,9 +54,11 @@ void compile_close(struct compile *compile);
 // The parts, in this order. Each reports its errors and goes on.
 void compile_unikernels(struct compile *compile);
 void compile_outside_names(struct compile *compile); // principals, gateways, services: names and limits
+void compile_machine_names(struct compile *compile);
 void compile_flows(struct compile *compile);
 void compile_outside(struct compile *compile); // what gateways and services say about flows; topics
 void compile_namespaces(struct compile *compile);
+void compile_state(struct compile *compile); // what concerns the checks of all flows
 void compile_unbound(struct compile *compile); // ports that no flow feeds or takes
 void compile_policy(struct compile *compile);  // cycles and `never`, on compile->view
 
@@ -77,6 +83,12 @@ uint64_t compile_principals(struct compile *compile, struct yaml_node *mapping, 
 // How much of a durable flow may wait in the store, for how long, and what gives way. schema may be NULL: was reported.
 void compile_durable(struct compile *compile, struct yaml_node *durable, struct system_flow *flow,
                      const struct schema *schema, int may_end);
+// Key, checks, rates and budgets of a flow whose ends and schema are known (schema NULL: they were refused).
+void compile_checks(struct compile *compile, struct yaml_node *node, struct system_flow *flow,
+                    const struct schema *schema);
+// Index of that machine for messages of the flow's schema, or -1 (reported).
+int compile_machine(struct compile *compile, const struct yaml_node *node, const char *name,
+                    const struct system_flow *flow, const struct schema *schema);
 
 // Appends one line to a unikernel's configuration.
 void compile_configure(struct compile *compile, size_t unikernel, const struct yaml_node *node,

@@ -125,6 +125,8 @@ static void limits_take(struct compile *compile, struct yaml_node *node,
     unikernel->cpu_percent = (uint32_t)yaml_percent(file, node, "cpu", 1, CPU_PERCENT_MAX, 0, 0);
     unikernel->instances_max =
         (uint16_t)yaml_integer(file, node, "instances", 1, SYSTEM_INSTANCES_MAX, 0, 0);
+    unikernel->fan_out = (uint16_t)yaml_integer(file, node, "fan_out", 1, UINT16_MAX, 1, 0);
+    unikernel->line = (uint32_t)node->line;
     unikernel->deadline_ms =
         (uint32_t)yaml_ms(file, node, "deadline", 1, MANIFEST_DEADLINE_MS_MAX, 0, 0);
     if (!source->is_loaded || file->error_count != before)

@@ -43,6 +43,8 @@ void yaml_error(struct yaml_file *file, const struct yaml_node *node, const char
 // Child of a mapping by key (marks it used), or NULL. `required`: absence is reported.
 struct yaml_node *yaml_child(struct yaml_file *file, struct yaml_node *mapping, const char *key,
                              enum yaml_kind kind, int required);
+// Child of a mapping by key, of any kind (marks it used), or NULL.
+struct yaml_node *yaml_any(struct yaml_node *mapping, const char *key);
 // Text of a scalar child, or fallback (NULL fallback: required).
 const char *yaml_text(struct yaml_file *file, struct yaml_node *mapping, const char *key,
                       const char *fallback);

@@ -65,6 +65,19 @@ struct yaml_node *yaml_child(struct yaml_file *file, struct yaml_node *mapping, 
     return NULL;
 }
 
+struct yaml_node *yaml_any(struct yaml_node *mapping, const char *key)
+{
+    if (mapping == NULL || mapping->kind != YAML_MAPPING)
+        return NULL;
+    remember_asked(mapping, key);
+    for (size_t i = 0; i < mapping->count; i++)
+        if (strcmp(mapping->children[i]->key, key) == 0) {
+            mapping->children[i]->is_used = 1;
+            return mapping->children[i];
+        }
+    return NULL;
+}
+
 const char *yaml_text(struct yaml_file *file, struct yaml_node *mapping, const char *key,
                       const char *fallback)
 {

@@ -39,7 +39,7 @@ static size_t commit_seed(unsigned index)
     commit_add_write(SPACE_MODELS, ABI_WRITE_DELETE, "a", "", NULL, 0);
     commit_add_send(FLOW_READING, UNIKERNEL_B, "key", "payload!", 8, 0);
     commit_add_send(FLOW_ALARM, UNIKERNEL_B, "", "x", 1, 2000000);
-    commit_add_cursor(FLOW_READING, "key", 77);
+    commit_add_state(FLOW_READING, "key", 77);
     commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_DONE), 1);
     commit_add_counter(COUNTER_FLOW(FLOW_ALARM, REASON_ENTERED), 3);
     if (index == 1)

@@ -68,7 +68,7 @@ static void hello(uint32_t receiver) { must(fake_hello(receiver, capacities[rece
 
 static void start(void)
 {
-    static const struct engine_io io = {NULL, take_packet, fake_log};
+    static const struct engine_io io = {NULL, FAKE_SEED, take_packet, fake_log};
     static const struct commit_packet ready = {sizeof ready, COMMIT_READY, 0, 0};
     fake_clear();
     memset(instances, 0, sizeof instances);

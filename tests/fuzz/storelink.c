@@ -47,7 +47,7 @@ static size_t make_commit(uint8_t *to, int is_changed)
     if (parts & 8)
         commit_add_send(FLOW_READING, UNIKERNEL_B, "key", "payload!", 8, 0);
     if (parts & 16)
-        commit_add_cursor(FLOW_READING, "key", 77);
+        commit_add_state(FLOW_READING, "key", 77);
     if (parts & 32)
         commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_DONE), 1);
     if (parts & 64)
@@ -178,7 +178,7 @@ enum status __wrap_channel_send_parts(struct channel *channel, const struct chan
         must(outbox.send.receiver < 2 && outbox.send.flow < 2);
         must(script.credit[outbox.send.receiver][outbox.send.flow]-- > 0);
     } else {
-        must(packet.kind == COMMIT_READY || packet.kind >= COMMIT_CURSOR);
+        must(packet.kind == COMMIT_READY || packet.kind >= COMMIT_STATE);
     }
     return STATUS_OK;
 }
@@ -213,7 +213,7 @@ static void begin(void)
     for (int i = 0; i < 8; i++)
         commit_add_send(i % 4 == 3 ? FLOW_ALARM : FLOW_READING, i % 2 == 0 ? UNIKERNEL_A : UNIKERNEL_B, "k",
                         "payload!", 8, i > 4 ? 1000 : 0);
-    commit_add_cursor(FLOW_READING, "key", 5);
+    commit_add_state(FLOW_READING, "key", 5);
     commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_ENTERED), 8);
     head()->packet.size = (uint32_t)building.size;
     must(store_begin(&fixture.store) == STATUS_OK);

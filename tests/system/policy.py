@@ -126,8 +126,9 @@ BAD = {
     "deadline_too_long": ("instances: 4, deadline: 100ms", "instances: 4, deadline: 2s", "the deadline of 'front' is above the one in its manifest"),
     "key_too_long": ("key: topic", "key: payload", "the key 'payload' of flow 'raw' may be over 136 bytes"),
     "sequence_without_key": ("key: sensor, sequence: number", "sequence: number", "flow 'value' has a sequence but no key"),
-    "sequence_without_keys": ("keys: 16, ", "", "flow 'value' has a sequence but no number of keys"),
-    "sequence_of_bytes": ("sequence: number", "sequence: text", "'text' cannot be the sequence of flow 'value'"),
+    "sequence_without_keys": ("key: sensor, sequence: number, keys: 16, ", "key: text, sequence: number, ",
+                              "flow 'value' remembers something of each key but has no number of keys"),
+    "sequence_of_bytes": ("sequence: number", "sequence: text", "'text' cannot be the sequence field of flow 'value'"),
     "burst_too_small": ("durable: {cap: 10}, key: topic, rate: {per_second: 10, burst: 10}", "durable: {cap: 10}, key: topic, rate: {per_second: 10, burst: 3}", "one event may send 4 messages on flow 'raw'"),
     "rate_per_connection": ("keys: 16, rate: {per_second: 10, burst: 10}", "keys: 16, rate: {per_second: 10, burst: 10, per: connection}", "the sender of flow 'value' has no connections"),
     "cap_missing": ("durable: {cap: 10}, key", "durable: {}, key", "'cap' is missing in 'durable'"),
@@ -231,7 +232,7 @@ def explain():
     flow = (answer.get("flows") or [{}])[0]
     line = [i for i, t in enumerate(GOOD.split("\n"), 1) if t.startswith("  value:")][0]
     result("explain_allowed", None if yes.returncode == 0 and answer["allowed"] and flow["flow"] == "value" and
-           flow["line"] == line and "number must rise for each sensor" in flow["checks"]["replay"] else yes.stdout[:300])
+           flow["line"] == line and "must rise for each sensor" in flow["checks"]["replay number"] else yes.stdout[:300])
     no = run("explain", ".", "outside", "judge", "--build", "images")
     result("explain_refused", None if no.returncode == 5 and "gateway:tcp -in-> front -raw-> parse -value-> judge" in no.stdout else no.stdout[:300])
     none = run("explain", ".", "service:login", "nobody", "--build", "images")

@@ -93,7 +93,6 @@ TEST(unikernel_rules)
     REFUSE(unikernel->lifetime = 3, limit);
     REFUSE(unikernel->isolation = 4, limit);
     REFUSE(unikernel->writes_max = 257, limit);
-    REFUSE(unikernel->zero2 = 1, limit);
     REFUSE(unikernel->configuration_bytes = 13, place);
     REFUSE(unikernel->configuration_offset--, place);
     REFUSE(unikernel->configuration_offset += 13, place);
@@ -122,14 +121,14 @@ TEST(flow_rules)
 {
     static const char sender[] = "a flow's sender does not agree with it";
     static const char receiver[] = "a flow's receiver does not agree with it";
-    static const char checks[] = "a flow's key, sequence, caps, rate or principals are malformed";
+    static const char checks[] = "a flow's key, caps, rate or principals are malformed";
     static const char pair[] = "a request and its reply do not agree";
     static const char broadcast[] = "a flow's broadcast flag does not agree with its receivers";
     fill();
     struct system_flow *flow = &file.flows[RAW];
     REFUSE(flow->schema = SCHEMAS, "a flow's schema does not exist");
     REFUSE(flow->is_payload_kept = 2, "a flag of a flow is malformed");
-    REFUSE(flow->zero2[6] = 1, "a flag of a flow is malformed");
+    REFUSE(flow->is_actuator = 2, "a flag of a flow is malformed");
     REFUSE(file.flows[SUBSCRIBE].receiver_count = 0, "a flow has no receivers or too many");
     REFUSE(flow->receiver_count = 9, "a flow has no receivers or too many");
     REFUSE(file.flows[SUBSCRIBE].sender_kind = 4, "a unikernel's port and its flow do not agree");
@@ -164,20 +163,12 @@ TEST(flow_rules)
     REFUSE(flow->count_max = 257, "a flow's count per event is malformed");
     REFUSE(flow->count_max = 0, "a flow's count per event is malformed");
     REFUSE(flow->key_field = 2, checks);
-    REFUSE(flow->key_field = SYSTEM_NONE, checks);
-    REFUSE(flow->sequence_field = 2, checks);
-    REFUSE(flow->sequence_field = SYSTEM_NONE, checks);
-    REFUSE((file.blocks[PUBLISH].fields[1] = (struct schema_field){
-                .name = "number", .type = SCHEMA_BOOL, .offset = 4, .maximum = 1},
-            file.blocks[PUBLISH].header.struct_bytes = 8),
-           checks); // a sequence that is no number
     REFUSE((file.blocks[PUBLISH].fields[0] = (struct schema_field){
                 .name = "key", .type = SCHEMA_STRING, .capacity = SYSTEM_KEY_BYTES_MAX + 1},
             file.blocks[PUBLISH].fields[1].offset = 144, file.blocks[PUBLISH].header.struct_bytes = 152),
            checks); // a key that may be too long
-    REFUSE(flow->keys_max = SYSTEM_KEYS_MAX + 1, checks);
-    REFUSE(flow->keys_max = 0, checks);
     REFUSE(flow->cap = 0, checks);
+    expect(why_not(sizeof file) == NULL);
     uint64_t row = COMMIT_ROW_BYTES + good.blocks[PUBLISH].header.struct_bytes + SYSTEM_KEY_BYTES_MAX + ABI_CONTEXT_BYTES_MAX;
     REFUSE(flow->bytes_max = row - 1, checks); // no room for one event
     flow->bytes_max = row;
@@ -193,13 +184,87 @@ TEST(flow_rules)
     expect(why_not(sizeof file) == NULL);
     file = good;
     REFUSE(flow->is_newest_kept = 2, "a flag of a flow is malformed");
-    REFUSE(flow->zero3[3] = 1, "a flag of a flow is malformed");
+    REFUSE(flow->zero2[2] = 1, "a flag of a flow is malformed");
     REFUSE(flow->is_durable = 0, checks);
     REFUSE(flow->rate_per_second = 0, checks);
     REFUSE(flow->rate_burst = 0, checks);
+    REFUSE(flow->bytes_burst = 1, checks);
+    REFUSE(flow->bytes_per_second = 1, checks);
+    REFUSE(flow->is_bytes_per_connection = 1, checks);
     REFUSE(flow->principals = 4, checks);
     REFUSE(flow->principals = 0, checks);
     REFUSE(flow->is_open = 1, checks);
+}
+
+TEST(check_rules)
+{
+    static const char bad[] = "a flow's checks are malformed", keys[] = "a flow's number of keys is malformed";
+    fill();
+    struct system_flow *flow = &file.flows[RAW];
+    struct system_check *order = &file.checks[0], *machine = &file.checks[1];
+    REFUSE(flow->key_field = SYSTEM_NONE, keys); // then there is one
+    REFUSE(flow->keys_max = SYSTEM_KEYS_MAX + 1, keys);
+    REFUSE(flow->keys_max = 0, keys);
+    REFUSE(flow->check_first = 1, bad);
+    REFUSE(flow->check_count = 3, bad);
+    REFUSE(flow->check_count = SYSTEM_FLOW_CHECKS_MAX + 1, bad);
+    REFUSE((flow->check_count = 0, flow->keys_max = 0), bad); // the next flow's are elsewhere
+    REFUSE((file.flows[READING].check_first = 0), bad);
+    REFUSE(order->kind = SYSTEM_CHECK_KINDS, bad);
+    REFUSE(order->kind = 0, bad);
+    REFUSE(order->kind = SYSTEM_CHECK_RATE, bad);
+    REFUSE(order->zero = 1, bad);
+    REFUSE(order->field = 2, bad);
+    REFUSE(order->field = SYSTEM_NONE, bad);
+    REFUSE(order->time_field = 0, bad);
+    REFUSE(order->machine = 0, bad);
+    REFUSE(order->id = 2, bad);
+    REFUSE(order->window = 65, bad);
+    REFUSE(order->per_second = 1, bad);
+    REFUSE(order->ticks = 1, bad);
+    REFUSE((order->line = 0, order->most = 5), bad);
+    REFUSE((order->kind = SYSTEM_CHECK_FRESH, order->ticks = 0), bad);
+    REFUSE((order->kind = SYSTEM_CHECK_FRESH, order->ticks = 1000000001), bad);
+    REFUSE((order->kind = SYSTEM_CHECK_SLOPE, order->ticks = 1, order->time_field = 2), bad);
+    REFUSE((file.checks[0] = file.checks[1], order->id = 1, file.checks[1] = good.checks[0]), bad); // not in order
+    REFUSE(machine->machine = 1, bad);
+    REFUSE(machine->machine = SYSTEM_NONE, bad);
+    REFUSE(machine->field = 0, bad);
+    REFUSE(machine->window = 64, bad);
+    REFUSE(file.machines[0].schema = WIRE, bad);
+    REFUSE((file.blocks[PUBLISH].fields[1] = (struct schema_field){
+                .name = "number", .type = SCHEMA_BOOL, .offset = 4, .maximum = 1},
+            file.blocks[PUBLISH].header.struct_bytes = 8),
+           bad); // a sequence that is no number
+    static const char actuator[] = "a flow that leads to an actuator is not checked as it must be";
+    REFUSE((flow->is_actuator = flow->is_observed = 1), actuator);
+    REFUSE((flow->is_actuator = 1, flow->is_durable = 0, flow->cap = 0, flow->bytes_max = 0), actuator);
+    REFUSE((file.flows[READING].is_actuator = flow->is_observed = 1), actuator); // decode acts on what it saw
+}
+
+TEST(machine_rules)
+{
+    static const char bad[] = "a machine is malformed";
+    fill();
+    struct system_machine *machine = &file.machines[0];
+    REFUSE(machine->name[0] = 'V', bad);
+    REFUSE(machine->state_count = 0, bad);
+    REFUSE(machine->state_count = SYSTEM_STATES_MAX + 1, bad);
+    REFUSE(machine->state_count = 3, bad);
+    REFUSE(machine->start = 2, bad);
+    REFUSE(machine->transition_count = SYSTEM_TRANSITIONS_MAX + 1, bad);
+    REFUSE(machine->transition_count = 1, bad); // what is behind is not zero
+    REFUSE(machine->states[0][0] = ' ', bad);
+    REFUSE(memcpy(machine->states[0], "open\0\0", 6), bad);
+    REFUSE(machine->states[5][0] = 'x', bad);
+    REFUSE(machine->transitions[0].from = 1, bad);
+    REFUSE(machine->transitions[0].to = 1, bad);
+    REFUSE(machine->transitions[0].zero = 1, bad);
+    REFUSE(machine->transitions[0].condition_count = SYSTEM_CONDITIONS_MAX + 1, bad);
+    REFUSE(machine->transitions[0].conditions[0].field = 2, bad);
+    REFUSE(machine->transitions[0].conditions[0].low = 4, bad);
+    REFUSE(machine->transitions[0].conditions[0].zero[1] = 1, bad);
+    REFUSE(machine->transitions[1].conditions[2].high = 1, bad);
 }
 
 TEST(other_rules)
@@ -265,6 +330,8 @@ int main(void)
     RUN(header_rules);
     RUN(unikernel_rules);
     RUN(flow_rules);
+    RUN(check_rules);
+    RUN(machine_rules);
     RUN(other_rules);
     RUN(every_byte_changed);
     TEST_END();

@@ -196,7 +196,7 @@ TEST(conflict)
     fake.result_count = 8;
     for (int i = 0; i < 8; i++) {
         expect(fake.delivery_count[DECODE] == 1 && fake.deliveries[DECODE][0].deliver.attempt == 1);
-        fake_item(&records, OUT_READING, 1, 1, 1); // the cursor was given back each time
+        fake_item(&records, OUT_READING, 1, 1, 1); // the key was given back each time
         expect(fake_end(DECODE, &records) == STATUS_OK);
         fake_store();
         expect(fake.dead_count == 0);
@@ -739,7 +739,7 @@ TEST(log_lines)
 TEST(next_epoch)
 {
     fake_clear();
-    struct engine_io io = {NULL, fake_send, fake_log};
+    struct engine_io io = {NULL, FAKE_SEED, fake_send, fake_log};
     fake.engine = engine_create(&fake.system, fake.page, &io, 2);
     fake_clock(1);
     struct {

@@ -50,6 +50,13 @@ struct fake_packet { // store -> router
     uint8_t *bytes;
 };
 
+#define FAKE_SEED {0x9e3779b97f4a7c15u, 0xbf58476d1ce4e5b9u}
+#define FAKE_STATES 256u
+struct fake_state {
+    struct commit_state entry;
+    uint8_t key[SYSTEM_KEY_BYTES_MAX], parts[COMMIT_PARTS_BYTES_MAX];
+};
+
 struct fake {
     struct engine *engine;
     struct router_page *page;
@@ -57,6 +64,8 @@ struct fake {
     int64_t now_ms;
     struct fake_row *rows; // index + 1 = outbox id
     uint32_t row_count;
+    struct fake_state states[FAKE_STATES];
+    uint32_t state_count;
     uint32_t credit[3][SYSTEM_FLOWS_MAX];
     uint64_t counters[COUNTERS_MAX];
     struct fake_packet commits[FAKE_PENDING];
@@ -93,6 +102,8 @@ static struct system_namespace fake_namespaces[1];
 static struct schema_header fake_headers[4];
 static struct schema_field fake_fields[4][3];
 static struct system_header fake_header;
+static struct system_check fake_checks[SYSTEM_CHECKS_MAX];
+static struct system_machine fake_machines[1];
 _Alignas(8) static uint8_t fake_packet[COMMIT_BYTES_MAX];
 
 static inline void fake_field(int schema, uint16_t index, const char *name, uint8_t type, uint16_t offset,
@@ -118,9 +129,19 @@ static inline void fake_flow(int index, const char *name, uint8_t sender_kind, u
     flow->receiver_count = 1;
     flow->receivers[0] = (struct system_receiver){.kind = to_kind, .index = to, .port = port};
     flow->count_max = count_max;
-    flow->key_field = flow->sequence_field = SYSTEM_NONE;
+    flow->key_field = SYSTEM_NONE;
     flow->is_open = flow->is_payload_kept = 1;
     flow->rate_per_second = flow->rate_burst = 1000000;
+}
+
+// Another check of that flow. Fields, bounds and keys_max are the test's to set.
+static inline struct system_check *fake_check(int flow, unsigned kind)
+{
+    fake_flows[flow].check_first = (uint16_t)(flow * 64);
+    struct system_check *check = &fake_checks[flow * 64 + fake_flows[flow].check_count++];
+    *check = (struct system_check){.kind = (uint8_t)kind, .field = SYSTEM_NONE, .time_field = SYSTEM_NONE,
+                                   .machine = SYSTEM_NONE, .id = 100u + (uint32_t)(check - fake_checks)};
+    return check;
 }
 
 static inline void fake_schemas(void)
@@ -166,7 +187,7 @@ static inline void fake_flows_init(void)
         fake_flows[durable[i]].bytes_max = 1 << 30;
     }
     fake_flows[RAW].key_field = fake_flows[READING].key_field = 1;
-    fake_flows[READING].sequence_field = 2;
+    fake_check(READING, SYSTEM_CHECK_ORDER)->field = 2;
     fake_flows[READING].keys_max = 64;
     fake_flows[ALARM].is_broadcast = 1;
 }
@@ -297,6 +318,22 @@ static inline const uint8_t *fake_bytes(const uint8_t **at, size_t size)
     return bytes;
 }
 
+// States of keys, as the store keeps them.
+static inline void fake_state_put(const struct commit_state *entry, const uint8_t *key, const uint8_t *parts)
+{
+    uint32_t i = 0;
+    while (i < fake.state_count && (fake.states[i].entry.flow != entry->flow ||
+                                    fake.states[i].entry.key_bytes != entry->key_bytes ||
+                                    memcmp(fake.states[i].key, key, entry->key_bytes) != 0))
+        i++;
+    if (i == FAKE_STATES)
+        return;
+    fake.state_count += i == fake.state_count;
+    fake.states[i].entry = *entry;
+    memcpy(fake.states[i].key, key, entry->key_bytes);
+    memcpy(fake.states[i].parts, parts, entry->part_bytes);
+}
+
 static inline void fake_apply(const struct commit_header *header, const uint8_t *at)
 {
     for (int i = 0; i < header->write_count; i++) {
@@ -314,10 +351,11 @@ static inline void fake_apply(const struct commit_header *header, const uint8_t 
         memcpy(row->context, fake_bytes(&at, row->send.context_bytes), row->send.context_bytes);
         memcpy(row->payload, fake_bytes(&at, row->send.payload_bytes), row->send.payload_bytes);
     }
-    for (int i = 0; i < header->cursor_count; i++) {
-        struct commit_cursor entry;
+    for (int i = 0; i < header->state_count; i++) {
+        struct commit_state entry;
         fake_walk(&at, &entry, sizeof entry);
-        (void)fake_bytes(&at, entry.key_bytes);
+        const uint8_t *key = fake_bytes(&at, entry.key_bytes);
+        fake_state_put(&entry, key, fake_bytes(&at, entry.part_bytes));
     }
     for (int i = 0; i < header->counter_count; i++) {
         struct commit_counter entry;
@@ -619,6 +657,9 @@ static inline void fake_clear(void)
     fake.system.principals = fake_principals;
     fake.system.gateways = fake_gateways;
     fake.system.services = fake_services;
+    fake.system.checks = fake_checks;
+    fake.system.machines = fake_machines;
+    fake.system.machine_count = 1;
     fake.system.unikernel_count = 3;
     fake.system.flow_count = FLOWS;
     fake.system.namespace_count = fake.system.service_count = fake.system.gateway_count = 1;
@@ -632,7 +673,7 @@ static inline void fake_clear(void)
 // After fake_clear() and changes to the tables. Tenders and service are there unless capacity is 0.
 static inline void fake_start(void)
 {
-    struct engine_io io = {NULL, fake_send, fake_log};
+    struct engine_io io = {NULL, FAKE_SEED, fake_send, fake_log};
     fake.engine = engine_create(&fake.system, fake.page, &io, 1);
     if (fake.engine == NULL)
         abort();

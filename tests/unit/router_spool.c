@@ -178,7 +178,9 @@ TEST(events_are_left_for_the_others)
     fake_unikernels[DECODE].instances_max = fake_unikernels[SINK].instances_max = 256;
     for (int i = 0; i < FLOWS; i++)
         fake_flows[i].cap = fake_flows[i].is_durable ? 1000000 : 0;
-    fake_flows[RAW].key_field = fake_flows[READING].key_field = fake_flows[READING].sequence_field = SYSTEM_NONE;
+    fake_flows[RAW].key_field = fake_flows[READING].key_field = SYSTEM_NONE;
+    fake_flows[READING].check_count = 0;
+    fake_flows[READING].keys_max = 0;
     fake_start();
     for (uint32_t i = DECODE; i <= SINK; i++) {
         engine_closed(fake.engine, ENGINE_RECEIVER, i);

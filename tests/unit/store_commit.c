@@ -168,9 +168,9 @@ TEST(a_full_namespace_refuses)
     }
     commit_new(4, 0);
     commit_put(SPACE_MODELS, "d", "v");
-    commit_add_cursor(FLOW_READING, "k", 9);
+    commit_add_state(FLOW_READING, "k", 9);
     expect(commit_result_of() == COMMIT_REFUSED);
-    expect(scalar("SELECT count(*) FROM cursors") == 0);
+    expect(scalar("SELECT count(*) FROM states") == 0);
     commit_new(5, 0); // an old record may change, and a delete makes room
     commit_put(SPACE_MODELS, "c", "w");
     commit_add_write(SPACE_MODELS, ABI_WRITE_DELETE, "a", "", NULL, 0);
@@ -195,7 +195,7 @@ TEST(a_full_disk_is_not_now_and_nothing_half_done)
         commit_new(i, 0);
         commit_add_write(SPACE_HOURS, ABI_WRITE_PUT, key, "i", large, sizeof large);
         commit_add_send(FLOW_ALARM, UNIKERNEL_B, key, "p", 1, 0);
-        commit_add_cursor(FLOW_READING, key, i + 1);
+        commit_add_state(FLOW_READING, key, i + 1);
         commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_DONE), 1);
         commit_add_dead(REASON_RANGE, "text", "payload", 7);
         int result = commit_result_of();
@@ -207,7 +207,7 @@ TEST(a_full_disk_is_not_now_and_nothing_half_done)
     // Everything of those that were taken, nothing of the others.
     expect(scalar("SELECT count(*) FROM records") == ok);
     expect(scalar("SELECT count(*) FROM outbox") == ok);
-    expect(scalar("SELECT count(*) FROM cursors") == ok);
+    expect(scalar("SELECT count(*) FROM states") == ok);
     expect(scalar("SELECT value FROM counters") == ok);
     expect(scalar("SELECT count(*) FROM dead_letters") == ok);
     expect(scalar("SELECT count(*) FROM audit") == 2 * ok);
@@ -267,7 +267,7 @@ TEST(malformed_commits_close_the_link_and_change_nothing)
     commit_add_read(SPACE_MODELS, ABI_READ_RANGE, "a", 0);
     commit_put(SPACE_MODELS, "abcdefghi", "value");
     commit_add_send(FLOW_ALARM, UNIKERNEL_B, "key", "payload", 7, 0);
-    commit_add_cursor(FLOW_READING, "k", 9);
+    commit_add_state(FLOW_READING, "k", 9);
     commit_add_counter(0, 1);
     commit_add_dead(REASON_FAULT, "text", "payload", 7);
     static uint8_t good[4096];

@@ -215,12 +215,17 @@ static void commit_add_send(uint16_t flow, uint16_t receiver, const char *key, c
     head()->send_count++;
 }
 
-static void commit_add_cursor(uint16_t flow, const char *key, uint64_t sequence)
+static void commit_add_state(uint16_t flow, const char *key, uint64_t sequence)
 {
-    struct commit_cursor cursor = {flow, (uint16_t)strlen(key), 0, sequence};
-    add(&cursor, sizeof cursor);
+    struct commit_state state = {flow, (uint16_t)strlen(key), 16};
+    struct {
+        struct commit_part part;
+        uint64_t sequence;
+    } part = {{1, 8}, sequence};
+    add(&state, sizeof state);
     add(key, strlen(key));
-    head()->cursor_count++;
+    add(&part, sizeof part);
+    head()->state_count++;
 }
 
 static void commit_add_counter(uint32_t index, uint64_t value)
@@ -378,7 +383,7 @@ static inline void fixture_use_all(void)
     (void)commit_put;
     (void)commit_add_read;
     (void)commit_add_send;
-    (void)commit_add_cursor;
+    (void)commit_add_state;
     (void)commit_add_counter;
     (void)commit_add_dead;
     (void)commit_result_of;

@@ -132,7 +132,7 @@ TEST(a_new_link_gets_everything_that_is_not_consumed)
     for (uint64_t i = 0; i < 4; i++) {
         commit_new(i, 0);
         commit_add_send(FLOW_ALARM, UNIKERNEL_B, "", "m", 1, i == 3 ? 1000001 : 0);
-        commit_add_cursor(FLOW_READING, "press-7", 40 + i);
+        commit_add_state(FLOW_READING, "press-7", 40 + i);
         commit_add_counter(COUNTER_FLOW(FLOW_ALARM, REASON_ENTERED), 1);
         expect(commit_result_of() == COMMIT_OK);
     }
@@ -147,11 +147,11 @@ TEST(a_new_link_gets_everything_that_is_not_consumed)
     expect(fixture_open() == STATUS_OK);
     say_hello();
     struct commit_packet *packet = receive();
-    struct commit_cursor cursor;
-    expect(packet != NULL && packet->kind == COMMIT_CURSOR);
-    memcpy(&cursor, fixture.packet + sizeof *packet, sizeof cursor);
-    expect(cursor.flow == FLOW_READING && cursor.sequence == 43 &&
-           memcmp(fixture.packet + sizeof *packet + sizeof cursor, "press-7", 8) == 0);
+    struct commit_state state;
+    expect(packet != NULL && packet->kind == COMMIT_STATE);
+    memcpy(&state, fixture.packet + sizeof *packet, sizeof state);
+    expect(state.flow == FLOW_READING && state.part_bytes == 16 && fixture.packet[sizeof *packet + sizeof state + 16] == 43 &&
+           memcmp(fixture.packet + sizeof *packet + sizeof state, "press-7", 8) == 0);
     struct commit_counter counter;
     expect(receive() != NULL);
     memcpy(&counter, fixture.packet + sizeof *packet, sizeof counter);

@@ -40,7 +40,7 @@ TEST(a_cut_anywhere_in_the_journal_leaves_whole_commits)
         commit_new(i, 0);
         commit_put(SPACE_HOURS, key, "value");
         commit_add_send(FLOW_ALARM, UNIKERNEL_B, "", "m", 1, 0);
-        commit_add_cursor(FLOW_READING, key, i);
+        commit_add_state(FLOW_READING, key, i);
         commit_add_counter(COUNTER_FLOW(FLOW_READING, REASON_DONE), 1);
         expect(commit_result_of() == COMMIT_OK);
     }
@@ -74,7 +74,7 @@ TEST(a_cut_anywhere_in_the_journal_leaves_whole_commits)
         expect(is_torn || count >= former);
         former = is_torn ? former : count;
         expect(scalar("SELECT count(*) FROM outbox") == count);
-        expect(scalar("SELECT count(*) FROM cursors") == count);
+        expect(scalar("SELECT count(*) FROM states") == count);
         expect(scalar("SELECT coalesce(max(value), 0) FROM counters") == count);
         expect(scalar("SELECT count(*) FROM audit") == count);
         expect(count == 0 || scalar("SELECT version FROM names WHERE name = 'hours'") == count);

@@ -330,11 +330,17 @@ TEST(a_store_of_format_2_opens)
     begin();
     for (uint64_t i = 1; i <= 3; i++)
         expect(send_one(i) == COMMIT_OK);
-    expect(sqlite3_exec(fixture.store.db, "ALTER TABLE outbox DROP COLUMN receipt; PRAGMA user_version = 2", NULL, NULL,
-                        NULL) == SQLITE_OK);
+    static const char format_2[] =
+        "ALTER TABLE outbox DROP COLUMN receipt; PRAGMA user_version = 2; DROP TABLE states;"
+        "CREATE TABLE cursors(flow INTEGER NOT NULL, key BLOB NOT NULL, sequence INTEGER NOT NULL,"
+        " PRIMARY KEY(flow, key)) STRICT, WITHOUT ROWID;"
+        "INSERT INTO cursors VALUES(1, x'0102', 258), (1, x'0103', 3)";
+    expect(sqlite3_exec(fixture.store.db, format_2, NULL, NULL, NULL) == SQLITE_OK);
     fixture_close();
     expect(fixture_open() == STATUS_OK && is_exact());
     expect(scalar("PRAGMA user_version") == DATABASE_FORMAT && scalar("SELECT sum(receipt) FROM outbox") == 0);
+    expect(scalar("SELECT state = x'00000000080000000201000000000000' FROM states WHERE key = x'0102'") == 1);
+    expect(scalar("SELECT count(*) FROM states") == 2);
     say_hello();
     while (receive() != NULL)
         ;

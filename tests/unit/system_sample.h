@@ -4,6 +4,7 @@
 #define CRENEL_TESTS_SYSTEM_SAMPLE_H
 
 #include "abi/abi.h"
+#include "core/flow_check.h"
 #include "core/manifest.h"
 #include "core/system.h"
 
@@ -29,6 +30,8 @@ struct file {
     struct system_principal principals[2];
     struct system_gateway gateways[1];
     struct system_service services[1];
+    struct system_check checks[2];
+    struct system_machine machines[1];
     uint32_t schemas[SCHEMAS];
     uint32_t zero;
     struct schema_block blocks[SCHEMAS];
@@ -113,7 +116,8 @@ static inline struct system_flow *fill_flow(unsigned index, const char *name, un
     flow->receivers[0] = (struct system_receiver){(uint8_t)to_kind, 0, (uint16_t)to,
                                                   (uint16_t)to_port, 0};
     flow->count_max = 1;
-    flow->key_field = flow->sequence_field = SYSTEM_NONE;
+    flow->key_field = SYSTEM_NONE;
+    flow->check_first = index > RAW ? 2 : 0; // raw has two
     flow->rate_per_second = flow->rate_burst = 10;
     flow->is_open = 1;
     if (from_kind == SYSTEM_UNIKERNEL)
@@ -143,8 +147,21 @@ static inline void fill_flows(void)
     raw->cap = 100;
     raw->bytes_max = 1 << 20;
     raw->key_field = 0;
-    raw->sequence_field = 1;
+    raw->check_count = 2;
     raw->keys_max = 16;
+    good.checks[0] = (struct system_check){.kind = SYSTEM_CHECK_ORDER, .field = 1, .time_field = SYSTEM_NONE,
+                                           .machine = SYSTEM_NONE, .line = 7, .id = 1};
+    good.checks[1] = (struct system_check){.kind = SYSTEM_CHECK_MACHINE, .field = SYSTEM_NONE,
+                                           .time_field = SYSTEM_NONE, .line = 8, .id = 2};
+    struct system_machine *machine = &good.machines[0];
+    memcpy(machine->name, "valve", 5);
+    memcpy(machine->states[0], "closed", 6);
+    memcpy(machine->states[1], "open", 4);
+    machine->schema = PUBLISH;
+    machine->state_count = machine->transition_count = 2;
+    uint32_t closed = flow_name_hash(FLOW_NAME_HASH, "closed"), open = flow_name_hash(FLOW_NAME_HASH, "open");
+    machine->transitions[0] = (struct system_transition){closed, open, 1, 0, {{.field = 0, .low = 1, .high = 3}}};
+    machine->transitions[1] = (struct system_transition){open, closed, 0, 0, {{0}}};
     struct system_flow *reading = fill_flow(READING, "reading", PUBLISH, SYSTEM_UNIKERNEL, DECODE, 0,
                                             SYSTEM_UNIKERNEL, DETECT, 0);
     reading->receiver_count = 2;
@@ -161,7 +178,7 @@ static inline void fill_tables(void)
 #define TABLE(name, number)                                                                        \
     header->name = (struct system_table){offsetof(struct file, name), number}
     TABLE(unikernels, UNIKERNELS), TABLE(flows, FLOWS), TABLE(namespaces, 1), TABLE(principals, 2);
-    TABLE(gateways, 1), TABLE(services, 1), TABLE(schemas, SCHEMAS);
+    TABLE(gateways, 1), TABLE(services, 1), TABLE(checks, 2), TABLE(machines, 1), TABLE(schemas, SCHEMAS);
     TABLE(configuration, sizeof good.configuration);
     for (size_t i = 0; i < SCHEMAS; i++)
         good.schemas[i] = (uint32_t)(offsetof(struct file, blocks) + i * sizeof good.blocks[0]);

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: ISC
+// Words for the checks of flow state.
+#include "cli/source/policy_checks.h"
+
+#include "core/flow_check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+void policy_number_text(uint64_t number, unsigned decimals, char text[32])
+{
+    uint64_t one = 1;
+    for (unsigned i = 0; i < decimals; i++)
+        one *= 10;
+    if (decimals == 0)
+        snprintf(text, 32, "%" PRIu64, number);
+    else
+        snprintf(text, 32, "%" PRIu64 ".%0*" PRIu64, number / one, (int)decimals, number % one);
+}
+
+static void span_text(uint64_t ticks, char text[32])
+{
+    if (ticks % 1000 == 0)
+        snprintf(text, 32, "%" PRIu64 "s", ticks / 1000);
+    else
+        snprintf(text, 32, "%" PRIu64 "ms", ticks);
+}
+
+// What slopes and freshness count in, as a text of `per` and `within`.
+static void time_text(const struct schema *schema, const struct system_check *check, char text[32])
+{
+    if (check->kind == SYSTEM_CHECK_FRESH)
+        span_text((uint64_t)((unsigned __int128)check->most * 1000 / check->ticks), text);
+    else if (check->time_field == SYSTEM_NONE)
+        span_text(check->ticks, text);
+    else
+        snprintf(text, 32, "%" PRIu64 " %s", check->ticks, schema->fields[check->time_field].unit);
+}
+
+void policy_check_text(const struct system_view *system, const struct system_flow *flow,
+                       const struct system_check *check, char name[64], char *text, size_t capacity)
+{
+    static const char *const names[SYSTEM_CHECK_KINDS] = {
+        "", "low", "high", "fresh", "replay", "step", "slope", "machine", "rate", "bytes"};
+    const struct schema *schema = &system->schemas[flow->schema];
+    const struct schema_field *field = check->field != SYSTEM_NONE ? &schema->fields[check->field] : NULL;
+    const char *key = flow->key_field != SYSTEM_NONE ? schema->fields[flow->key_field].name : "flow";
+    const char *clock = check->time_field != SYSTEM_NONE ? schema->fields[check->time_field].name : "the host's clock";
+    char most[32], time[32];
+    policy_number_text(check->most, field != NULL ? field->decimals : 0, most);
+    snprintf(name, 64, "%s %s", names[check->kind],
+             field != NULL ? field->name : check->machine != SYSTEM_NONE ? system->machines[check->machine].name : key);
+    if (check->most == UINT64_MAX)
+        snprintf(most, sizeof most, "anything");
+    switch ((enum system_check_kind)check->kind) {
+    case SYSTEM_CHECK_FRESH:
+        time_text(schema, check, time);
+        snprintf(text, capacity, "within %s of the host's clock", time);
+        return;
+    case SYSTEM_CHECK_ORDER:
+        if (check->window == 0)
+            snprintf(text, capacity, "must rise for each %s", key);
+        else
+            snprintf(text, capacity, "each number once for each %s, at most %u behind the highest", key, check->window - 1);
+        return;
+    case SYSTEM_CHECK_STEP:
+        snprintf(text, capacity, "moves by at most %s from one message of a %s to the next", most, key);
+        return;
+    case SYSTEM_CHECK_SLOPE:
+        time_text(schema, check, time);
+        snprintf(text, capacity, "moves by at most %s in %s for each %s, by %s", most, time, key, clock);
+        return;
+    case SYSTEM_CHECK_MACHINE:
+        snprintf(text, capacity, "a transition from the state of the %s must fit", key);
+        return;
+    case SYSTEM_CHECK_RATE:
+    case SYSTEM_CHECK_BYTES:
+        snprintf(text, capacity, "%u a second, burst %s, for each %s; more is refused", check->per_second, most, key);
+        return;
+    case SYSTEM_CHECK_LOW:
+    case SYSTEM_CHECK_HIGH:
+    case SYSTEM_CHECK_KINDS:
+    default:
+        snprintf(text, capacity, "to learn");
+    }
+}
+
+void policy_checks_add(const struct system_view *system, const struct system_flow *flow, cJSON *checks)
+{
+    char name[64], text[256];
+    for (size_t i = 0; i < flow->check_count; i++) {
+        const struct system_check *check = &system->checks[flow->check_first + i];
+        if (check->line == 0)
+            continue;
+        policy_check_text(system, flow, check, name, text, sizeof text);
+        snprintf(text + strlen(text), sizeof text - strlen(text), " (line %u)", check->line);
+        cJSON_AddStringToObject(checks, name, text);
+    }
+    if (flow->keys_max != 0) {
+        uint64_t first, bytes = flow_state_bytes(system, flow);
+        snprintf(text, sizeof text, "%u%s, %" PRIu64 " KiB of state", flow->keys_max,
+                 flow_keys_are_direct(system, flow, &first) ? "" : " at most, a new one beyond them is refused",
+                 (bytes + 1023) / 1024);
+        cJSON_AddStringToObject(checks, "keys", text);
+    }
+    if (flow->is_observed)
+        cJSON_AddStringToObject(checks, "OBSERVED", "these checks of order and rate by key REFUSE NOTHING, they only count");
+    if (flow->is_actuator)
+        cJSON_AddStringToObject(checks, "actuator", "what it leads to acts on the world");
+}
+
+void policy_checks_warn(const struct system_view *system)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < system->flow_count; i++)
+        bytes += flow_state_bytes(system, &system->flows[i]);
+    if (bytes != 0)
+        printf("\nstates of keys: %" PRIu64 " KiB of memory in the router\n", (bytes + 1023) / 1024);
+    for (size_t i = 0; i < system->flow_count; i++)
+        if (system->flows[i].is_observed)
+            printf("\nOBSERVED: flow '%s' (line %u) REFUSES NOTHING for order, freshness, step, slope, state or rate of a key\n",
+                   system->flows[i].name, system->flows[i].line);
+}

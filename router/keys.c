@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: ISC
+// State of keys: what the checks of a flow (core/flow_check.h) remember of each key, in tables that never grow.
+//
+// A flow's table has keys_max entries, taken when the engine is made. Integer keys that all fit have a place each,
+// others are hashed, and a key beyond the table is refused: so nobody can push another's state out.
+//
+// A state changes when the event whose messages change it has committed or was released. Until then the event
+// *holds* the key: a copy is judged and changed, by each of its messages in turn, and another event with that key
+// waits. Settling writes the copies back or forgets them. So a refusal, a conflict or a lost event leaves no trace,
+// and what was refused once may be judged again. A hashed entry that no message was taken for does not exist.
+//
+// State of a durable flow goes to the store with the COMMIT that changes it, as parts that name themselves
+// (struct commit_part), for a later version of the system may check other things: what it has no check
+// for is left out, and what it checks anew begins anew.
+#include "router/state.h"
+
+#include "core/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct key_link { // behind the state of a hashed entry
+    struct key_entry *next;
+    uint64_t key_bytes;
+    uint8_t key[];
+};
+
+struct place { // where a key's entry is, or would be
+    uint8_t key[SYSTEM_KEY_BYTES_MAX];
+    size_t key_bytes;
+    struct key_entry **head; // of a hashed key: stands first in its list
+    struct key_entry *entry; // NULL: there is none
+};
+
+int keys_create(struct engine *engine, const struct system_flow *flow, struct key_table *table)
+{
+    uint32_t heads = 64;
+    while (heads < flow->keys_max)
+        heads *= 2;
+    table->words = flow_state_words(engine->system, flow);
+    table->is_direct = flow_keys_are_direct(engine->system, flow, &table->first) != 0;
+    size_t bytes = sizeof(struct key_entry) + 8 * (size_t)table->words;
+    if (!table->is_direct) {
+        bytes += sizeof(struct key_link) + ABI_ALIGN8(flow_key_bytes(engine->system, flow));
+        table->heads = calloc(heads, sizeof *table->heads);
+        table->mask = heads - 1;
+    }
+    return slots_create(&table->entries, flow->keys_max, bytes) && (table->is_direct || table->heads != NULL);
+}
+
+static struct key_link *link_of(const struct key_table *table, struct key_entry *entry)
+{
+    return (struct key_link *)(void *)&entry->state[table->words];
+}
+
+static struct key_entry *entry_at(const struct key_table *table, uint64_t index)
+{
+    return (struct key_entry *)(void *)(table->entries.bytes + index * table->entries.slot_bytes);
+}
+
+static void find_hashed(const struct engine *engine, const struct key_table *table, struct place *place)
+{
+    place->head = &table->heads[key_hash(engine, place->key, place->key_bytes) & table->mask];
+    for (place->entry = *place->head; place->entry != NULL; place->entry = link_of(table, place->entry)->next) {
+        const struct key_link *link = link_of(table, place->entry);
+        if (link->key_bytes == place->key_bytes && memcmp(link->key, place->key, place->key_bytes) == 0)
+            return;
+    }
+}
+
+static void find(const struct engine *engine, const struct system_flow *flow, const struct key_table *table,
+                 const uint8_t *message, size_t size, struct place *place)
+{
+    const struct schema *schema = &engine->system->schemas[flow->schema];
+    place->entry = entry_at(table, 0);
+    if (flow->key_field == SYSTEM_NONE)
+        return;
+    if (table->is_direct) {
+        int64_t value = schema_value(schema, flow->key_field, message, size);
+        place->entry = entry_at(table, flow_ordered(&schema->fields[flow->key_field], value) - table->first);
+        return;
+    }
+    place->key_bytes = schema_key(schema, &flow->key_field, 1, message, size, place->key, sizeof place->key);
+    find_hashed(engine, table, place);
+}
+
+// The new key's entry; there is room.
+static struct key_entry *add(struct key_table *table, const struct place *place)
+{
+    struct key_entry *entry = slots_take(&table->entries);
+    struct key_link *link = link_of(table, entry);
+    memset(entry, 0, sizeof *entry + 8 * (size_t)table->words);
+    link->next = *place->head;
+    link->key_bytes = place->key_bytes;
+    memcpy(link->key, place->key, place->key_bytes);
+    return *place->head = entry;
+}
+
+static void remove_entry(const struct engine *engine, struct key_table *table, struct key_entry *entry)
+{
+    const struct key_link *link = link_of(table, entry);
+    struct key_entry **at = &table->heads[key_hash(engine, link->key, link->key_bytes) & table->mask];
+    while (*at != entry)
+        at = &link_of(table, *at)->next;
+    *at = link->next;
+    slots_give(&table->entries, entry);
+}
+
+// ---- Verdicts ----
+
+// The reason that a check refuses for, and the name of what it measures.
+static enum reason reason_of(const struct engine *engine, const struct system_flow *flow, uint16_t index,
+                             const char **name)
+{
+    static const uint8_t reasons[SYSTEM_CHECK_KINDS] = {
+        [SYSTEM_CHECK_FRESH] = REASON_STALE,   [SYSTEM_CHECK_ORDER] = REASON_REPLAY,
+        [SYSTEM_CHECK_STEP] = REASON_STEP,     [SYSTEM_CHECK_SLOPE] = REASON_SLOPE,
+        [SYSTEM_CHECK_MACHINE] = REASON_STATE, [SYSTEM_CHECK_RATE] = REASON_RATE,
+        [SYSTEM_CHECK_BYTES] = REASON_RATE};
+    const struct system_check *check = &engine->system->checks[index];
+    uint16_t field = check->field != SYSTEM_NONE ? check->field : flow->key_field;
+    *name = field != SYSTEM_NONE ? engine->system->schemas[flow->schema].fields[field].name : "";
+    if (check->kind == SYSTEM_CHECK_MACHINE)
+        *name = engine->system->machines[check->machine].name;
+    return (enum reason)reasons[check->kind];
+}
+
+// The flow only observes: what would have been refused is noted, and counted when the event's effects are taken.
+static void observe(const struct engine *engine, struct event *event, const struct system_flow *flow,
+                    uint16_t output, uint16_t refused)
+{
+    for (uint16_t i = 0; i < flow->check_count; i++) {
+        struct check_page *page = &engine->page->checks[flow->check_first + i];
+        page_add(&page->measured, 1);
+        if (engine->measured[i] > page->peak)
+            page_set(&page->peak, engine->measured[i]);
+    }
+    if (refused == SYSTEM_NONE)
+        return;
+    event->observed[output]++;
+    if (event->noted_count < ROUTER_NOTES)
+        event->noted[event->noted_count++] = refused;
+}
+
+// One message against the state of its key, which its event holds from then on.
+static enum reason hold(struct engine *engine, struct message *message, const struct guest_record *record)
+{
+    struct event *event = message->event;
+    uint16_t index = effect_flow(engine, message, record), refused = SYSTEM_NONE;
+    const struct system_flow *flow = &engine->system->flows[index];
+    struct key_table *table = &engine->flows[index].keys;
+    struct place place;
+    const uint8_t *payload = record->second;
+    size_t size = record->send.payload_bytes, bytes = 8 * (size_t)table->words;
+    struct flow_clock clock = {engine->now_ms, engine->wall_ms, event->sent_ms};
+    place.entry = NULL;
+    if (table->words != 0) {
+        find(engine, flow, table, payload, size, &place);
+        if (place.entry != NULL && place.entry->held != NULL && place.entry->held->event != event)
+            return REASON_ENTERED;
+        if (place.entry == NULL && !slots_left(&table->entries)) {
+            if (!flow->is_observed)
+                return refuse(message, REASON_KEY_TABLE, flow->name, "", flow->line);
+            event->observed[record->send.flow]++;
+            return REASON_DONE;
+        }
+        if (place.entry == NULL)
+            memset(engine->state, 0, bytes);
+        else
+            memcpy(engine->state, place.entry->held != NULL ? place.entry->held->state : place.entry->state, bytes);
+    }
+    refused = flow_check(engine->system, flow, payload, size, &clock, engine->state,
+                         flow->is_observed ? engine->measured : NULL);
+    if (flow->is_observed)
+        observe(engine, event, flow, record->send.flow, refused);
+    if (refused != SYSTEM_NONE && !flow->is_observed) {
+        const char *name;
+        enum reason reason = reason_of(engine, flow, refused, &name);
+        page_add(&engine->page->checks[refused].refused, 1);
+        return refuse(message, reason, flow->name, name, engine->system->checks[refused].line);
+    }
+    if (refused != SYSTEM_NONE || table->words == 0)
+        return REASON_DONE;
+    if (place.entry == NULL)
+        place.entry = add(table, &place);
+    struct held *held = place.entry->held;
+    if (held == NULL) {
+        held = place.entry->held = slots_take(&engine->held);
+        check(held != NULL); // there are as many as all events may need
+        *held = (struct held){.next = event->held, .entry = place.entry, .event = event, .flow = index};
+        event->held = held;
+    }
+    memcpy(held->state, engine->state, bytes);
+    return REASON_DONE;
+}
+
+enum reason keys_hold(struct engine *engine, struct message *message)
+{
+    struct event *event = message->event;
+    struct guest_record record;
+    memset(event->observed, 0, sizeof event->observed);
+    event->noted_count = 0;
+    for (size_t at = 0; effect_next(event, ABI_SEND, &at, &record);) {
+        if (engine->system->flows[effect_flow(engine, message, &record)].check_count == 0)
+            continue;
+        enum reason reason = hold(engine, message, &record);
+        if (reason == REASON_DONE)
+            continue;
+        keys_settle(engine, event, 0);
+        return reason;
+    }
+    return REASON_DONE;
+}
+
+void keys_settle(struct engine *engine, struct event *event, int is_taken)
+{
+    struct held *held;
+    while ((held = event->held) != NULL) {
+        struct key_table *table = &engine->flows[held->flow].keys;
+        struct key_entry *entry = held->entry;
+        entry->held = NULL;
+        if (is_taken)
+            memcpy(entry->state, held->state, 8 * (size_t)table->words);
+        else if (entry->state[0] == 0 && !table->is_direct)
+            remove_entry(engine, table, entry);
+        event->held = held->next;
+        slots_give(&engine->held, held);
+    }
+}
+
+void keys_report(struct engine *engine, const struct message *message)
+{
+    const struct event *event = message->event;
+    for (uint16_t i = 0; i < event->noted_count; i++) {
+        uint16_t index = event->noted[i];
+        const struct system_flow *flow = engine->system->flows;
+        while (index < flow->check_first || index >= flow->check_first + flow->check_count)
+            flow++;
+        const char *name;
+        char text[160];
+        enum reason reason = reason_of(engine, flow, index, &name);
+        snprintf(text, sizeof text, "observed only: %s %s.%s (system.yaml:%u)", reason_text(reason), flow->name, name,
+                 engine->system->checks[index].line);
+        page_add(&engine->page->checks[index].refused, 1);
+        journal(engine, message->send.receiver, ABI_LOG_WARNING, "", text, strlen(text));
+    }
+}
+
+// ---- The store's form ----
+
+// From a direct key as schema_key() writes it, read as a number, to its order among all (flow_ordered).
+static uint64_t bias(const struct engine *engine, const struct system_flow *flow, size_t key_bytes)
+{
+    const struct schema *schema = &engine->system->schemas[flow->schema];
+    uint64_t sign = flow_ordered(&schema->fields[flow->key_field], 0);
+    return sign != 0 ? sign - (UINT64_C(1) << (8 * key_bytes - 1)) : 0;
+}
+
+size_t keys_name(const struct engine *engine, const struct held *held, uint8_t key[SYSTEM_KEY_BYTES_MAX])
+{
+    const struct system_flow *flow = &engine->system->flows[held->flow];
+    const struct key_table *table = &engine->flows[held->flow].keys;
+    if (!table->is_direct) {
+        const struct key_link *link = link_of(table, held->entry);
+        memcpy(key, link->key, link->key_bytes);
+        return link->key_bytes;
+    }
+    size_t size = flow_key_bytes(engine->system, flow);
+    size_t at = (size_t)((const uint8_t *)held->entry - table->entries.bytes) / table->entries.slot_bytes;
+    uint64_t number = size != 0 ? table->first + at - bias(engine, flow, size) : 0;
+    for (size_t i = 0; i < size; i++)
+        key[i] = (uint8_t)(number >> (8 * (size - 1 - i)));
+    return size;
+}
+
+size_t keys_pack(const struct engine *engine, const struct held *held, uint8_t parts[KEY_PARTS_BYTES])
+{
+    const struct system_flow *flow = &engine->system->flows[held->flow];
+    const uint64_t *from = held->state + 1;
+    size_t size = 0;
+    for (uint16_t i = 0; i < flow->check_count; i++) {
+        const struct system_check *check = &engine->system->checks[flow->check_first + i];
+        struct commit_part part = {check->id, 8 * flow_check_words(check)};
+        if ((held->state[0] >> i & 1) != 0) {
+            memcpy(parts + size, &part, sizeof part);
+            memcpy(parts + size + sizeof part, from, part.bytes);
+            size += sizeof part + part.bytes;
+        }
+        from += part.bytes / 8;
+    }
+    return size;
+}
+
+// The part of a check among those from the store, at its place in the key's state.
+static int unpack(const struct schema *schema, const struct system_check *check, uint64_t *to, const uint8_t *parts,
+                  size_t size)
+{
+    struct commit_part part;
+    size_t wanted = 8 * (size_t)flow_check_words(check);
+    for (size_t at = 0; wanted != 0 && size - at >= sizeof part; at += part.bytes) {
+        memcpy(&part, parts + at, sizeof part);
+        at += sizeof part;
+        if (part.bytes > size - at)
+            return 0;
+        int is_meant = part.id == check->id ||
+                       (part.id == COMMIT_PART_SEQUENCE && check->kind == SYSTEM_CHECK_ORDER);
+        if (!is_meant || (part.bytes != wanted && check->kind != SYSTEM_CHECK_ORDER) || part.bytes < 8)
+            continue;
+        // A window of another size forgets which numbers were seen: all of them count as seen.
+        memset(to, 0xff, wanted);
+        memcpy(to, parts + at, part.bytes == wanted ? wanted : 8);
+        if (part.id == COMMIT_PART_SEQUENCE)
+            *to = flow_ordered(&schema->fields[check->field], (int64_t)*to);
+        return 1;
+    }
+    return 0;
+}
+
+void keys_load(struct engine *engine, uint16_t index, const uint8_t *key, size_t key_bytes, const uint8_t *parts,
+               size_t size)
+{
+    const struct system_flow *flow = &engine->system->flows[index];
+    struct key_table *table = &engine->flows[index].keys;
+    uint64_t *to = engine->state + 1, number = 0;
+    struct place place = {.key_bytes = key_bytes, .entry = NULL};
+    if (table->words == 0 || key_bytes > flow_key_bytes(engine->system, flow))
+        return;
+    memset(engine->state, 0, 8 * (size_t)table->words);
+    for (uint16_t i = 0; i < flow->check_count; i++) {
+        const struct system_check *check = &engine->system->checks[flow->check_first + i];
+        engine->state[0] |= (uint64_t)unpack(&engine->system->schemas[flow->schema], check, to, parts, size) << i;
+        to += flow_check_words(check);
+    }
+    memcpy(place.key, key, key_bytes);
+    for (size_t i = 0; table->is_direct && i < key_bytes; i++)
+        number = number << 8 | key[i];
+    if (table->is_direct && key_bytes != 0)
+        number += bias(engine, flow, key_bytes) - table->first;
+    if (!table->is_direct)
+        find_hashed(engine, table, &place);
+    else if (key_bytes == flow_key_bytes(engine->system, flow) && number < table->entries.count)
+        place.entry = entry_at(table, number);
+    if (engine->state[0] == 0 || (place.entry == NULL && (table->is_direct || !slots_left(&table->entries))))
+        return;
+    if (place.entry == NULL)
+        place.entry = add(table, &place);
+    memcpy(place.entry->state, engine->state, 8 * (size_t)table->words);
+}
