@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: ISC
-// crenel up DIR: compile, sign, start, wait until everything serves; stay until Ctrl-C, or --detach.
+// crenel up DIR: compile, compare with what is installed, sign, start, wait until everything serves; stay until Ctrl-C, or --detach.
 #include "cli/arguments.h"
 #include "cli/client.h"
 #include "cli/command.h"
-#include "cli/source/compile.h"
 #include "cli/report.h"
+#include "cli/source/compile.h"
 #include "cli/state.h"
-#include "host/system_file.h"
+#include "cli/up/install.h"
+#include "cli/up/start.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,29 +47,6 @@ static enum status find_supervisor(char path[PATH_MAX])
     return STATUS_ABSENT;
 }
 
-static enum status compile_and_sign(const char *source, const char *folder, const char *name,
-                                    char public_path[PATH_MAX])
-{
-    char build[80];
-    uint8_t *bytes = NULL, secret_key[64];
-    size_t size = 0;
-    snprintf(build, sizeof build, "build/%s", name);
-    report_progress("compiling %s; images go to %s/", source, build);
-    (void)mkdir("build", 0755);
-    (void)mkdir(build, 0755);
-    enum status status = system_compile(source, build, &bytes, &size);
-    if (status != STATUS_OK)
-        return status;
-    status = state_operator_key(folder, secret_key, public_path);
-    if (status == STATUS_OK) {
-        system_sign(bytes, size, secret_key);
-        sodium_memzero(secret_key, sizeof secret_key);
-        status = state_write(folder, "system.bin", bytes, size, 0600);
-    }
-    free(bytes);
-    return status;
-}
-
 static pid_t start_supervisor(const char *path, const char *folder, const char *public_path,
                               int is_detached, int notify[2])
 {
@@ -90,38 +66,6 @@ static pid_t start_supervisor(const char *path, const char *folder, const char *
         execl(path, path, "--notify", number, "--tied", folder, public_path, (char *)NULL);
     dprintf(notify[1], "error cannot execute %s: %s\t\n", path, strerror(errno));
     _exit(1);
-}
-
-// Relays the supervisor's lines until it is ready (1), fails or ends (0).
-static int wait_until_ready(int fd)
-{
-    FILE *lines = fdopen(dup(fd), "r");
-    char line[800];
-    int is_ready = 0, is_error_told = 0;
-    while (!is_ready && lines != NULL && fgets(line, sizeof line, lines) != NULL) {
-        line[strcspn(line, "\n")] = 0;
-        char *text = strchr(line, ' ');
-        if (text == NULL)
-            continue;
-        *text++ = 0;
-        char *mend = strchr(text, '\t');
-        if (mend != NULL)
-            *mend++ = 0;
-        if (strcmp(line, "error") == 0) {
-            report_error(NULL, 0, mend != NULL && *mend != 0 ? mend : NULL, "%s", text);
-            is_error_told = 1;
-        } else if (strcmp(line, "warning") == 0) {
-            report_error(NULL, 0, mend, "WARNING: %s", text);
-        } else {
-            report_progress("%s", text);
-        }
-        is_ready = strcmp(line, "ready") == 0;
-    }
-    if (lines != NULL)
-        fclose(lines);
-    if (!is_ready && !is_error_told)
-        report_error(NULL, 0, "see logs/host.log in the state folder", "the supervisor ended before the system served");
-    return is_ready;
 }
 
 static void print_summary(const char *folder, int is_json, int is_detached)
@@ -180,7 +124,8 @@ static int run(const char *folder, const char *path, const char *public_path, in
         return EXIT_FAILED;
     }
     supervisor_pid = pid;
-    if (!wait_until_ready(notify[0])) {
+    int is_error;
+    if (!start_relay(notify[0], &is_error)) {
         (void)stay(pid);
         return EXIT_FAILED;
     }
@@ -194,13 +139,14 @@ static int run(const char *folder, const char *path, const char *public_path, in
 
 int cmd_up(int argc, char **argv)
 {
-    int is_detached = 0, is_json = 0;
+    int is_detached = 0, is_json = 0, is_yes = 0;
     const char *state = NULL, *source = ".";
     size_t count;
     const struct argument table[] = {
-        {"--detach", &is_detached, NULL}, {"--json", &is_json, NULL}, {"--state", NULL, &state}};
-    char root[PATH_MAX], folder[PATH_MAX], full[PATH_MAX], public_path[PATH_MAX], path[PATH_MAX], name[32];
-    int code = arguments_read(argc, argv, table, 3, &source, 1, &count);
+        {"--detach", &is_detached, NULL}, {"--json", &is_json, NULL}, {"--state", NULL, &state},
+        {"--yes", &is_yes, NULL}};
+    char root[PATH_MAX], folder[PATH_MAX], full[PATH_MAX], path[PATH_MAX], name[32];
+    int code = arguments_read(argc, argv, table, sizeof table / sizeof table[0], &source, 1, &count);
     if (code != 0)
         return code;
     if (state_root(state, root) != STATUS_OK || find_supervisor(path) != STATUS_OK ||
@@ -221,7 +167,14 @@ int cmd_up(int argc, char **argv)
         report_error(NULL, 0, "`crenel down` ends it first; `crenel ps` shows it", "system '%s' is running already", name);
         return EXIT_FAILED;
     }
-    if (compile_and_sign(source, full, name, public_path) != STATUS_OK)
-        return EXIT_FAILED;
+    struct install install;
+    enum status status = install_prepare(&install, source, name, full, is_yes);
+    if (status == STATUS_OK)
+        status = install_write(&install, "system.bin");
+    char public_path[PATH_MAX];
+    memcpy(public_path, install.public_path, sizeof public_path);
+    install_close(&install);
+    if (status != STATUS_OK)
+        return status == STATUS_DENIED ? EXIT_DENIED : EXIT_FAILED;
     return run(full, path, public_path, is_detached, is_json);
 }

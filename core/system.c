@@ -5,7 +5,7 @@
 // - magic, version and body_bytes are right and the reserved bytes of the signature block are zero;
 // - every table begins where the one before it ends, rounded up to 8, the first right behind the
 //   header, in the header's order; schema blocks follow the schemas table in the same way, then the
-//   configuration bytes, and the file ends behind them, rounded up to 8. What rounding skips is zero;
+//   text of the `never` rules (whole lines) and the configuration bytes, and the file ends behind them, rounded up to 8. What rounding skips is zero;
 // - no table is larger than its limit; every schema block is accepted by schema_open();
 // - the tables agree with each other (system_check.c).
 // So there is one file for one system, and no byte in it is outside a rule.
@@ -87,6 +87,22 @@ static const char *open_schemas(struct system_view *system, struct walk *walk)
     return NULL;
 }
 
+static const char *open_never(struct system_view *system, struct walk *walk)
+{
+    const struct system_table *table = &system->header->never;
+    const char *text = walk_table(walk, table, 1, SYSTEM_NEVER_BYTES_MAX);
+    if (text == NULL)
+        return "the 'never' rules are out of place";
+    for (size_t i = 0; i < table->count; i++)
+        if (((uint8_t)text[i] < 0x20 && text[i] != '\t' && text[i] != '\n') || text[i] == 0x7f)
+            return "the 'never' rules are malformed";
+    if (table->count != 0 && text[table->count - 1] != '\n')
+        return "the 'never' rules are malformed";
+    system->never = text;
+    system->never_bytes = table->count;
+    return NULL;
+}
+
 static const char *open_tables(struct system_view *system)
 {
     const struct system_header *header = system->header;
@@ -117,6 +133,8 @@ static const char *open_tables(struct system_view *system)
                                        SYSTEM_MACHINES_MAX)) == NULL)
         return "the table of machines is out of place";
     const char *why = open_schemas(system, &walk);
+    if (why == NULL)
+        why = open_never(system, &walk);
     if (why != NULL)
         return why;
     if (walk_table(&walk, &header->configuration, 1, SYSTEM_BYTES_MAX) == NULL)

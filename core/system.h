@@ -18,6 +18,8 @@ struct system_view { // into bytes that were accepted; they outlive it
     const struct system_service *services;
     const struct system_check *checks;
     const struct system_machine *machines;
+    const char *never; // never_bytes of text, whole lines
+    size_t never_bytes;
     size_t unikernel_count, flow_count, namespace_count, principal_count, gateway_count,
         service_count, check_count, machine_count, schema_count;
     struct schema schemas[SYSTEM_SCHEMAS_MAX];

@@ -6,7 +6,7 @@
 //   struct system_signature                     the first 128 bytes
 //   struct system_header                        signed from here to the end of the file
 //   tables at the offsets the header names, each 8-byte aligned, in the order of the header
-//   schema blocks; configuration bytes
+//   schema blocks; the `never` rules; configuration bytes
 // The signature is Ed25519 over the bytes behind struct system_signature. Valid if and only if the
 // signature verifies under a key the reader was given and system_open() accepts the rest: every
 // offset, count and index in bounds, names printable and terminated, no table overlapping another.
@@ -29,6 +29,7 @@
 #define SYSTEM_NAMESPACES_MAX 64u
 #define SYSTEM_SCHEMAS_MAX 64u
 #define SYSTEM_PRINCIPALS_MAX 64u
+#define SYSTEM_NEVER_BYTES_MAX 16384u
 #define SYSTEM_GATEWAYS_MAX 4u
 #define SYSTEM_SERVICES_MAX 4u
 #define SYSTEM_KEY_FIELDS_MAX 4u
@@ -74,6 +75,9 @@ struct system_header {
     struct system_table checks;     // struct system_check, those of one flow behind those of the flow before it
     struct system_table machines;   // struct system_machine
     struct system_table schemas;    // uint32_t file offsets of schema blocks (core/schema.h)
+    // Text for people, proved when the system was compiled: a line each, FROM, TO and what unless_through names,
+    // with a tab between them.
+    struct system_table never;
     struct system_table configuration; // bytes
 };
 
@@ -246,7 +250,7 @@ struct system_service {
 };
 
 _Static_assert(sizeof(struct system_signature) == 128, "system_signature");
-_Static_assert(sizeof(struct system_header) == 152, "system_header");
+_Static_assert(sizeof(struct system_header) == 160, "system_header");
 _Static_assert(sizeof(struct system_flow) % 8 == 0, "system_flow");
 _Static_assert(sizeof(struct system_check) == 40, "system_check");
 _Static_assert(sizeof(struct system_transition) == 88, "system_transition");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: ISC
 // The state folder of one system, as the supervisor keeps it:
 //   system.bin  operator.pub's signature on it was checked      lock        flock: one supervisor
-//   store/ audit/ password/NAME/   of their processes           epoch       decimal, raised at each epoch
+//   images/DIGEST   of the unikernels                           epoch       decimal, raised at each epoch
+//   store/ audit/ password/NAME/   of their processes
 //   logs/system.log (.1)  logs/host.log (.1)                    user_base   decimal, first of 64 user ids
 //   control     unix socket                                     root/       empty, where sandboxes begin
 #ifndef CRENEL_SUPERVISOR_FOLDER_H

@@ -6,6 +6,7 @@
 #include "host/kvm_probe.h"
 #include "supervisor/folder.h"
 #include "supervisor/listener.h"
+#include "supervisor/report.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -75,11 +76,12 @@ static enum status open_image(struct supervisor *s, struct member *m)
     const struct system_unikernel *unikernel = &s->system.unikernels[m->index];
     uint8_t *bytes = NULL, digest[32];
     size_t size = 0;
-    enum status status =
-        folder_seal_file(unikernel->image_path, IMAGE_BYTES_MAX, &m->resource_fd, &bytes, &size);
+    char path[PATH_MAX + 80], hex[65];
+    report_hex(unikernel->image_digest, sizeof unikernel->image_digest, hex);
+    snprintf(path, sizeof path, "%s/images/%s", s->state_path, hex);
+    enum status status = folder_seal_file(path, IMAGE_BYTES_MAX, &m->resource_fd, &bytes, &size);
     if (status != STATUS_OK) {
-        fail(s, "build it again with `crenel up`", "image of unikernel %s, %s: %s", unikernel->name,
-             unikernel->image_path,
+        fail(s, "build it again with `crenel up`", "image of unikernel %s, %s: %s", unikernel->name, path,
              status == STATUS_SYSTEM ? strerror(errno) : status_text(status));
         return status;
     }
@@ -89,7 +91,7 @@ static enum status open_image(struct supervisor *s, struct member *m)
         return STATUS_OK;
     fail(s, "build it and sign the system again with `crenel up`",
          "image of unikernel %s, %s: it is not the image that the system was signed with",
-         unikernel->name, unikernel->image_path);
+         unikernel->name, path);
     return STATUS_SIGNATURE;
 }
 

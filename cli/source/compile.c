@@ -168,6 +168,7 @@ static enum status assemble(struct compile *compile)
     header->machines = write_table(&writer, compile->machines, sizeof compile->machines[0],
                                    compile->machine_count);
     write_schemas(compile, &writer);
+    header->never = write_table(&writer, compile->never_text, 1, compile->never_bytes);
     write_configurations(compile, &writer);
     // Configuration offsets became known last.
     memcpy(writer.bytes + header->unikernels.offset, compile->unikernels,
@@ -210,7 +211,7 @@ enum status compile_open(struct compile *compile, const char *path, const char *
     compile_outside(compile);
     compile_namespaces(compile);
     compile_unbound(compile);
-    compile->never = yaml_child(&compile->file, compile->file.root, "never", YAML_SEQUENCE, 0);
+    compile->never_bytes = compile_never(compile, compile->never_text);
     if (compile->file.error_count == 0 && (status = assemble(compile)) != STATUS_OK)
         return status;
     compile_policy(compile);
@@ -227,23 +228,6 @@ void compile_close(struct compile *compile)
     free(compile->bytes);
     yaml_close(&compile->file);
     memset(compile, 0, sizeof *compile);
-}
-
-enum status system_compile(const char *path, const char *build_folder, uint8_t **bytes,
-                           size_t *size)
-{
-    struct compile *compile = malloc(sizeof *compile);
-    if (compile == NULL)
-        return STATUS_SYSTEM;
-    enum status status = compile_open(compile, path, build_folder);
-    if (status == STATUS_OK) {
-        *bytes = compile->bytes;
-        *size = compile->size;
-        compile->bytes = NULL;
-    }
-    compile_close(compile);
-    free(compile);
-    return status;
 }
 
 enum status system_name(const char *path, char name[32])

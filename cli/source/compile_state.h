@@ -3,6 +3,7 @@
 #ifndef CRENEL_CLI_COMPILE_STATE_H
 #define CRENEL_CLI_COMPILE_STATE_H
 
+#include "cli/source/policy_graph.h"
 #include "cli/source/yaml.h"
 #include "core/image.h"
 #include "core/system.h"
@@ -42,12 +43,17 @@ struct compile {
     size_t unikernel_count, flow_count, namespace_count, principal_count, gateway_count,
         service_count, check_count, machine_count, machine_node_count, schema_count;
     struct yaml_node *never; // sequence or NULL
+    char never_text[SYSTEM_NEVER_BYTES_MAX];
+    size_t never_bytes;
     uint8_t *bytes; // the compiled system, once there were no errors
     size_t size;
     struct system_view view; // of it
+    struct policy_graph graph; // of the view
 };
 
-// Compiles; errors are reported. The caller closes in any case.
+// Compiles the system in `path` (a folder with system.yaml, or the file itself). Unikernels given by `source:` are built
+// into build_folder/NAME.img first. The signature block of the result is not yet filled. All errors are reported with
+// file, line and mend. The caller closes in any case.
 enum status compile_open(struct compile *compile, const char *path, const char *build_folder) MUST_USE;
 void compile_close(struct compile *compile);
 
@@ -60,6 +66,8 @@ void compile_outside(struct compile *compile); // what gateways and services say
 void compile_namespaces(struct compile *compile);
 void compile_state(struct compile *compile); // what concerns the checks of all flows
 void compile_unbound(struct compile *compile); // ports that no flow feeds or takes
+// The `never` rules as lines of the compiled system (proto/system.h); returns their bytes.
+size_t compile_never(struct compile *compile, char text[SYSTEM_NEVER_BYTES_MAX]);
 void compile_policy(struct compile *compile);  // cycles and `never`, on compile->view
 
 // Index of the entry with this name in a table whose entries begin with their name, or -1.

@@ -3,6 +3,7 @@
 
 One good system is written, then changed in one place for each case."""
 import json, os, shutil, subprocess, sys, tempfile
+from xml.etree import ElementTree
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 CRENEL = os.path.join(ROOT, os.environ.get("CRENEL_BUILD", "build"), "bin", "crenel")
@@ -159,16 +160,73 @@ BAD = {
     "isolation": ("instances: 4,", "instances: 4, isolation: none,", "'isolation: none' is not known"),
 }
 
+# What a change of GOOD opens, closes, or merely changes, as `policy diff` says it: (text in GOOD, instead, where, said)
+DIFFS = {
+    "nothing": ("tenant: works", "tenant: works", None, None),
+    "rate": ("durable: {cap: 10}, key: topic, rate: {per_second: 10,", "durable: {cap: 10}, key: topic, rate: {per_second: 11,", "more_open", ("flow raw", "rate 10 -> 11 a second")),
+    "lower_rate": ("durable: {cap: 10}, key: topic, rate: {per_second: 10,", "durable: {cap: 10}, key: topic, rate: {per_second: 9,", "less_open", ("flow raw", "rate 10 -> 9 a second")),
+    "burst": ("key: topic, rate: {per_second: 10, burst: 10}", "key: topic, rate: {per_second: 10, burst: 20}", "more_open", ("flow raw", "burst 10 -> 20")),
+    "cap": ("durable: {cap: 10}, key", "durable: {cap: 11}, key", "more_open", ("flow raw", "cap 10 -> 11")),
+    "lower_cap": ("durable: {cap: 10}, key", "durable: {cap: 9}, key", "less_open", ("flow raw", "cap 10 -> 9")),
+    "newest": ("durable: {cap: 10}, key", "durable: {cap: 10, keep: newest}, key", "different", ("flow raw", "when it is full senders wait -> the oldest gives way")),
+    "time_to_live": ("durable: {cap: 10}, key", "durable: {cap: 10, time_to_live: 10s}, key", "less_open", ("flow raw", "time to live none -> 10000 ms")),
+    "bytes": ("durable: {cap: 10}, key", "durable: {cap: 10, bytes: 64KiB}, key", "more_open", ("flow raw", " -> 65536 bytes")),
+    "durable": ("to: [front.news], rate", "to: [front.news], durable: {cap: 10}, rate", "different", ("flow news", "kept volatile -> durable")),
+    "principal_removed": ("principals: [press-7, rig-2]}", "principals: [press-7]}", "less_open", ("flow raw", "- principal rig-2")),
+    "anyone": ("principals: [press-7, rig-2]}", "principals: anyone}", "more_open", ("flow raw", "principals press-7, rig-2 -> anyone")),
+    "new_principal": ("principals: [press-7, rig-2]\n", "principals: [eve, press-7, rig-2]\n", "more_open", ("principals", "+ principal eve")),
+    "topic": ("principals: [rig-2]}\n", "principals: [rig-2]}\n      - {filter: plant/all, subscribe: news, principals: anyone}\n", "more_open", ("topic plant/all", "+ subscribe: news, principals anyone")),
+    "topic_principal": ("subscribe: news, principals: [rig-2]}", "subscribe: news, principals: [rig-2, press-7]}", "more_open", ("topic plant/news/#", "subscribe: principals rig-2 -> press-7, rig-2")),
+    "topic_publish0": ("publish0: raw, principals: [press-7], most: 100B", "principals: [press-7], most: 100B", "less_open", ("topic plant/+/t", "- publish0: raw")),
+    "topic_removed": ("      - {filter: plant/news/#, subscribe: news, principals: [rig-2]}\n", "", "less_open", ("topic plant/news/#", "- subscribe: news")),
+    "order": ("key: topic, ", "", "more_open", ("flow raw", "order by topic -> none")),
+    "replay": ("sequence: number, keys: 16, ", "", "more_open", ("flow value", "- check replay number: must rise for each sensor")),
+    "replay_window": ("sequence: number", "sequence: {field: number, window: 64}", "more_open", ("flow value", "must rise for each sensor -> each number once for each sensor, at most 63 behind the highest")),
+    "step": ("sequence: number,", "sequence: number, steps: [{field: sensor, most: 3}],", "less_open", ("flow value", "+ check step sensor: moves by at most 3 from one message of a sensor to the next")),
+    "fan_out": ("source: parse, ", "source: parse, fan_out: 1, ", "less_open", ("unikernel parse", "messages of one event none -> 1")),
+    "observed": ("key: sensor, sequence", "observe: true, key: sensor, sequence", "more_open", ("flow value", "only observed off -> on")),
+    "keys": ("keys: 16", "keys: 8", "less_open", ("flow value", "keys 16 -> 8")),
+    "never_removed": ("never:\n  - {from: outside, to: judge, unless_through: [parse]}\n", "", "more_open", ("never", "- from outside to judge unless through parse")),
+    "never_added": ("never:\n", "never:\n  - {from: 'service:login', to: parse, unless_through: [front]}\n", "less_open", ("never", "+ from service:login to parse unless through front")),
+    "memory": ("parse, memory: 8MiB", "parse, memory: 9MiB", "more_open", ("unikernel parse", "memory 8192 -> 9216 KiB")),
+    "cpu": ("source: parse, memory: 8MiB, cpu: 50%", "source: parse, memory: 8MiB, cpu: 40%", "less_open", ("unikernel parse", "cpu 50 -> 40 %")),
+    "isolation": ("source: parse, ", "source: parse, isolation: process, ", "more_open", ("unikernel parse", "isolation any -> process")),
+    "isolation_kvm": ("source: parse, ", "source: parse, isolation: kvm, ", "less_open", ("unikernel parse", "isolation any -> kvm")),
+    "configuration": ("own line", "another line", "different", ("unikernel judge", "configuration")),
+    "limits": ("limits: best-effort\n", "", "less_open", ("system small", "limits best-effort -> enforced")),
+    "security_version": ("security_version: 1", "security_version: 2", "less_open", ("system small", "security version 1 -> 2")),
+    "address": ("127.0.0.1:18999", "0.0.0.0:18999", "more_open", ("gateway tcp", "listens on 127.0.0.1:18999 -> 0.0.0.0:18999")),
+    "port": ("127.0.0.1:18999", "127.0.0.1:18998", "different", ("gateway tcp", "listens on 127.0.0.1:18999 -> 127.0.0.1:18998")),
+    "connections": ("connections: 4\n", "connections: 3\n", "less_open", ("gateway tcp", "connections 4 -> 3")),
+    "records": ("records: 10", "records: 11", "more_open", ("namespace values", "records 10 -> 11")),
+    "passwords": ("file: passwords", "file: others", "different", ("service login", "file {folder}/passwords -> {folder}/others")),
+    "dead_letters": ("to: [front.wire], rate", "to: [front.wire], dead_letters: with-payload, rate", "more_open", ("flow in", "dead letters without-payload -> with-payload")),
+}
+
+# The same for a change of a schema.
+SCHEMAS = {
+    "wider": ("min: 1, max: 9}", "min: 0, max: 9}", "more_open", "field sensor: 1..9 -> 0..9"),
+    "narrower": ("min: 1, max: 9}", "min: 1, max: 8}", "less_open", "field sensor: 1..9 -> 1..8"),
+    "longer": ("most: 80", "most: 81", "more_open", "field text: at most 80 -> 81"),
+    "array_wider": ("min: 0, max: 9}\n", "min: 0, max: 10}\n", "more_open", "field list: 0..9 -> 0..10"),
+    "new_field": ("  - {name: text", "  - {name: more, type: u8, min: 0, max: 1}\n  - {name: text", "more_open", "+ field more"),
+    "type": ("name: number, type: u64", "name: number, type: u32", "more_open", "field number: another type"),
+}
+
 failures = 0
 
 
-def result(name, problem):
+def report(name, problem):
     global failures
     if problem:
         failures += 1
-        print(f"not ok policy_{name} - {problem}")
+        print(f"not ok {name} - {' '.join(problem.split())}")
     else:
-        print(f"ok policy_{name}")
+        print(f"ok {name}")
+
+
+def result(name, problem):
+    report("policy_" + name, problem)
 
 
 def run(*arguments):
@@ -224,6 +282,116 @@ def main():
            "called 'row'", "unknown key 'tennant'", "'tenant' is missing")) else many[:400])
     write(GOOD)
     explain()
+    diffs()
+    topics_are_nodes()
+    graph()
+
+
+def diff(*arguments):
+    out = run("diff", *arguments, "--json", "--build", "images")
+    return out.returncode, json.loads(out.stdout or "{}"), out.stderr
+
+
+def diff_expect(name, code, rows, where, what, change):
+    """Exactly that one row, on that list."""
+    found = [(kind, row["what"], row["change"]) for kind in rows for row in rows[kind]]
+    wanted = [] if where is None else [(where, what, change.replace("{folder}", os.path.realpath(".")))]
+    good = code == (1 if where == "more_open" else 0) and len(found) == len(wanted) and all(
+        one[:2] == other[:2] and one[2].endswith(other[2]) for one, other in zip(found, wanted))
+    result("diff_" + name, None if good else f"exit code {code}, found {found}, wanted {wanted}")
+
+
+def diffs():
+    run("check", ".", "--build", "images", "--output", "old.bin")
+    for name, (old, new, where, said) in DIFFS.items():
+        write(GOOD.replace(old, new, 1))
+        code, rows, errors = diff("old.bin", ".")
+        if not rows:
+            result("diff_" + name, errors)
+        else:
+            diff_expect(name, code, rows, where, *(said or ("", "")))
+    write(GOOD)
+    for name, (old, new, where, said) in SCHEMAS.items():
+        with open("value.yaml", "w", encoding="utf-8") as out:
+            out.write(VALUE.replace(old, new, 1))
+        code, rows, errors = diff("old.bin", ".")
+        rows["different"] = [row for row in rows["different"] if "image " not in row["change"]]  # of parse and judge
+        diff_expect("schema_" + name, code, rows, where, "schema value/1", said)
+    with open("value.yaml", "w", encoding="utf-8") as out:
+        out.write(VALUE)
+    # Everything may change its place: names are compared, not indices.
+    flows = GOOD.split("flows:\n")[1].split("namespaces:")[0]
+    moved = GOOD.replace(flows, "".join(line + "\n" for line in reversed(flows.strip("\n").split("\n"))))
+    write(moved.replace("principals: [press-7, rig-2]\n", "principals: [rig-2, press-7]\n"))
+    code, rows, _ = diff("old.bin", ".")
+    diff_expect("of_another_order", code, rows, None, "", "")
+    write(GOOD.replace("  raw:    {", "  raw2:   {").replace("raw, publish0: raw,", "raw2, publish0: raw2,"))
+    code, rows, _ = diff("old.bin", ".")
+    line = [i for i, t in enumerate(GOOD.split("\n"), 1) if t.startswith("  raw:")][0]
+    opened = [row for row in rows["more_open"] if row["what"] == "flow raw2"]
+    listed = code == 1 and opened and opened[0]["line"] == line and opened[0]["change"] == "+ front -> parse, publish/1, principals press-7, rig-2"
+    report("acceptance 5: diff lists each newly opened edge", None if listed else str(rows)[:300])
+    result("diff_lists_removed_flows", None if {"what": "flow raw", "change": "- front -> parse, publish/1, principals press-7, rig-2"}
+           in rows["less_open"] else str(rows)[:300])
+    write(GOOD + "colour: red\n")
+    code, _, errors = diff("old.bin", ".")
+    result("diff_of_a_bad_system", None if code == 3 and "unknown key 'colour'" in errors else f"{code} {errors}")
+    shutil.copyfile("old.bin", "cut.bin")
+    os.truncate("cut.bin", 2000)
+    code, _, errors = diff("cut.bin", "old.bin")
+    result("diff_of_a_cut_file", None if code == 3 and "cut.bin: it is not accepted" in errors else f"{code} {errors}")
+    write(GOOD.replace("unless_through: [parse]", "unless_through: [front]}\n  - {from: outside, to: judge", 1))
+    bad = run("check", ".", "--build", "images")
+    place = f"system.yaml:{line}: front -raw-> parse"
+    report("acceptance 5: a never violation refuses to compile and prints the path with file and line",
+           None if bad.returncode == 1 and "gateway:tcp -in-> front -raw-> parse -value-> judge" in bad.stderr and place in bad.stderr
+           else bad.stderr[:400])
+    write(GOOD)
+
+
+def topics_are_nodes():
+    rule = "never:\n  - {{from: {0}, to: {1}{2}}}\n"
+    cases = {  # from, to, more: what is said, or None when it holds
+        "topic_publishes": ("'topic:plant/+/t'", "judge", "", "topic:plant/+/t -raw-> parse -value-> judge"),
+        "topic_through": ("'topic:plant/+/t'", "judge", ", unless_through: [parse]", None),
+        "topic_is_met_by_a_filter": ("'topic:plant/x/t'", "judge", "", "topic:plant/+/t -raw-> parse"),
+        "topic_subscribes": ("parse", "'topic:plant/news/today'", "", "parse -value-> judge -news-> topic:plant/news/#"),
+        "topic_of_subscribers_sends_nothing": ("'topic:plant/news/of/today'", "judge", "", None),
+        "topic_asks_no_other_connection": ("'topic:plant/+/t'", "front", ", unless_through: [judge]", None),
+        "topic_unknown": ("'topic:plant/nowhere/else'", "judge", "", "there is no 'topic:plant/nowhere/else'"),
+        "topic_is_an_end": ("outside", "judge", ", unless_through: [parse, 'topic:plant/+/t']", "'unless_through' holds a topic"),
+    }
+    for name, (start, end, more, said) in cases.items():
+        write(GOOD.replace("never:\n", rule.format(start, end, more)))
+        out = run("check", ".", "--build", "images")
+        good = out.returncode == 0 if said is None else out.returncode == 1 and said in out.stderr
+        result("never_" + name, None if good else f"exit code {out.returncode}: {out.stderr[:300]}")
+    write(GOOD)
+
+
+def graph():
+    dot = run("graph", ".", "--dot", "--build", "images").stdout
+    wanted = ('"gateway:tcp" -> "front"', '"front" -> "parse" [label=<raw: publish/1', '"judge" -> "namespace:values" [dir=both',
+              '"front" -> "service:login"', "plant/+/t", "10/s, 10 wait, by topic, for press-7, rig-2",
+              "never from outside to judge unless through parse", "no replay")
+    missing = [text for text in wanted if text not in dot]
+    result("graph_draws_everything", f"{missing} not in {dot[:600]}" if missing else None)
+    write(GOOD.replace("key: sensor, sequence", "observe: true, key: sensor, sequence"))
+    dot = run("graph", ".", "--dot", "--build", "images").stdout
+    result("graph_shows_what_refuses_nothing", None if "OBSERVED: its checks refuse nothing" in dot and "#c07000" in dot else dot[:300])
+    write(GOOD)
+    if shutil.which("dot") is None:
+        print("skip policy_graph_is_svg - graphviz is not installed")
+        none = run("graph", ".", "--build", "images")
+        result("graph_says_what_is_missing", None if none.returncode == 1 and "apt-get install -y graphviz" in none.stderr else none.stderr)
+        return
+    svg = run("graph", ".", "--build", "images", "--output", "system.svg")
+    text = open("system.svg", encoding="utf-8").read() if svg.returncode == 0 else ""
+    try:
+        names = {node.text for node in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text")}
+    except ElementTree.ParseError as error:
+        names = {str(error)}
+    result("graph_is_svg", None if {"small", "front", "parse", "judge", "login", "values"} <= names else svg.stderr + str(names)[:300])
 
 
 def explain():

@@ -266,7 +266,7 @@ open(sys.argv[2], "wb").write(data)' "$work/good.bin" "$folder/system.bin"
 supervise "$build/bin"
 holds an_unsigned_system_is_refused 'is not signed'
 cp "$work/good.bin" "$folder/system.bin"
-image=$work/build/machine-watch/decode.img
+image=$folder/images/$(sha256sum <"$work/build/machine-watch/decode.img" | cut -d" " -f1)
 cp "$image" "$work/decode.img"
 printf 'x' >>"$image"
 supervise "$build/bin"

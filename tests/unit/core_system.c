@@ -70,6 +70,10 @@ TEST(header_rules)
     REFUSE(file.zero = 1, "a schema is out of place");
     REFUSE(file.blocks[1].header.block_bytes = 0x7fffffff, "a schema is malformed");
     REFUSE(file.blocks[1].fields[1].offset = 4, "a schema is malformed");
+    REFUSE(file.header.never.count = SYSTEM_NEVER_BYTES_MAX + 1, "the 'never' rules are out of place");
+    REFUSE(file.header.never.count = 11, "the 'never' rules are malformed");
+    REFUSE(file.never[3] = 1, "the 'never' rules are malformed");
+    REFUSE(file.never[14] = 1, "the configuration is out of place");
     REFUSE(file.end[0] = 1, "bytes behind the end");
     REFUSE(file.header.configuration.count = 20, "the configuration is out of place");
     REFUSE(file.header.configuration.count = 4, "bytes behind the end");

@@ -35,6 +35,7 @@ struct file {
     uint32_t schemas[SCHEMAS];
     uint32_t zero;
     struct schema_block blocks[SCHEMAS];
+    char never[16];
     char configuration[12];
     char end[4];
 };
@@ -179,7 +180,7 @@ static inline void fill_tables(void)
     header->name = (struct system_table){offsetof(struct file, name), number}
     TABLE(unikernels, UNIKERNELS), TABLE(flows, FLOWS), TABLE(namespaces, 1), TABLE(principals, 2);
     TABLE(gateways, 1), TABLE(services, 1), TABLE(checks, 2), TABLE(machines, 1), TABLE(schemas, SCHEMAS);
-    TABLE(configuration, sizeof good.configuration);
+    TABLE(never, 12), TABLE(configuration, sizeof good.configuration);
     for (size_t i = 0; i < SCHEMAS; i++)
         good.schemas[i] = (uint32_t)(offsetof(struct file, blocks) + i * sizeof good.blocks[0]);
 }
@@ -190,6 +191,7 @@ static inline void fill(void)
     good.signature = (struct system_signature){
         SYSTEM_MAGIC, SYSTEM_VERSION, sizeof good - sizeof good.signature, {0}, {0}, {0}};
     memcpy(good.header.name, "plant", 5);
+    memcpy(good.never, "mqtt\tdetect\n", 12);
     memcpy(good.header.tenant, "works-7", 7);
     good.header.security_version = 1;
     fill_tables();
