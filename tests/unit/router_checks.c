@@ -476,9 +476,9 @@ TEST(a_million_keys)
 
 int main(void)
 {
-    RUN(acceptance_3);
-    RUN(acceptance_4);
-    RUN(acceptance_6);
+    RUN_AS(acceptance_3, "acceptance 3: replays are refused, late numbers are taken once in a window, restarts change nothing");
+    RUN_AS(acceptance_4, "acceptance 4: burst + 1 is refused in the same tick, and no key displaces another");
+    RUN_AS(acceptance_6, "acceptance 6: good, bad, good, bad: two are delivered");
     RUN(several_sends_of_one_event);
     RUN(conflict_and_refusal_leave_no_trace);
     RUN(only_keys_that_were_taken);

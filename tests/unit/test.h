@@ -18,14 +18,15 @@ __attribute__((unused)) static char test_why_text[256];
             test_why = test_why_text;                                                              \
         }                                                                                          \
     } while (0)
-#define RUN(name)                                                                                  \
+#define RUN(name) RUN_AS(name, #name)
+#define RUN_AS(name, title)                                                                        \
     do {                                                                                           \
         test_why = NULL;                                                                           \
         test_##name();                                                                             \
         if (test_why == NULL)                                                                      \
-            printf("ok %s\n", #name);                                                              \
+            printf("ok %s\n", title);                                                              \
         else {                                                                                     \
-            printf("not ok %s - %s\n", #name, test_why);                                           \
+            printf("not ok %s - %s\n", title, test_why);                                           \
             test_failures++;                                                                       \
         }                                                                                          \
         fflush(stdout);                                                                            \
