@@ -21,7 +21,7 @@ static const struct command commands[] = {
      "one unikernel alone: events in, effects out, as JSON lines"},
     {"inspect", cmd_inspect, "IMAGE [--json]", "what an image is, may say and is made of"},
     {"symbolize", cmd_symbolize, "IMAGE ADDRESS...", "function and line of an address in a crash report"},
-    {"schema", cmd_schema, "show FILE | check FILE", "the layout of messages; is a message (hex, a line each) valid"},
+    {"schema", cmd_schema, "show|cddl FILE | encode|decode|check FILE [--raw] [INPUT]", "the layout of messages, as CDDL; messages from JSON and to it; are they valid"},
     {"policy", cmd_policy, "check|graph SYSTEM | explain SYSTEM FROM TO | diff OLD NEW [--output FILE] [--dot] [--state DIR] [--json]",
      "is a system sound; drawn; what may flow, and why not; what a new version opens"},
     {"up", cmd_up, "[DIR] [--detach] [--yes] [--state DIR] [--json]", "compile, compare, sign and start a system; Ctrl-C ends it"},

@@ -3,14 +3,15 @@
 #include "cli/message_json.h"
 
 #include "cli/source/schema_source.h"
+#include "cli/source/schema_words.h"
+#include "core/base64.h"
 #include "core/schema_layout.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define EXACT_MAX (INT64_C(1) << 53) // integers up to here are exact in a JSON number
+#define EXACT_MAX ((INT64_C(1) << 53) - 1) // integers up to here are exact in a JSON number, and no other is read as them
 #define WRITTEN_MAX INT64_C(999999999999999) // and up to here when cJSON writes it: it gives 15 digits
 
 static int64_t load_element(const uint8_t *bytes, unsigned type)
@@ -48,12 +49,8 @@ static cJSON *number_to_json(const struct schema_field *field, unsigned type, in
         double number = (double)magnitude / (double)scale;
         return cJSON_CreateNumber(is_negative ? -number : number);
     }
-    char text[320];
-    if (field->decimals == 0)
-        snprintf(text, sizeof text, "%s%" PRIu64, is_negative ? "-" : "", magnitude);
-    else
-        snprintf(text, sizeof text, "%s%" PRIu64 ".%0*" PRIu64, is_negative ? "-" : "",
-                 magnitude / scale, (int)field->decimals, magnitude % scale);
+    char text[32];
+    schema_number_text(type, field->decimals, value, text, sizeof text);
     return cJSON_CreateString(text);
 }
 
@@ -80,42 +77,78 @@ static cJSON *bytes_to_json(const uint8_t *bytes, size_t length, int is_string)
     return json;
 }
 
-static cJSON *array_to_json(const struct schema_field *field, const uint8_t *message, size_t count)
+static cJSON *scalar_to_json(const struct schema *schema, const struct schema_field *field, unsigned type,
+                             const uint8_t *at)
 {
+    int64_t value = load_element(at, type);
+    if (type == SCHEMA_BOOL)
+        return cJSON_CreateBool(value != 0);
+    if (type == SCHEMA_ENUM)
+        return cJSON_CreateString(schema->labels[field->label_first + value].text);
+    return number_to_json(field, type, value);
+}
+
+// One field; `message` is where its offset counts from.
+static cJSON *field_to_json(const struct schema *schema, const struct schema_field *field, const uint8_t *message)
+{
+    const uint8_t *at = message + field->offset;
+    if (field->type < SCHEMA_STRING)
+        return scalar_to_json(schema, field, field->type, at);
+    size_t count = (size_t)load_element(at, SCHEMA_U16);
+    if (is_text(field->type))
+        return bytes_to_json(at + 2, count, field->type == SCHEMA_STRING);
     cJSON *json = cJSON_CreateArray();
-    const uint8_t *at = message + elements_start(field);
+    at = message + elements_start(field);
     for (size_t i = 0; i < count; i++, at += type_width(field->element))
-        cJSON_AddItemToArray(json, number_to_json(field, field->element, load_element(at, field->element)));
+        cJSON_AddItemToArray(json, scalar_to_json(schema, field, field->element, at));
     return json;
 }
 
-static cJSON *field_to_json(const struct schema *schema, uint16_t index, const uint8_t *message,
-                            size_t size)
+// Where the name of a member begins in its field's name, and the record's ends; 0: it is in no record.
+static size_t member_at(const struct schema_field *field)
 {
-    const struct schema_field *field = &schema->fields[index];
-    int64_t value = schema_value(schema, index, message, size);
-    if (is_text(field->type)) {
-        const uint8_t *bytes;
-        size_t length = schema_bytes(schema, index, message, size, &bytes);
-        return bytes_to_json(bytes, length, field->type == SCHEMA_STRING);
+    const char *dot = strchr(field->name, '.');
+    return dot == NULL ? 0 : (size_t)(dot - field->name) + 1;
+}
+
+static cJSON *records_to_json(const struct schema *schema, const struct schema_field *array, const uint8_t *message)
+{
+    cJSON *json = cJSON_CreateArray();
+    int64_t count = load_element(message + array->offset, SCHEMA_U16);
+    for (; count > 0; count--, message += array->stride) {
+        cJSON *record = cJSON_CreateObject();
+        for (unsigned i = 1; i <= array->member_count; i++)
+            cJSON_AddItemToObject(record, array[i].name + member_at(&array[i]),
+                                  field_to_json(schema, &array[i], message));
+        cJSON_AddItemToArray(json, record);
     }
-    if (field->type == SCHEMA_ARRAY)
-        return array_to_json(field, message, (size_t)value);
-    if (field->type == SCHEMA_BOOL)
-        return cJSON_CreateBool(value != 0);
-    if (field->type == SCHEMA_ENUM)
-        return cJSON_CreateString(schema->labels[field->label_first + value].text);
-    return number_to_json(field, field->type, value);
+    return json;
+}
+
+// The object that a field outside of arrays belongs into: its record's, made when it is the first, or the message's.
+static cJSON *object_of(cJSON *json, const struct schema_field *field)
+{
+    size_t at = member_at(field);
+    if (at == 0)
+        return json;
+    char record[SCHEMA_FIELD_NAME_BYTES];
+    snprintf(record, sizeof record, "%.*s", (int)(at - 1), field->name);
+    cJSON *object = cJSON_GetObjectItemCaseSensitive(json, record);
+    return cJSON_IsObject(object) ? object : cJSON_AddObjectToObject(json, record);
 }
 
 cJSON *message_to_json(const struct schema *schema, const uint8_t *message, size_t size)
 {
-    uint16_t field;
-    if (schema_check(schema, message, size, &field) != REASON_DONE)
+    uint16_t index;
+    if (schema_check(schema, message, size, &index) != REASON_DONE)
         return NULL;
     cJSON *json = cJSON_CreateObject();
-    for (uint16_t i = 0; i < schema->header->field_count; i++)
-        cJSON_AddItemToObject(json, schema->fields[i].name, field_to_json(schema, i, message, size));
+    for (unsigned i = 0; i < schema->header->field_count; i += 1u + schema->fields[i].member_count) {
+        const struct schema_field *field = &schema->fields[i];
+        cJSON_AddItemToObject(object_of(json, field), field->name + member_at(field),
+                              field->member_count != 0 ? records_to_json(schema, field, message)
+                                                       : field_to_json(schema, field, message));
+    }
     return json;
 }
 
@@ -153,7 +186,7 @@ static int hex_digit(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-// Bytes of a string or {"hex": ..} into to; returns their number, or capacity + 1.
+// Bytes of a string, {"hex": ..} or {"base64": ..} into to; returns their number, or capacity + 1.
 static size_t json_to_bytes(const cJSON *json, int is_string, uint8_t *to, size_t capacity)
 {
     if (cJSON_IsString(json)) {
@@ -162,9 +195,16 @@ static size_t json_to_bytes(const cJSON *json, int is_string, uint8_t *to, size_
             memcpy(to, json->valuestring, length);
         return length <= capacity ? length : capacity + 1;
     }
-    const char *hex = is_string || !cJSON_IsObject(json) || json->child == NULL || json->child->next != NULL
-                          ? NULL
-                          : cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "hex"));
+    if (is_string || !cJSON_IsObject(json) || json->child == NULL || json->child->next != NULL)
+        return capacity + 1;
+    const char *hex = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "hex"));
+    const char *base64 = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "base64"));
+    if (base64 != NULL) {
+        size_t length = strlen(base64), size = length / 4 * 3;
+        size -= length > 0 && base64[length - 1] == '=';
+        size -= length > 1 && base64[length - 2] == '=';
+        return size <= capacity && base64_decode(to, size, base64, length) ? size : capacity + 1;
+    }
     size_t length = hex == NULL ? 1 : strlen(hex);
     if (length % 2 != 0 || length / 2 > capacity)
         return capacity + 1;
@@ -177,80 +217,185 @@ static size_t json_to_bytes(const cJSON *json, int is_string, uint8_t *to, size_
     return length / 2;
 }
 
-static int json_to_array(const struct schema_field *field, const cJSON *json, uint8_t *message)
+struct reader {
+    const struct schema *schema;
+    uint8_t *message;
+    int is_whole;   // a field that is missing is an error
+    size_t shift;   // bytes from the first record of an array to the one that is read
+    char path[112]; // of the object that is read: "" or "samples[3]."
+    char why[512];
+};
+
+// "WHAT 'samples[3].value' of reading/1 REST".
+static int refuse(struct reader *reader, const char *what, const char *name, const char *rest)
 {
-    int count = cJSON_GetArraySize(json);
-    uint8_t *at = message + elements_start(field);
-    const cJSON *item;
-    if (!cJSON_IsArray(json) || count > field->capacity)
-        return 0;
-    cJSON_ArrayForEach(item, json) {
-        int64_t value;
-        if (!json_to_number(field, field->element, item, &value))
-            return 0;
-        store_element(at, field->element, value);
-        at += type_width(field->element);
-    }
-    store_element(message + field->offset, SCHEMA_U16, count);
-    return 1;
+    snprintf(reader->why, sizeof reader->why, "%s '%s%.64s' of %s%s", what, reader->path, name,
+             reader->schema->header->name, rest);
+    return 0;
 }
 
-static int json_to_field(const struct schema *schema, const struct schema_field *field,
-                         const cJSON *json, uint8_t *message)
+static int refuse_value(struct reader *reader, const struct schema_field *field, const char *name)
 {
-    uint8_t *at = message + field->offset;
+    char may_be[160], rest[200];
+    schema_may_be(reader->schema, field, may_be, sizeof may_be);
+    snprintf(rest, sizeof rest, " does not hold this value: it may be %s", may_be);
+    return refuse(reader, "field", name, rest);
+}
+
+static int json_to_scalar(const struct reader *reader, const struct schema_field *field, unsigned type,
+                          const cJSON *json, uint8_t *at)
+{
     int64_t value = 0;
-    if (is_text(field->type)) {
-        size_t length = json_to_bytes(json, field->type == SCHEMA_STRING, at + 2, field->capacity);
-        store_element(at, SCHEMA_U16, (int64_t)length);
-        return length <= field->capacity;
-    }
-    if (field->type == SCHEMA_ARRAY)
-        return json_to_array(field, json, message);
-    if (field->type == SCHEMA_BOOL) {
+    if (type == SCHEMA_BOOL) {
         at[0] = cJSON_IsTrue(json) != 0;
         return cJSON_IsBool(json) != 0;
     }
-    if (field->type == SCHEMA_ENUM) {
+    if (type == SCHEMA_ENUM) {
         const char *label = cJSON_GetStringValue(json);
         for (uint8_t i = 0; label != NULL && i < field->label_count; i++)
-            if (strcmp(schema->labels[field->label_first + i].text, label) == 0) {
+            if (strcmp(reader->schema->labels[field->label_first + i].text, label) == 0) {
                 at[0] = i;
                 return 1;
             }
         return 0;
     }
-    if (!json_to_number(field, field->type, json, &value))
+    if (!json_to_number(field, type, json, &value))
         return 0;
-    store_element(at, field->type, value);
+    store_element(at, type, value);
     return 1;
 }
 
-enum status message_from_json(const struct schema *schema, const cJSON *json, uint8_t *message,
-                              size_t capacity, size_t *size, const char **why)
+// A field that is no array of records.
+static int json_to_field(const struct reader *reader, const struct schema_field *field, const cJSON *json)
 {
-    static char text[160];
-    uint8_t is_seen[SCHEMA_FIELDS_MAX] = {0};
-    const struct schema_header *header = schema->header;
-    const cJSON *member;
-    *why = text;
-    snprintf(text, sizeof text, "not a JSON object of %s", header->name);
-    if (!cJSON_IsObject(json) || capacity < header->struct_bytes)
-        return STATUS_MALFORMED;
-    memset(message, 0, header->struct_bytes);
-    cJSON_ArrayForEach(member, json) {
-        int index = schema_field_index(schema, member->string);
-        if (index < 0 || is_seen[index]) {
-            snprintf(text, sizeof text, "%s '%.64s' in %s", index < 0 ? "there is no field" : "twice field",
-                     member->string, header->name);
-            return STATUS_MALFORMED;
+    uint8_t *at = reader->message + reader->shift + field->offset;
+    if (field->type < SCHEMA_STRING)
+        return json_to_scalar(reader, field, field->type, json, at);
+    if (is_text(field->type)) {
+        size_t length = json_to_bytes(json, field->type == SCHEMA_STRING, at + 2, field->capacity);
+        store_element(at, SCHEMA_U16, (int64_t)length);
+        return length <= field->capacity;
+    }
+    int count = cJSON_GetArraySize(json);
+    const cJSON *item;
+    if (!cJSON_IsArray(json) || count > field->capacity)
+        return 0;
+    store_element(at, SCHEMA_U16, count);
+    at = reader->message + reader->shift + elements_start(field);
+    cJSON_ArrayForEach(item, json) {
+        if (!json_to_scalar(reader, field, field->element, item, at))
+            return 0;
+        at += type_width(field->element);
+    }
+    return 1;
+}
+
+static int json_to_object(struct reader *reader, const char *record, const cJSON *json);
+
+static int json_to_records(struct reader *reader, const struct schema_field *array, const cJSON *json)
+{
+    const cJSON *item;
+    int index = 0;
+    if (!cJSON_IsArray(json) || cJSON_GetArraySize(json) > array->capacity)
+        return refuse_value(reader, array, array->name);
+    store_element(reader->message + array->offset, SCHEMA_U16, cJSON_GetArraySize(json));
+    cJSON_ArrayForEach(item, json) {
+        snprintf(reader->path, sizeof reader->path, "%s[%d].", array->name, index++);
+        if (!json_to_object(reader, array->name, item))
+            return 0;
+        reader->shift += array->stride;
+    }
+    reader->shift = 0;
+    reader->path[0] = 0;
+    return 1;
+}
+
+// Is the field in this record ("": in none)? Then *name is what it is called there.
+static int is_in_record(const struct schema_field *field, const char *record, const char **name)
+{
+    size_t at = member_at(field);
+    *name = field->name + at;
+    return at == 0 ? *record == 0 : strlen(record) == at - 1 && strncmp(field->name, record, at - 1) == 0;
+}
+
+// The first field with this record and name, or the first one of the record with this name: 2.
+static int find_member(const struct reader *reader, const char *record, const char *name,
+                       const struct schema_field **found)
+{
+    const char *own;
+    for (unsigned i = 0; i < reader->schema->header->field_count; i++) {
+        const struct schema_field *field = *found = &reader->schema->fields[i];
+        if (is_in_record(field, record, &own) && strcmp(own, name) == 0)
+            return 1;
+        if (*record == 0 && is_in_record(field, name, &own) && !is_in_array(field) && *name != 0)
+            return 2;
+    }
+    return 0;
+}
+
+static int has_all_fields(struct reader *reader, const char *record, const cJSON *json)
+{
+    for (unsigned i = 0; i < reader->schema->header->field_count; i++) {
+        const struct schema_field *field = &reader->schema->fields[i];
+        const char *own;
+        char top[SCHEMA_FIELD_NAME_BYTES];
+        if (!is_in_record(field, record, &own)) {
+            if (*record != 0 || is_in_array(field))
+                continue;
+            snprintf(top, sizeof top, "%.*s", (int)member_at(field) - 1, field->name); // its record's
+            own = top;
         }
-        is_seen[index] = 1;
-        if (!json_to_field(schema, &schema->fields[index], member, message)) {
-            snprintf(text, sizeof text, "field '%s' of %s does not hold this value", member->string, header->name);
-            return STATUS_MALFORMED;
+        if (cJSON_GetObjectItemCaseSensitive(json, own) == NULL)
+            return refuse(reader, "field", own, " is missing");
+    }
+    return 1;
+}
+
+// The object of the message ("") or of a record in it.
+static int json_to_object(struct reader *reader, const char *record, const cJSON *json)
+{
+    const cJSON *member;
+    if (!cJSON_IsObject(json) && *record != 0)
+        return refuse(reader, "record", "", " is no JSON object");
+    if (!cJSON_IsObject(json)) {
+        snprintf(reader->why, sizeof reader->why, "not a JSON object of %s", reader->schema->header->name);
+        return 0;
+    }
+    cJSON_ArrayForEach(member, json) {
+        const struct schema_field *field;
+        int is_record = find_member(reader, record, member->string, &field);
+        if (is_record == 0)
+            return refuse(reader, "there is no field", member->string, "");
+        for (const cJSON *other = json->child; other != member; other = other->next)
+            if (strcmp(other->string, member->string) == 0)
+                return refuse(reader, "twice field", member->string, "");
+        if (is_record == 2) {
+            snprintf(reader->path, sizeof reader->path, "%s.", member->string);
+            if (!json_to_object(reader, member->string, member))
+                return 0;
+            reader->path[0] = 0;
+        } else if (field->member_count != 0) {
+            if (!json_to_records(reader, field, member))
+                return 0;
+        } else if (!json_to_field(reader, field, member)) {
+            return refuse_value(reader, field, member->string);
         }
     }
+    return !reader->is_whole || has_all_fields(reader, record, json);
+}
+
+static enum status read_message(const struct schema *schema, const cJSON *json, int is_whole, uint8_t *message,
+                                size_t capacity, size_t *size, const char **why)
+{
+    static struct reader reader;
+    const struct schema_header *header = schema->header;
+    reader = (struct reader){.schema = schema, .message = message, .is_whole = is_whole};
+    *why = reader.why;
+    if (capacity < header->struct_bytes)
+        return STATUS_MALFORMED;
+    memset(message, 0, header->struct_bytes);
+    if (!json_to_object(&reader, "", json))
+        return STATUS_MALFORMED;
     *size = header->struct_bytes;
     if (header->is_cut) {
         const struct schema_field *last = &schema->fields[header->field_count - 1];
@@ -259,4 +404,16 @@ enum status message_from_json(const struct schema *schema, const cJSON *json, ui
     }
     *why = NULL;
     return STATUS_OK;
+}
+
+enum status message_from_json(const struct schema *schema, const cJSON *json, uint8_t *message,
+                              size_t capacity, size_t *size, const char **why)
+{
+    return read_message(schema, json, 0, message, capacity, size, why);
+}
+
+enum status message_from_whole_json(const struct schema *schema, const cJSON *json, uint8_t *message,
+                                    size_t capacity, size_t *size, const char **why)
+{
+    return read_message(schema, json, 1, message, capacity, size, why);
 }

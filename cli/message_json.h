@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: ISC
-// Messages as JSON for people: `crenel run`, query, deadletter.
+// Messages as JSON for people: `crenel schema encode` and `decode`, run, query, deadletter.
 // Integers as numbers (of more than 15 digits as strings), fixed point as decimal numbers, enumerations as labels,
-// strings as strings, bytes as "text" when printable ASCII, else {"hex":"..."}; arrays as arrays.
+// strings as strings, bytes as "text" when printable ASCII, else {"hex":"..."} (read is {"base64":"..."}, too); arrays as
+// arrays, records as objects.
 #ifndef CRENEL_CLI_MESSAGE_JSON_H
 #define CRENEL_CLI_MESSAGE_JSON_H
 
@@ -16,5 +17,8 @@ cJSON *message_to_json(const struct schema *schema, const uint8_t *message, size
 // static buffer) names it. The result is not yet judged: call schema_check.
 enum status message_from_json(const struct schema *schema, const cJSON *json, uint8_t *message,
                               size_t capacity, size_t *size, const char **why) MUST_USE;
+// The same, but every field has to be there.
+enum status message_from_whole_json(const struct schema *schema, const cJSON *json, uint8_t *message,
+                                    size_t capacity, size_t *size, const char **why) MUST_USE;
 
 #endif

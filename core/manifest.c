@@ -188,7 +188,7 @@ static int fields_are_valid(const struct schema *schema, const uint16_t *fields,
             continue;
         }
         if (fields[i] >= schema->header->field_count ||
-            schema->fields[fields[i]].type == SCHEMA_ARRAY ||
+            !schema_has_value(schema, fields[i]) ||
             (schema->fields[fields[i]].type == SCHEMA_BYTES && i + 1 < count))
             return 0;
         for (size_t j = 0; j < i; j++)

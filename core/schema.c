@@ -7,15 +7,19 @@
 //   integer        within minimum and maximum (range)
 //   bool           0 or 1 (range)
 //   enumeration    below label_count (enumeration)
-//   string, bytes  length <= capacity (length), characters in the class (class), tail zero (padding)
+//   string         length <= capacity (length), characters in the class and not denied (class), tail zero (padding)
+//   bytes, sealed  length <= capacity (length), tail zero (padding)
 //   array          count <= capacity (length), bytes up to the first element zero (padding), used
-//                  elements in range (range), unused ones zero (padding)
+//                  elements as above (range, enumeration), unused ones zero (padding)
+// An array of records has a count (length); then for each used record its members in order, as above and with the bytes
+// skipped before them; then the bytes of unused records are zero (padding, the array).
 // Then the bytes behind the last field are zero (padding, no field). Then the relations in order
 // (relation, field = the left one). The first thing that does not hold is the verdict.
 #include "core/schema.h"
 
 #include "core/check.h"
 #include "core/schema_layout.h"
+#include "core/schema_text.h"
 
 #include <string.h>
 
@@ -44,105 +48,20 @@ static int64_t sign_extend(uint64_t value, unsigned width)
     return (int64_t)(value << shift) >> shift;
 }
 
-//@ assigns \nothing;
-static int is_control(uint32_t character)
+// An integer, bool or enumeration of `type`, which is the field's or that of its elements.
+/*@ requires type_is_scalar(type) && \valid_read(field);
+    assigns \nothing;
+    ensures \result == REASON_DONE || REASON_RANGE <= \result <= REASON_ENUMERATION; */
+static enum reason check_scalar(unsigned type, const struct schema_field *field, uint64_t raw)
 {
-    return character < 0x20 || (character >= 0x7f && character <= 0x9f);
-}
-
-// Shortest-form UTF-8 without surrogates and control characters.
-/*@ requires length > 0 ==> \valid_read(bytes + (0 .. length - 1));
-    assigns \nothing; */
-static int is_utf8(const uint8_t *bytes, size_t length)
-{
-    static const uint32_t shortest[4] = {0, 0x80, 0x800, 0x10000};
-    /*@ loop invariant i <= length;
-        loop assigns i;
-        loop variant length - i; */
-    for (size_t i = 0; i < length;) {
-        uint8_t first = bytes[i++];
-        unsigned more;
-        uint32_t character;
-        if (first < 0x80) {
-            more = 0;
-            character = first;
-        } else if ((first & 0xe0) == 0xc0) {
-            more = 1;
-            character = first & 0x1f;
-        } else if ((first & 0xf0) == 0xe0) {
-            more = 2;
-            character = first & 0x0f;
-        } else if ((first & 0xf8) == 0xf0) {
-            more = 3;
-            character = first & 0x07;
-        } else {
-            return 0;
-        }
-        if (more > length - i)
-            return 0;
-        /*@ loop invariant j <= more && i + (more - j) <= length;
-            loop invariant i >= \at(i, LoopEntry);
-            loop assigns i, j, character;
-            loop variant more - j; */
-        for (unsigned j = 0; j < more; j++, i++) {
-            if ((bytes[i] & 0xc0) != 0x80)
-                return 0;
-            character = character << 6 | (bytes[i] & 0x3f);
-        }
-        if (character < shortest[more] || character > 0x10ffff || is_control(character) ||
-            (character >= 0xd800 && character <= 0xdfff))
-            return 0;
+    int is_good = raw >= (uint64_t)field->minimum && raw <= (uint64_t)field->maximum;
+    if (is_signed(type)) {
+        int64_t value = sign_extend(raw, type_width(type));
+        is_good = value >= field->minimum && value <= field->maximum;
     }
-    return 1;
-}
-
-/*@ requires length > 0 ==> \valid_read(bytes + (0 .. length - 1));
-    assigns \nothing; */
-static int has_wildcard(const uint8_t *bytes, size_t length)
-{
-    /*@ loop invariant i <= length;
-        loop assigns i;
-        loop variant length - i; */
-    for (size_t i = 0; i < length; i++)
-        if (bytes[i] == '+' || bytes[i] == '#')
-            return 1;
-    return 0;
-}
-
-/*@ requires length > 0 ==> \valid_read(bytes + (0 .. length - 1));
-    assigns \nothing; */
-static int is_in_class(unsigned class, const uint8_t *bytes, size_t length)
-{
-    if (class == SCHEMA_CLASS_UTF8)
-        return is_utf8(bytes, length);
-    if (class == SCHEMA_CLASS_TOPIC)
-        return is_utf8(bytes, length) && !has_wildcard(bytes, length);
-    /*@ loop invariant i <= length;
-        loop assigns i;
-        loop variant length - i; */
-    for (size_t i = 0; i < length; i++) {
-        char c = (char)bytes[i];
-        int is_good;
-        if (class == SCHEMA_CLASS_PRINTABLE)
-            is_good = c >= 0x20 && c <= 0x7e;
-        else if (class == SCHEMA_CLASS_HOST)
-            is_good = is_lower(c) || is_digit(c) || c == '-' || c == '.';
-        else
-            is_good = is_lower(c) || is_digit(c) || (c >= 'A' && c <= 'Z') || c == '-' ||
-                      c == '_' || c == '.' || c == ':';
-        if (!is_good)
-            return 0;
-    }
-    return 1;
-}
-
-//@ requires type_is_integer(type) || type == SCHEMA_BOOL; requires \valid_read(field); assigns \nothing;
-static int is_in_range(unsigned type, const struct schema_field *field, uint64_t raw)
-{
-    if (type == SCHEMA_U64)
-        return raw >= (uint64_t)field->minimum && raw <= (uint64_t)field->maximum;
-    int64_t value = is_signed(type) ? sign_extend(raw, type_width(type)) : (int64_t)raw;
-    return value >= field->minimum && value <= field->maximum;
+    if (is_good)
+        return REASON_DONE;
+    return type == SCHEMA_ENUM ? REASON_ENUMERATION : REASON_RANGE;
 }
 
 /*@ requires \valid_read(field) && field_is_valid(field) && type_is_text(field->type);
@@ -158,7 +77,7 @@ static enum reason check_text(const struct schema_field *field, const uint8_t *m
     const uint8_t *bytes = message + field->offset + 2;
     if (length > field->capacity)
         return REASON_LENGTH;
-    if (field->type == SCHEMA_STRING && !is_in_class(field->class, bytes, length))
+    if (field->type == SCHEMA_STRING && !text_is_good(field->class, field->deny, bytes, length))
         return REASON_CLASS;
     size_t end = field_end(field) < size ? field_end(field) : size;
     return is_zero(message, field->offset + 2u + length, end) ? REASON_DONE : REASON_PADDING;
@@ -166,6 +85,7 @@ static enum reason check_text(const struct schema_field *field, const uint8_t *m
 
 /*@ requires \valid_read(field) && field_is_valid(field) && field->type == SCHEMA_ARRAY;
     requires \valid_read(message + (0 .. end_of(field) - 1));
+    requires field->element != SCHEMA_RECORD;
     assigns \nothing;
     ensures \result == REASON_DONE || REASON_LENGTH <= \result <= REASON_PADDING; */
 static enum reason check_array(const struct schema_field *field, const uint8_t *message)
@@ -179,9 +99,11 @@ static enum reason check_array(const struct schema_field *field, const uint8_t *
     /*@ loop invariant i <= count && at == elements_of(field) + i * width;
         loop assigns i, at;
         loop variant count - i; */
-    for (size_t i = 0; i < count; i++, at += width)
-        if (!is_in_range(field->element, field, load(message + at, (unsigned)width)))
-            return REASON_RANGE;
+    for (size_t i = 0; i < count; i++, at += width) {
+        enum reason reason = check_scalar(field->element, field, load(message + at, (unsigned)width));
+        if (reason != REASON_DONE)
+            return reason;
+    }
     return is_zero(message, at, field_end(field)) ? REASON_DONE : REASON_PADDING;
 }
 
@@ -197,12 +119,11 @@ static enum reason check_field(const struct schema_field *field, const uint8_t *
 {
     if (is_text(field->type))
         return check_text(field, message, size);
-    if (field->type == SCHEMA_ARRAY)
+    if (field->type != SCHEMA_ARRAY)
+        return check_scalar(field->type, field, load(message + field->offset, type_width(field->type)));
+    if (field->element != SCHEMA_RECORD)
         return check_array(field, message);
-    uint64_t raw = load(message + field->offset, type_width(field->type));
-    if (field->type == SCHEMA_ENUM)
-        return raw < field->label_count ? REASON_DONE : REASON_ENUMERATION;
-    return is_in_range(field->type, field, raw) ? REASON_DONE : REASON_RANGE;
+    return load(message + field->offset, 2) <= field->capacity ? REASON_DONE : REASON_LENGTH;
 }
 
 // The message ends where its schema says; afterwards every access below stays inside.
@@ -265,6 +186,24 @@ struct verdict {
     uint16_t field;
 };
 
+// The records of an array, whose count is good. Fields of the verdict count from the array.
+static struct verdict check_records(const struct schema_field *array, const uint8_t *message)
+{
+    size_t count = load(message + array->offset, 2), end = array->offset + 2u;
+    for (size_t i = 0; i < count; i++)
+        for (uint16_t j = 1; j <= array->member_count; j++) {
+            const struct schema_field *member = array + j;
+            const uint8_t *record = message + i * array->stride; // where the member's offset counts from
+            if (!is_zero(message, end, member->offset + i * array->stride))
+                return (struct verdict){REASON_PADDING, j};
+            enum reason reason = check_field(member, record, field_end(member));
+            if (reason != REASON_DONE)
+                return (struct verdict){reason, j};
+            end = field_end(member) + i * array->stride;
+        }
+    return (struct verdict){is_zero(message, end, records_stop(array)) ? REASON_DONE : REASON_PADDING, 0};
+}
+
 /*@ requires schema_is_valid(schema);
     requires size > 0 ==> \valid_read(message + (0 .. size - 1));
     assigns \nothing;
@@ -278,12 +217,6 @@ static struct verdict judge(const struct schema *schema, const uint8_t *message,
     if (reason != REASON_DONE)
         return (struct verdict){reason, UINT16_MAX};
     size_t end = 0;
-    /*@ loop invariant i <= schema->header->field_count && end <= 4096;
-        loop invariant end <= size || i == schema->header->field_count;
-        loop invariant \forall integer j; 0 <= j < i && type_is_text(schema->fields[j].type) ==>
-            text_is_inside(schema->fields + j, message, size);
-        loop assigns i, reason, end;
-        loop variant schema->header->field_count - i; */
     for (uint16_t i = 0; i < schema->header->field_count; i++) {
         const struct schema_field *field = &schema->fields[i];
         if (!is_zero(message, end, field->offset))
@@ -292,12 +225,16 @@ static struct verdict judge(const struct schema *schema, const uint8_t *message,
         if (reason != REASON_DONE)
             return (struct verdict){reason, i};
         end = field_end(field);
+        if (field->member_count == 0)
+            continue;
+        struct verdict verdict = check_records(field, message);
+        if (verdict.reason != REASON_DONE)
+            return (struct verdict){verdict.reason, (uint16_t)(i + verdict.field)};
+        end = records_stop(field);
+        i = (uint16_t)(i + field->member_count);
     }
     if (!is_zero(message, end, size))
         return (struct verdict){REASON_PADDING, UINT16_MAX};
-    /*@ loop invariant i <= schema->header->relation_count;
-        loop assigns i;
-        loop variant schema->header->relation_count - i; */
     for (unsigned i = 0; i < schema->header->relation_count; i++)
         if (!holds(schema, &schema->relations[i], message, size))
             return (struct verdict){REASON_RELATION, schema->relations[i].left};
@@ -335,7 +272,7 @@ int64_t schema_value(const struct schema *schema, uint16_t field, const uint8_t 
                      size_t size)
 {
     const struct schema_field *of = &schema->fields[field];
-    unsigned width = is_text(of->type) || of->type == SCHEMA_ARRAY ? 2 : type_width(of->type);
+    unsigned width = of->type >= SCHEMA_STRING ? 2 : type_width(of->type);
     check(field < schema->header->field_count && of->offset + width <= size);
     uint64_t raw = load(message + of->offset, width);
     return is_signed(of->type) ? sign_extend(raw, width) : (int64_t)raw;
@@ -364,6 +301,8 @@ static int key_part(const struct schema *schema, uint16_t field, int is_last,
                     const uint8_t *message, size_t size, uint8_t *key, size_t capacity)
 {
     unsigned type = schema->fields[field].type, width = type_width(type);
+    if (!schema_has_value(schema, field))
+        return -1;
     if (is_text(type)) {
         const uint8_t *bytes;
         size_t length = schema_bytes(schema, field, message, size, &bytes);
@@ -376,7 +315,7 @@ static int key_part(const struct schema *schema, uint16_t field, int is_last,
             key[length] = 0;
         return (int)needed;
     }
-    if (type == SCHEMA_ARRAY || width > capacity)
+    if (width > capacity)
         return -1;
     uint64_t value = (uint64_t)schema_value(schema, field, message, size);
     if (is_signed(type))

@@ -36,6 +36,8 @@ enum schema_type {
     SCHEMA_STRING, // uint16_t length, capacity bytes, each in the class
     SCHEMA_BYTES,  // uint16_t length, capacity bytes
     SCHEMA_ARRAY,  // uint16_t count, capacity elements of type `element`
+    SCHEMA_SEALED, // as bytes, of which the fabric can read nothing but how many there are
+    SCHEMA_RECORD, // only as the element of an array
 };
 
 // Fixed point: an integer type with `decimals` > 0; the value is integer / 10^decimals.
@@ -48,16 +50,26 @@ enum schema_class { // of strings
     SCHEMA_CLASS_TOPIC,    // UTF-8 without control characters, + and # : an MQTT topic name
 };
 
+// Where text may be put together with a language of its own. A field that denies a sink holds none of what means
+// something there; core/schema_text.c says what that is.
+enum schema_deny {
+    SCHEMA_DENY_SQL = 1, SCHEMA_DENY_SHELL = 2, SCHEMA_DENY_HTML = 4,
+    SCHEMA_DENY_CSV = 8, SCHEMA_DENY_LOG = 16, SCHEMA_DENY_PATH = 32,
+    SCHEMA_DENY_ALL = 63,
+};
+
 struct schema_field {
-    char name[SCHEMA_FIELD_NAME_BYTES];
+    char name[SCHEMA_FIELD_NAME_BYTES]; // of a record's member "record.member"
     uint8_t type;     // enum schema_type
-    uint8_t element;  // of an array: an integer type
+    uint8_t element;  // of an array: an integer type, bool, enumeration or SCHEMA_RECORD
     uint8_t class;    // of a string: enum schema_class
     uint8_t decimals; // of a fixed-point integer
     uint16_t offset;  // in the struct
     uint16_t capacity; // of string, bytes (bytes) and array (elements)
-    uint16_t label_first, label_count; // of an enumeration
-    uint32_t zero;
+    uint16_t label_first, label_count; // of an enumeration, or an array of them
+    uint8_t deny;         // of a string: bits of enum schema_deny
+    uint8_t member_count; // of an array of records: how many fields behind this one are its members
+    uint16_t stride;      // of an array of records and its members: bytes from one record to the next
     int64_t minimum; // of an integer or of each element; unsigned types: bit pattern of a uint64_t
     int64_t maximum;
     char unit[16];
@@ -65,7 +77,7 @@ struct schema_field {
 
 enum schema_operator { SCHEMA_LESS = 1, SCHEMA_LESS_EQUAL, SCHEMA_EQUAL, SCHEMA_NOT_EQUAL };
 
-// left operator right; both integers, or the length or count of a string, bytes or array.
+// left operator right; both integers, or the length or count of a string, bytes or array; no members of an array.
 struct schema_relation {
     uint16_t left, right; // field indices
     uint16_t operator;    // enum schema_operator
@@ -95,7 +107,9 @@ _Static_assert(sizeof(struct schema_header) == 96, "schema_header");
 
 // What the proofs (docs/proofs.md) call a good layout; schema_open() establishes it.
 /*@ predicate type_is_integer(integer type) = SCHEMA_U8 <= type <= SCHEMA_I64;
-    predicate type_is_text(integer type) = type == SCHEMA_STRING || type == SCHEMA_BYTES;
+    predicate type_is_text(integer type) =
+        type == SCHEMA_STRING || type == SCHEMA_BYTES || type == SCHEMA_SEALED;
+    predicate type_is_scalar(integer type) = SCHEMA_U8 <= type <= SCHEMA_ENUM;
 
     logic integer width_of(integer type) =
         type == SCHEMA_U16 || type == SCHEMA_I16 ? 2 :
@@ -104,24 +118,34 @@ _Static_assert(sizeof(struct schema_header) == 96, "schema_header");
     logic integer aligned(integer offset, integer alignment) =
         (offset + alignment - 1) / alignment * alignment;
 
-    // Where a field begins behind one that ended at `end`; its elements; its end.
-    logic integer start_of(struct schema_field *f, integer end) =
-        aligned(end, f->type >= SCHEMA_STRING ? 2 : width_of(f->type));
+    // Where a field's elements begin; its end, of an array of records that of its count.
     logic integer elements_of(struct schema_field *f) =
         aligned(f->offset + 2, width_of(f->element));
     logic integer end_of(struct schema_field *f) =
-        f->type == SCHEMA_STRING || f->type == SCHEMA_BYTES ? f->offset + 2 + f->capacity :
-        f->type == SCHEMA_ARRAY ? elements_of(f) + f->capacity * width_of(f->element) :
-        f->offset + width_of(f->type);
+        type_is_text(f->type) ? f->offset + 2 + f->capacity :
+        f->type != SCHEMA_ARRAY ? f->offset + width_of(f->type) :
+        f->element == SCHEMA_RECORD ? f->offset + 2 :
+        elements_of(f) + f->capacity * width_of(f->element);
+    // The end of an array of records, whose first member is behind it in the table.
+    logic integer records_end(struct schema_field *f) = (f + 1)->offset + f->capacity * f->stride;
+    predicate is_member(struct schema_field *f) = f->stride != 0 && f->member_count == 0;
 
     predicate field_is_valid(struct schema_field *f) =
-        SCHEMA_U8 <= f->type <= SCHEMA_ARRAY &&
-        (f->type == SCHEMA_ARRAY ==> type_is_integer(f->element)) &&
+        SCHEMA_U8 <= f->type <= SCHEMA_SEALED &&
+        (f->type == SCHEMA_ARRAY ==> type_is_scalar(f->element) || f->element == SCHEMA_RECORD) &&
+        (f->member_count != 0 <==> f->type == SCHEMA_ARRAY && f->element == SCHEMA_RECORD) &&
         end_of(f) <= 4096; // ABI_PAYLOAD_BYTES_MAX
     // Each field begins where the one before it allows, or later.
     predicate fields_are_laid_out(struct schema_field *f, integer count) =
         (\forall integer i; 0 <= i < count ==> field_is_valid(f + i)) &&
         (\forall integer i, j; 0 <= i < j < count ==> end_of(f + i) <= f[j].offset);
+    // The members of an array of records are there, each inside its record, and all records are before `end`.
+    predicate records_are_laid_out(struct schema_field *f, integer i, integer count, integer end) =
+        i + f[i].member_count < count && f[i].stride > 0 && records_end(f + i) <= end &&
+        (\forall integer m; i < m <= i + f[i].member_count ==>
+            f[m].type != SCHEMA_ARRAY && f[i + 1].offset <= f[m].offset &&
+            end_of(f + m) <= f[i + 1].offset + f[i].stride) &&
+        (\forall integer j; i + f[i].member_count < j < count ==> records_end(f + i) <= f[j].offset);
 */
 
 struct schema { // a view into a block that was accepted; the block outlives it
@@ -139,9 +163,12 @@ struct schema { // a view into a block that was accepted; the block outlives it
         \valid_read(r + (0 .. h->relation_count - 1)) &&
         \valid_read(l + (0 .. h->label_count - 1));
     predicate layout_is_valid(struct schema_header *h, struct schema_field *f) =
-        fields_are_laid_out(f, h->field_count) &&
-        h->struct_bytes == aligned(end_of(f + (h->field_count - 1)), 8) &&
-        (h->is_cut != 0 ==> type_is_text(f[h->field_count - 1].type));
+        fields_are_laid_out(f, h->field_count) && h->struct_bytes <= 4096 &&
+        end_of(f + (h->field_count - 1)) <= h->struct_bytes &&
+        (\forall integer i; 0 <= i < h->field_count && f[i].member_count != 0 ==>
+            records_are_laid_out(f, i, h->field_count, h->struct_bytes)) &&
+        (h->is_cut != 0 ==> type_is_text(f[h->field_count - 1].type) &&
+            !is_member(f + (h->field_count - 1)));
     predicate relations_are_valid(struct schema_header *h, struct schema_relation *r,
                                   integer count) =
         \forall integer i; 0 <= i < count ==>
@@ -191,7 +218,14 @@ enum reason schema_check(const struct schema *schema, const uint8_t *message, si
 // Index of a field by name, or -1.
 int schema_field_index(const struct schema *schema, const char *name);
 
-// Integer, boolean or enumeration value, or length or count, of a checked message.
+// Does the message hold exactly one value of the field, that the fabric can read? Not of an array, of a member of one, or
+// of a sealed field. Only such fields may be keys, sequences and whatever else is looked at beyond its schema.
+/*@ requires schema_is_readable(schema) && field < schema->header->field_count;
+    assigns \nothing; */
+int schema_has_value(const struct schema *schema, uint16_t field);
+
+// Integer, boolean or enumeration value, or length or count, of a checked message (of a member of an array of records:
+// the first record's).
 /*@ requires schema_is_valid(schema) && field < schema->header->field_count;
     requires \valid_read(message + (0 .. size - 1));
     requires field_is_inside(schema->fields + field, message, size);

@@ -4,14 +4,18 @@
 // A block is valid if and only if all of this holds.
 // - Its size is header.block_bytes = header + fields + relations + labels, rounded up to 8.
 // - Names are zero-terminated and zero-filled; the schema's is [a-z][a-z0-9-]*/[1-9][0-9]*, a field's
-//   [a-z][a-z0-9_]* and no field has it twice; labels [a-z0-9][a-z0-9_-]*, units printable.
-// - Fields lie one behind the other in their order, each at the first offset that its alignment
-//   allows (integers: their width; bool and enumeration: 1; string, bytes and array: 2, for the
-//   length or count; elements again at their width). struct_bytes is the end of the last, rounded up to 8.
-// - is_cut is 1 exactly when the last field is a string or bytes.
-// - Integers: minimum <= maximum, both within the type. Bool: 0 and 1. Enumeration: 0 and
-//   label_count - 1; enumerations use the labels one after the other, all of them. What a type does not use is zero.
-// - Relations name two different fields that have a value (integers of the same decimals, lengths, counts).
+//   [a-z][a-z0-9_]*, or two such words with a dot between, and no field has it twice; labels [a-z0-9][a-z0-9_-]*, units printable.
+// - Fields lie one behind the other in their order, each at an offset that its alignment allows (integers: their width;
+//   bool and enumeration: 1; string, bytes, sealed and array: 2, for the length or count) and less than 8 bytes behind
+//   the one before; elements of an array at the first offset of their width behind the count. struct_bytes is the end
+//   of the last, rounded up to 8.
+// - An array of records is followed by its members, none of them an array, all with its stride. The stride is what the
+//   members of one record take and less than 8 bytes more.
+// - is_cut is 1 exactly when the last field is a string, bytes or sealed, and not in an array of records.
+// - Integers: minimum <= maximum, both within the type. Bool: 0 and 1. Enumeration: 0 and label_count - 1; enumerations
+//   use the labels one after the other, all of them. The same for elements. What a type does not use is zero.
+// - Relations name two different fields that have a value (integers of the same decimals, lengths, counts), none of
+//   them in an array.
 #include "core/schema.h"
 
 #include "abi/abi.h"
@@ -82,15 +86,17 @@ static int is_schema_name(const char *name)
 static int is_field_name(const char *name)
 {
     size_t length = name_length(name, SCHEMA_FIELD_NAME_BYTES);
-    if (length == 0 || !is_lower(name[0]))
-        return 0;
+    int is_start = 1, dots = 0;
     /*@ loop invariant i <= length;
-        loop assigns i;
+        loop assigns i, is_start, dots;
         loop variant length - i; */
-    for (size_t i = 0; i < length; i++)
-        if (!is_lower(name[i]) && !is_digit(name[i]) && name[i] != '_')
+    for (size_t i = 0; i < length; i++) {
+        int is_dot = !is_start && name[i] == '.' && dots++ == 0;
+        if (!is_dot && !is_lower(name[i]) && (is_start || (!is_digit(name[i]) && name[i] != '_')))
             return 0;
-    return 1;
+        is_start = is_dot;
+    }
+    return length != 0 && !is_start;
 }
 
 //@ requires \valid_read(label); assigns \nothing;
@@ -138,42 +144,50 @@ static int is_integer_range(unsigned type, int64_t minimum, int64_t maximum)
     return minimum >= -limit - 1 && maximum <= limit;
 }
 
+// The range and labels of a field whose values are of `type`; 0 for those that have no values of their own.
+/*@ requires \valid_read(field) && labels_seen <= label_count <= SCHEMA_LABELS_MAX;
+    assigns \nothing;
+    ensures \result ==> labels_seen + field->label_count <= label_count; */
+static int are_values_good(const struct schema_field *field, unsigned type, unsigned labels_seen,
+                           unsigned label_count)
+{
+    if (type == SCHEMA_ENUM)
+        return field->label_first == labels_seen && field->label_count != 0 &&
+               field->label_count <= label_count - labels_seen && field->minimum == 0 &&
+               field->maximum == field->label_count - 1;
+    if (field->label_first != 0 || field->label_count != 0)
+        return 0;
+    if (is_integer(type))
+        return is_integer_range(type, field->minimum, field->maximum);
+    return field->minimum == 0 && field->maximum == (type == SCHEMA_BOOL ? 1 : 0);
+}
+
 // The attributes that the type uses are good, the others zero.
 /*@ requires \valid_read(field) && labels_seen <= label_count <= SCHEMA_LABELS_MAX;
     assigns \nothing;
-    ensures \result ==> SCHEMA_U8 <= field->type <= SCHEMA_ARRAY &&
-        (field->type == SCHEMA_ARRAY ==> type_is_integer(field->element)) &&
+    ensures \result ==> SCHEMA_U8 <= field->type <= SCHEMA_SEALED &&
+        (field->type == SCHEMA_ARRAY ==> type_is_scalar(field->element) || field->element == SCHEMA_RECORD) &&
+        (field->member_count != 0 <==> field->type == SCHEMA_ARRAY && field->element == SCHEMA_RECORD) &&
         is_terminated(&field->name[0], SCHEMA_FIELD_NAME_BYTES) &&
         labels_seen + field->label_count <= label_count; */
 static int is_field_good(const struct schema_field *field, unsigned labels_seen,
                          unsigned label_count)
 {
-    unsigned type = field->type;
-    int has_range = is_integer(type) || type == SCHEMA_ARRAY;
-    if (!is_field_name(field->name) || !is_unit(field->unit) || field->zero != 0)
+    unsigned type = field->type, values = type == SCHEMA_ARRAY ? field->element : is_scalar(type) ? type : 0;
+    if (!is_field_name(field->name) || !is_unit(field->unit))
         return 0;
-    if (type < SCHEMA_U8 || type > SCHEMA_ARRAY)
+    if (type < SCHEMA_U8 || type > SCHEMA_SEALED)
         return 0;
-    if (type == SCHEMA_ARRAY ? !is_integer(field->element) : field->element != 0)
+    if (type == SCHEMA_ARRAY ? !is_scalar(values) && values != SCHEMA_RECORD : field->element != 0)
         return 0;
-    if (field->class > (type == SCHEMA_STRING ? SCHEMA_CLASS_TOPIC : 0))
+    if ((values == SCHEMA_RECORD) != (field->member_count != 0))
         return 0;
-    if (field->decimals > (has_range ? 18 : 0))
+    if (type == SCHEMA_STRING ? field->class > SCHEMA_CLASS_TOPIC || field->deny > SCHEMA_DENY_ALL
+                              : field->class != 0 || field->deny != 0)
         return 0;
-    if (is_text(type) || type == SCHEMA_ARRAY ? field->capacity == 0 : field->capacity != 0)
+    if (field->decimals > (is_integer(values) ? 18 : 0) || (field->capacity != 0) != (type >= SCHEMA_STRING))
         return 0;
-    if (type == SCHEMA_ENUM) {
-        if (field->label_first != labels_seen || field->label_count == 0 ||
-            field->label_count > label_count - labels_seen)
-            return 0;
-        return field->minimum == 0 && field->maximum == field->label_count - 1;
-    }
-    if (field->label_first != 0 || field->label_count != 0)
-        return 0;
-    if (has_range)
-        return is_integer_range(type == SCHEMA_ARRAY ? field->element : type, field->minimum,
-                                field->maximum);
-    return field->minimum == 0 && field->maximum == (type == SCHEMA_BOOL ? 1 : 0);
+    return are_values_good(field, values, labels_seen, label_count);
 }
 
 /*@ requires \valid_read(fields + (0 .. count - 1)) && \valid_read(relation);
@@ -190,11 +204,59 @@ static int is_relation_good(const struct schema_field *fields, unsigned count,
     const struct schema_field *left = &fields[relation->left];
     const struct schema_field *right = &fields[relation->right];
     if (left->type == SCHEMA_BOOL || left->type == SCHEMA_ENUM || right->type == SCHEMA_BOOL ||
-        right->type == SCHEMA_ENUM)
+        right->type == SCHEMA_ENUM || is_in_array(left) || is_in_array(right))
         return 0;
     unsigned left_decimals = is_integer(left->type) ? left->decimals : 0;
     unsigned right_decimals = is_integer(right->type) ? right->decimals : 0;
     return left_decimals == right_decimals;
+}
+
+// Where the field ends, when it may follow one that ended at `end`; else a number above ABI_PAYLOAD_BYTES_MAX.
+/*@ requires \valid_read(field) && SCHEMA_U8 <= field->type <= SCHEMA_SEALED && end <= ABI_PAYLOAD_BYTES_MAX;
+    assigns \nothing;
+    ensures \result <= ABI_PAYLOAD_BYTES_MAX ==> \result == end_of(field) && end <= field->offset; */
+static size_t place(const struct schema_field *field, size_t end)
+{
+    if (field->offset < end || field->offset - end >= 8 || field->offset % field_alignment(field->type) != 0)
+        return SIZE_MAX;
+    return field_end(field);
+}
+
+// The members behind an array of records whose count ends at `end`: where the whole array ends, or as above.
+static size_t place_members(const struct schema_field *array, size_t end)
+{
+    const struct schema_field *members = array + 1;
+    for (unsigned i = 0; i < array->member_count; i++) {
+        if (members[i].type == SCHEMA_ARRAY || members[i].stride != array->stride)
+            return SIZE_MAX;
+        end = place(&members[i], end);
+        if (end > ABI_PAYLOAD_BYTES_MAX)
+            return SIZE_MAX;
+    }
+    size_t bytes = end - members[0].offset;
+    if (array->stride < bytes || array->stride - bytes >= 8)
+        return SIZE_MAX;
+    return records_stop(array);
+}
+
+static int are_fields_laid_out(const struct schema_header *header, const struct schema_field *fields)
+{
+    size_t end = 0;
+    unsigned step;
+    for (unsigned i = 0; i < header->field_count; i += step) {
+        const struct schema_field *field = &fields[i];
+        step = 1u + field->member_count;
+        if (step > header->field_count - i || (field->stride != 0) != (step > 1))
+            return 0;
+        end = place(field, end);
+        if (end <= ABI_PAYLOAD_BYTES_MAX && step > 1)
+            end = place_members(field, end);
+        if (end > ABI_PAYLOAD_BYTES_MAX)
+            return 0;
+    }
+    const struct schema_field *last = &fields[header->field_count - 1];
+    return header->struct_bytes == align_up(end, 8) &&
+           header->is_cut == (is_text(last->type) && !is_in_array(last));
 }
 
 /*@ requires \valid_read(header) && 1 <= header->field_count <= SCHEMA_FIELDS_MAX;
@@ -204,34 +266,16 @@ static int is_relation_good(const struct schema_field *fields, unsigned count,
     ensures \result ==> layout_is_valid(header, fields); */
 static int are_fields_good(const struct schema_header *header, const struct schema_field *fields)
 {
-    size_t end = 0;
     unsigned labels_seen = 0;
-    /*@ loop invariant i <= header->field_count && labels_seen <= header->label_count;
-        loop invariant end <= ABI_PAYLOAD_BYTES_MAX && (i > 0 ==> end == end_of(fields + (i - 1)));
-        loop invariant fields_are_laid_out(fields, i);
-        loop invariant \forall integer j; 0 <= j < i ==> end_of(fields + j) <= end &&
-            is_terminated(&fields[j].name[0], SCHEMA_FIELD_NAME_BYTES);
-        loop assigns i, end, labels_seen;
-        loop variant header->field_count - i; */
     for (unsigned i = 0; i < header->field_count; i++) {
-        const struct schema_field *field = &fields[i];
-        if (!is_field_good(field, labels_seen, header->label_count))
+        if (!is_field_good(&fields[i], labels_seen, header->label_count))
             return 0;
-        /*@ loop invariant j <= i;
-            loop assigns j;
-            loop variant i - j; */
         for (unsigned j = 0; j < i; j++)
-            if (strcmp(fields[j].name, field->name) == 0)
+            if (strcmp(fields[j].name, fields[i].name) == 0)
                 return 0;
-        labels_seen += field->label_count;
-        if (field->offset != field_start(field, end))
-            return 0;
-        end = field_end(field);
-        if (end > ABI_PAYLOAD_BYTES_MAX)
-            return 0;
+        labels_seen += fields[i].label_count;
     }
-    return labels_seen == header->label_count && header->struct_bytes == align_up(end, 8) &&
-           header->is_cut == is_text(fields[header->field_count - 1].type);
+    return labels_seen == header->label_count && are_fields_laid_out(header, fields);
 }
 
 enum status schema_open(struct schema *schema, const uint8_t *block, size_t size)
@@ -282,4 +326,10 @@ enum status schema_open(struct schema *schema, const uint8_t *block, size_t size
             return STATUS_MALFORMED;
     *schema = (struct schema){header, fields, relations, labels};
     return STATUS_OK;
+}
+
+int schema_has_value(const struct schema *schema, uint16_t field)
+{
+    const struct schema_field *of = &schema->fields[field];
+    return of->type != SCHEMA_ARRAY && of->type != SCHEMA_SEALED && !is_in_array(of);
 }

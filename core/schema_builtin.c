@@ -3,6 +3,8 @@
 // read it as a struct (proto/builtin.h). The same definitions for authors are in schemas/*.yaml; a test keeps both equal.
 #include "core/schema_builtin.h"
 
+#include "core/schema_layout.h"
+
 #include <string.h>
 
 struct builtin_field {
@@ -35,13 +37,17 @@ const char *schema_builtin_differs(const struct schema *schema, const char *name
         return "it carries another schema";
     if (schema->header->field_count != builtin->field_count || schema->header->relation_count != 0)
         return "its schema has other fields than the host's";
+    size_t at = 0;
     for (unsigned i = 0; i < builtin->field_count; i++) {
         const struct schema_field *field = &schema->fields[i];
         const struct builtin_field *expected = &builtin->fields[i];
+        size_t offset = align_up(at, field_alignment(field->type));
         if (strcmp(field->name, expected->name) != 0 || field->type != expected->type ||
             field->class != expected->class || field->capacity != expected->capacity ||
-            field->minimum != 0 || field->maximum != expected->maximum || field->decimals != 0)
+            field->minimum != 0 || field->maximum != expected->maximum || field->decimals != 0 || field->deny != 0 ||
+            field->offset != offset)
             return "its schema has other fields than the host's";
+        at = field_end(field);
     }
     return NULL;
 }

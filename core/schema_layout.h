@@ -21,7 +21,21 @@ static inline int is_signed(unsigned type)
 //@ assigns \nothing; ensures \result <==> type_is_text(type);
 static inline int is_text(unsigned type)
 {
-    return type == SCHEMA_STRING || type == SCHEMA_BYTES;
+    return type == SCHEMA_STRING || type == SCHEMA_BYTES || type == SCHEMA_SEALED;
+}
+
+// Of a fixed width and one value: what may be an element.
+//@ assigns \nothing; ensures \result <==> type_is_scalar(type);
+static inline int is_scalar(unsigned type)
+{
+    return type >= SCHEMA_U8 && type <= SCHEMA_ENUM;
+}
+
+// A member of an array of records: it has as many values as there are records.
+//@ requires \valid_read(field); assigns \nothing; ensures \result <==> is_member(field);
+static inline int is_in_array(const struct schema_field *field)
+{
+    return field->stride != 0 && field->member_count == 0;
 }
 
 //@ assigns \nothing; ensures \result <==> 'a' <= c <= 'z';
@@ -64,18 +78,14 @@ static inline size_t align_up(size_t offset, size_t alignment)
     return (offset + alignment - 1) / alignment * alignment;
 }
 
-// Where the field's own bytes begin when the previous one ended at `end`.
-/*@ requires \valid_read(field) && field->type <= SCHEMA_ARRAY && end <= 0x10000;
-    assigns \nothing;
-    ensures \result == start_of(field, end); */
-static inline size_t field_start(const struct schema_field *field, size_t end)
+// What a field's own bytes are aligned to: its value, its length or its count.
+//@ assigns \nothing; ensures \result == 1 || \result == 2 || \result == 4 || \result == 8;
+static inline unsigned field_alignment(unsigned type)
 {
-    if (is_text(field->type) || field->type == SCHEMA_ARRAY)
-        return align_up(end, 2);
-    return align_up(end, type_width(field->type));
+    return type >= SCHEMA_STRING ? 2 : type_width(type);
 }
 
-// Offset of an array's first element.
+// Offset of the first element of an array of scalars.
 /*@ requires \valid_read(field);
     assigns \nothing;
     ensures \result == elements_of(field); */
@@ -84,6 +94,7 @@ static inline size_t elements_start(const struct schema_field *field)
     return align_up(field->offset + 2u, type_width(field->element));
 }
 
+// Of an array of records, whose members are fields of their own: the end of its count.
 /*@ requires \valid_read(field);
     assigns \nothing;
     ensures \result == end_of(field); */
@@ -91,9 +102,20 @@ static inline size_t field_end(const struct schema_field *field)
 {
     if (is_text(field->type))
         return field->offset + 2u + field->capacity;
-    if (field->type == SCHEMA_ARRAY)
-        return elements_start(field) + (size_t)field->capacity * type_width(field->element);
-    return field->offset + type_width(field->type);
+    if (field->type != SCHEMA_ARRAY)
+        return field->offset + type_width(field->type);
+    if (field->element == SCHEMA_RECORD)
+        return field->offset + 2u;
+    return elements_start(field) + (size_t)field->capacity * type_width(field->element);
+}
+
+// The end of an array of records.
+/*@ requires \valid_read(array + (0 .. 1));
+    assigns \nothing;
+    ensures \result == records_end(array); */
+static inline size_t records_stop(const struct schema_field *array)
+{
+    return array[1].offset + (size_t)array->capacity * array->stride;
 }
 
 #endif

@@ -267,9 +267,9 @@ static int is_pair_good(const struct system_view *system, const struct system_fl
            reply->receivers[0].index == flow->sender;
 }
 
-static int is_key_good(const struct schema *schema, unsigned field)
+static int is_key_good(const struct schema *schema, uint16_t field)
 {
-    return field < schema->header->field_count && schema->fields[field].type != SCHEMA_ARRAY;
+    return field < schema->header->field_count && schema_has_value(schema, field);
 }
 
 static int is_spool_good(const struct system_view *system, const struct system_flow *flow)

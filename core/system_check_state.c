@@ -16,9 +16,10 @@
 
 #include <string.h>
 
-static int is_number(const struct schema *schema, unsigned field)
+static int is_number(const struct schema *schema, uint16_t field)
 {
-    return field < schema->header->field_count && schema->fields[field].type <= SCHEMA_I64;
+    return field < schema->header->field_count && schema->fields[field].type <= SCHEMA_I64 &&
+           schema_has_value(schema, field);
 }
 
 static int are_ticks_good(const struct system_check *check)
@@ -112,7 +113,8 @@ static int is_state(const struct system_machine *machine, uint32_t state)
 
 static int is_condition_good(const struct schema *schema, const struct system_condition *condition)
 {
-    if (condition->field >= schema->header->field_count || schema->fields[condition->field].type > SCHEMA_ENUM)
+    if (condition->field >= schema->header->field_count || schema->fields[condition->field].type > SCHEMA_ENUM ||
+        !schema_has_value(schema, condition->field))
         return 0;
     const struct schema_field *field = &schema->fields[condition->field];
     return flow_ordered(field, condition->low) <= flow_ordered(field, condition->high) &&

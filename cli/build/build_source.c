@@ -197,8 +197,8 @@ static uint16_t fields_read(struct yaml_file *file, struct yaml_node *node, cons
     for (size_t i = 0; i < list->count; i++) {
         const char *name = list->children[i]->text;
         int index = name == NULL ? -1 : schema_field_index(schema, name);
-        if (index < 0 || schema->fields[index].type == SCHEMA_ARRAY) {
-            yaml_error(file, list->children[i], "name an integer, string or bytes field",
+        if (index < 0 || !schema_has_value(schema, (uint16_t)index)) {
+            yaml_error(file, list->children[i], "name an integer, bool, enum, string or bytes field that is in no array",
                        "'%s' is no field of %s that could be in a key", name == NULL ? "" : name,
                        schema->header->name);
             return 0;

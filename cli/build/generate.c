@@ -106,13 +106,16 @@ static void key_emit(const struct schema *schema, const uint16_t *fields, size_t
 {
     for (size_t i = 0; i < count; i++) {
         const struct schema_field *field = &schema->fields[fields[i]];
+        char parameter[SCHEMA_FIELD_NAME_BYTES];
+        schema_c_field(field, parameter);
+        const char *name = from[0] != 0 ? field->name : parameter;
         if (field->type == SCHEMA_STRING || field->type == SCHEMA_BYTES)
-            fprintf(out, "    crenel_key_bytes(&_key, %s%s, %s%s_length, %s);\n", from, field->name,
-                    from, field->name, i + 1 == count ? "true" : "false");
+            fprintf(out, "    crenel_key_bytes(&_key, %s%s, %s%s_length, %s);\n", from, name,
+                    from, name, i + 1 == count ? "true" : "false");
         else
             fprintf(out, "    crenel_key_%s(&_key, %s%s, %u);\n",
                     field->type >= SCHEMA_I8 && field->type <= SCHEMA_I64 ? "signed" : "unsigned",
-                    from, field->name, integer_width(field->type));
+                    from, name, integer_width(field->type));
     }
 }
 
@@ -122,11 +125,13 @@ static void key_parameters_emit(const struct schema *schema, const struct manife
     for (size_t i = 0; i < space->key_count; i++) {
         const struct schema_field *field = &schema->fields[space->key_fields[i]];
         const char *comma = i == 0 ? "" : ", ";
+        char name[SCHEMA_FIELD_NAME_BYTES];
+        schema_c_field(field, name);
         if (field->type == SCHEMA_STRING || field->type == SCHEMA_BYTES)
             fprintf(out, "%sconst %s *%s, size_t %s_length", comma,
-                    field->type == SCHEMA_STRING ? "char" : "uint8_t", field->name, field->name);
+                    field->type == SCHEMA_STRING ? "char" : "uint8_t", name, name);
         else
-            fprintf(out, "%s%s %s", comma, integer_type(field->type), field->name);
+            fprintf(out, "%s%s %s", comma, integer_type(field->type), name);
     }
 }
 

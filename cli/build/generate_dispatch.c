@@ -3,20 +3,49 @@
 #include "cli/build/generate.h"
 
 #include "cli/source/schema_source.h"
+#include "core/check.h"
+#include "core/schema_layout.h"
 
-static unsigned element_width(unsigned type)
-{
-    static const unsigned char widths[] = {1, 1, 2, 4, 8, 1, 2, 4, 8};
-
-    return type <= SCHEMA_I64 ? widths[type] : 1;
-}
+#include <stdlib.h>
 
 static void gap_emit(FILE *out, size_t from, size_t to, unsigned *count)
 {
     if (from == to)
         return;
-    fprintf(out, "{%zu, 0, 1, %zu}, ", from, to - from);
+    fprintf(out, "{%zu, 0, 1, %zu, 0}, ", from, to - from);
     (*count)++;
+}
+
+// The parts of one field behind a field that ended at `end`; returns where it ends.
+static size_t field_parts_emit(const struct schema_field *field, size_t end, FILE *out, unsigned *count)
+{
+    gap_emit(out, end, field->offset, count);
+    if (field->type < SCHEMA_STRING || field->element == SCHEMA_RECORD)
+        return field_end(field);
+    size_t width = field->type == SCHEMA_ARRAY ? type_width(field->element) : 1;
+    size_t data = field->type == SCHEMA_ARRAY ? elements_start(field) : field->offset + 2u;
+    gap_emit(out, field->offset + 2u, data, count);
+    fprintf(out, "{%u, %zu, %zu, %u, 0}, ", field->offset, data, width, field->capacity);
+    (*count)++;
+    return field_end(field);
+}
+
+// The array of records itself, then the parts of its first record.
+static void records_parts_emit(const struct schema_field *array, FILE *out, unsigned *count)
+{
+    char *parts = NULL;
+    size_t size, start = array[1].offset, end = start;
+    unsigned inner = 0;
+    FILE *memory = open_memstream(&parts, &size);
+    check(memory != NULL);
+    for (unsigned i = 1; i <= array->member_count; i++)
+        end = field_parts_emit(&array[i], end, memory, &inner);
+    gap_emit(memory, end, start + array->stride, &inner);
+    check(fclose(memory) == 0);
+    gap_emit(out, array->offset + 2u, start, count);
+    fprintf(out, "{%u, %zu, %u, %u, %u}, %s", array->offset, start, array->stride, array->capacity, inner, parts);
+    *count += 1 + inner;
+    free(parts);
 }
 
 // The parts of a message that need care (struct crenel_part), in order; returns their number.
@@ -25,20 +54,13 @@ static unsigned parts_emit(const struct schema *schema, FILE *out)
     size_t end = 0;
     unsigned count = 0;
 
-    for (size_t i = 0; i < schema->header->field_count; i++) {
+    for (size_t i = 0; i < schema->header->field_count; i += 1u + schema->fields[i].member_count) {
         const struct schema_field *field = &schema->fields[i];
-        gap_emit(out, end, field->offset, &count);
-        if (field->type == SCHEMA_STRING || field->type == SCHEMA_BYTES ||
-            field->type == SCHEMA_ARRAY) {
-            size_t width = field->type == SCHEMA_ARRAY ? element_width(field->element) : 1;
-            size_t data = (field->offset + 2u + width - 1) / width * width;
-            gap_emit(out, field->offset + 2u, data, &count);
-            fprintf(out, "{%u, %zu, %zu, %u}, ", field->offset, data, width, field->capacity);
-            count++;
-            end = data + width * field->capacity;
-        } else {
-            end = field->offset + element_width(field->type);
-        }
+        end = field_parts_emit(field, end, out, &count);
+        if (field->member_count == 0)
+            continue;
+        records_parts_emit(field, out, &count);
+        end = records_stop(field);
     }
     if (!schema->header->is_cut) // else the tail is not sent, and the last part stays last
         gap_emit(out, end, schema->header->struct_bytes, &count);

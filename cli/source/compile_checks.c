@@ -31,9 +31,10 @@ static uint16_t field_read(struct checking *of, struct yaml_node *node, const ch
     if (index < 0)
         return SYSTEM_NONE;
     unsigned type = schema->fields[index].type;
-    if (is_number ? type <= SCHEMA_I64 : type != SCHEMA_ARRAY)
+    if (schema_has_value(schema, (uint16_t)index) && (!is_number || type <= SCHEMA_I64))
         return (uint16_t)index;
-    yaml_error(&of->compile->file, node, is_number ? "name an integer field" : "name a field that is no array",
+    yaml_error(&of->compile->file, node,
+               is_number ? "name an integer field that is in no array" : "name a field that is in no array and not sealed",
                "'%s' cannot be the %s of flow '%s'", name, what, of->flow->name);
     return SYSTEM_NONE;
 }
@@ -117,7 +118,7 @@ static int has_check(const struct checking *of, unsigned kind, uint16_t field)
 static void add_learning(struct checking *of, unsigned kind)
 {
     for (uint16_t i = 0; of->flow->is_observed && of->schema != NULL && i < of->schema->header->field_count; i++) {
-        if (of->schema->fields[i].type > SCHEMA_I64 || i == of->flow->key_field || has_check(of, kind, i) ||
+        if (of->schema->fields[i].type > SCHEMA_I64 || !schema_has_value(of->schema, i) || i == of->flow->key_field || has_check(of, kind, i) ||
             (kind >= SYSTEM_CHECK_STEP && has_check(of, SYSTEM_CHECK_ORDER, i)))
             continue;
         struct system_check *check = check_add(of, NULL, kind, of->schema->fields[i].name);

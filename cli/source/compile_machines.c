@@ -55,6 +55,10 @@ static void read_condition(struct drawing *of, struct yaml_node *node, struct sy
         return;
     const struct schema_field *field = &schema->fields[index];
     condition->field = (uint16_t)index;
+    if (!schema_has_value(schema, condition->field)) {
+        yaml_error(file, node, "name a field that is in no array and not sealed", "'%s' is no condition", field->name);
+        return;
+    }
     int is_range = node->kind == YAML_SEQUENCE && node->count == 2;
     for (int i = 0; i < 2; i++) {
         const struct yaml_node *bound = is_range ? node->children[i] : node;

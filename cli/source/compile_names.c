@@ -167,9 +167,9 @@ uint16_t compile_fields(struct compile *compile, struct yaml_node *mapping, cons
                                   schema->header->field_count, name->text);
         if (index < 0)
             continue;
-        if (schema->fields[index].type == SCHEMA_ARRAY ||
+        if (!schema_has_value(schema, (uint16_t)index) ||
             (schema->fields[index].type == SCHEMA_BYTES && i + 1 != list->count)) {
-            yaml_error(file, name, "use integers, strings, or bytes as the last field",
+            yaml_error(file, name, "use integers, strings, or bytes as the last field, none of them in an array or sealed",
                        "field '%s' cannot be part of '%s'", name->text, key);
             continue;
         }

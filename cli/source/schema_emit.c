@@ -2,6 +2,8 @@
 // Schemas as C for guests: the struct whose bytes are the message, and its numbers.
 #include "cli/source/schema_source.h"
 
+#include "core/schema_layout.h"
+
 #include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
@@ -21,17 +23,11 @@ static const char *c_type(unsigned type)
     return types[type <= SCHEMA_I64 ? type : 0];
 }
 
-static unsigned c_width(unsigned type)
-{
-    static const unsigned char widths[] = {1, 1, 2, 4, 8, 1, 2, 4, 8};
-    return widths[type <= SCHEMA_I64 ? type : 0];
-}
-
 static void upper_copy(char *to, size_t capacity, const char *from)
 {
     size_t i = 0;
     for (; from[i] != 0 && i + 1 < capacity; i++)
-        to[i] = from[i] == '-' ? '_' : (char)toupper((unsigned char)from[i]);
+        to[i] = from[i] == '-' || from[i] == '.' ? '_' : (char)toupper((unsigned char)from[i]);
     to[i] = 0;
 }
 
@@ -42,6 +38,27 @@ void schema_c_name(const struct schema *schema, char *name, size_t capacity)
         name[i] = from[i] == '-' ? '_' : from[i];
     if (capacity > 0)
         name[i] = 0;
+}
+
+void schema_c_field(const struct schema_field *field, char name[SCHEMA_FIELD_NAME_BYTES])
+{
+    size_t i = 0;
+    for (; i + 1 < SCHEMA_FIELD_NAME_BYTES && field->name[i] != 0; i++)
+        name[i] = field->name[i] == '.' ? '_' : field->name[i];
+    name[i] = 0;
+}
+
+// "position.x" -> 8, 0 outside of records.
+static int record_length(const struct schema_field *field)
+{
+    const char *dot = strchr(field->name, '.');
+    return dot == NULL ? 0 : (int)(dot - field->name);
+}
+
+static int is_same_record(const struct schema_field *field, const struct schema_field *other)
+{
+    int length = record_length(field);
+    return length != 0 && record_length(other) == length && strncmp(field->name, other->name, (size_t)length) == 0;
 }
 
 // Explicit padding, so that initialising the struct zeroes every byte of the message.
@@ -55,27 +72,99 @@ static void emit_gap(struct emit *emit, size_t from, size_t to)
 static size_t emit_member(struct emit *emit, const struct schema_field *field)
 {
     FILE *out = emit->out;
-    if (field->type == SCHEMA_STRING || field->type == SCHEMA_BYTES) {
-        fprintf(out, "    uint16_t %s_length;\n    %s %s[%u];\n", field->name,
-                field->type == SCHEMA_STRING ? "char" : "uint8_t", field->name, field->capacity);
-        return field->offset + 2u + field->capacity;
+    const char *name = field->name + record_length(field) + (record_length(field) != 0);
+    if (is_text(field->type)) {
+        fprintf(out, "    uint16_t %s_length;\n    %s %s[%u];\n", name,
+                field->type == SCHEMA_STRING ? "char" : "uint8_t", name, field->capacity);
+        return field_end(field);
     }
     if (field->type == SCHEMA_ARRAY) {
-        size_t width = c_width(field->element);
-        size_t at = (field->offset + 2u + width - 1) / width * width;
-        fprintf(out, "    uint16_t %s_count;\n", field->name);
-        emit_gap(emit, field->offset + 2u, at);
-        fprintf(out, "    %s %s[%u];", c_type(field->element), field->name, field->capacity);
+        fprintf(out, "    uint16_t %s_count;\n", name);
+        if (field->element == SCHEMA_RECORD)
+            return field_end(field);
+        emit_gap(emit, field->offset + 2u, elements_start(field));
+        fprintf(out, "    %s %s[%u];", c_type(field->element), name, field->capacity);
         fprintf(out, field->unit[0] ? " // %s\n" : "\n", field->unit);
-        return at + width * field->capacity;
+        return field_end(field);
     }
-    fprintf(out, "    %s %s;", c_type(field->type), field->name);
+    fprintf(out, "    %s %s;", c_type(field->type), name);
     if (field->decimals != 0)
         fprintf(out, " // in 10^-%u%s%s", field->decimals, field->unit[0] ? " " : "", field->unit);
     else if (field->unit[0] != 0)
         fprintf(out, " // %s", field->unit);
     fprintf(out, "\n");
-    return field->offset + (field->type <= SCHEMA_I64 ? c_width(field->type) : 1u);
+    return field_end(field);
+}
+
+// ---- Records: each a struct of its own before the message's ----
+
+// What the struct that begins with this field is aligned to, and how many fields it has.
+static size_t record_shape(const struct emit *emit, unsigned first, unsigned *count)
+{
+    const struct schema_field *fields = emit->schema->fields;
+    size_t alignment = 1;
+    for (*count = 0; first + *count < emit->schema->header->field_count &&
+                     is_same_record(&fields[first], &fields[first + *count]);
+         ++*count) {
+        const struct schema_field *field = &fields[first + *count];
+        size_t own = field_alignment(field->type);
+        if (field->type == SCHEMA_ARRAY && type_width(field->element) > own)
+            own = type_width(field->element);
+        if (own > alignment)
+            alignment = own;
+    }
+    return alignment;
+}
+
+static void emit_records(struct emit *emit)
+{
+    const struct schema_field *fields = emit->schema->fields;
+    unsigned count;
+    for (unsigned i = 0; i < emit->schema->header->field_count; i += count) {
+        size_t alignment = record_shape(emit, i, &count);
+        if (count == 0) {
+            count = 1;
+            continue;
+        }
+        fprintf(emit->out, "struct %s_%.*s {\n", emit->name, record_length(&fields[i]), fields[i].name);
+        size_t end = fields[i].offset;
+        for (unsigned j = i; j < i + count; j++) {
+            emit_gap(emit, end, fields[j].offset);
+            end = emit_member(emit, &fields[j]);
+        }
+        emit_gap(emit, end, fields[i].offset + align_up(end - fields[i].offset, alignment));
+        fprintf(emit->out, "};\n");
+    }
+}
+
+// The member that is a record, or an array of them whose count was emitted; returns where it ends.
+static size_t emit_record_member(struct emit *emit, unsigned first, size_t alignment, unsigned count)
+{
+    const struct schema_field *fields = emit->schema->fields, *last = &fields[first + count - 1];
+    fprintf(emit->out, "    struct %s_%.*s %.*s", emit->name, record_length(last), last->name, record_length(last),
+            last->name);
+    if (!is_in_array(last)) {
+        fprintf(emit->out, ";\n");
+        return fields[first].offset + align_up(field_end(last) - fields[first].offset, alignment);
+    }
+    fprintf(emit->out, "[%u];\n", fields[first - 1].capacity);
+    return records_stop(&fields[first - 1]);
+}
+
+static void emit_struct(struct emit *emit)
+{
+    const struct schema_field *fields = emit->schema->fields;
+    size_t end = 0;
+    unsigned count;
+    fprintf(emit->out, "struct %s {\n", emit->name);
+    for (unsigned i = 0; i < emit->schema->header->field_count; i += count) {
+        size_t alignment = record_shape(emit, i, &count);
+        emit_gap(emit, end, fields[i].offset);
+        end = count != 0 ? emit_record_member(emit, i, alignment, count) : emit_member(emit, &fields[i]);
+        count += count == 0;
+    }
+    emit_gap(emit, end, emit->schema->header->struct_bytes);
+    fprintf(emit->out, "};\n");
 }
 
 static void emit_integer(struct emit *emit, const char *field, const char *what, unsigned type,
@@ -100,7 +189,7 @@ static void emit_numbers(struct emit *emit)
         char upper[SCHEMA_FIELD_NAME_BYTES];
         upper_copy(upper, sizeof upper, field->name);
         unsigned type = field->type == SCHEMA_ARRAY ? field->element : field->type;
-        if (type <= SCHEMA_I64) {
+        if (is_integer(type)) {
             emit_integer(emit, upper, "MIN", type, field->minimum);
             emit_integer(emit, upper, "MAX", type, field->maximum);
         }
@@ -112,9 +201,11 @@ static void emit_numbers(struct emit *emit)
         }
         if (field->capacity != 0)
             fprintf(emit->out, "#define %s_%s_MOST %uu\n", emit->upper, upper, field->capacity);
-        if (field->type != SCHEMA_ENUM)
+        if (type != SCHEMA_ENUM)
             continue;
-        fprintf(emit->out, "enum %s_%s {\n", emit->name, field->name);
+        char name[SCHEMA_FIELD_NAME_BYTES];
+        schema_c_field(field, name);
+        fprintf(emit->out, "enum %s_%s {\n", emit->name, name);
         for (unsigned j = 0; j < field->label_count; j++) {
             char label[sizeof(struct schema_label)];
             upper_copy(label, sizeof label, schema->labels[field->label_first + j].text);
@@ -134,8 +225,15 @@ static void emit_asserts(const struct emit *emit)
         const char *suffix = field->type == SCHEMA_ARRAY    ? "_count"
                              : field->type >= SCHEMA_STRING ? "_length"
                                                             : "";
-        fprintf(emit->out, "_Static_assert(__builtin_offsetof(struct %s, %s%s) == %u, \"%s.%s\");\n",
-                emit->name, field->name, suffix, field->offset, emit->name, field->name);
+        int record = record_length(field);
+        const char *name = field->name + record + (record != 0);
+        // The first of an array's records stands for all.
+        fprintf(emit->out, "_Static_assert(__builtin_offsetof(struct %s, %.*s%s%s%s) == %u, \"%s.%s\");\n",
+                emit->name, record, field->name, is_in_array(field) ? "[0]." : record != 0 ? "." : "", name, suffix,
+                field->offset, emit->name, field->name);
+        if (is_in_array(field))
+            fprintf(emit->out, "_Static_assert(sizeof(struct %s_%.*s) == %u, \"%s.%.*s\");\n", emit->name, record,
+                    field->name, field->stride, emit->name, record, field->name);
     }
 }
 
@@ -162,14 +260,8 @@ void schema_emit_c(const struct schema *schema, FILE *out)
     upper_copy(emit.upper, sizeof emit.upper, emit.name);
     fprintf(out, "// %s\n", schema->header->name);
     emit_numbers(&emit);
-    fprintf(out, "struct %s {\n", emit.name);
-    size_t end = 0;
-    for (unsigned i = 0; i < schema->header->field_count; i++) {
-        emit_gap(&emit, end, schema->fields[i].offset);
-        end = emit_member(&emit, &schema->fields[i]);
-    }
-    emit_gap(&emit, end, schema->header->struct_bytes);
-    fprintf(out, "};\n");
+    emit_records(&emit);
+    emit_struct(&emit);
     emit_asserts(&emit);
     emit_size(&emit);
 }

@@ -3,41 +3,17 @@
 #include "cli/source/schema_source.h"
 
 #include "cli/report.h"
-#include "cli/source/yaml.h"
+#include "cli/source/schema_draft.h"
 #include "abi/abi.h"
 #include "core/check.h"
+#include "core/schema_layout.h"
+#include "core/schema_version.h"
 
-#include <errno.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-// The parts of a block while it is read.
-struct draft {
-    struct yaml_file file;
-    struct schema_header header;
-    struct schema_field fields[SCHEMA_FIELDS_MAX];
-    struct schema_relation relations[SCHEMA_RELATIONS_MAX];
-    struct schema_label labels[SCHEMA_LABELS_MAX];
-};
-
-static const char *const type_names[] = {"u8",   "u16",  "u32",    "u64",   "i8",   "i16",
-                                         "i32",  "i64",  "bool",   "enum",  "string", "bytes",
-                                         "array"};
-#define TYPE_COUNT 13
-#define INTEGER_COUNT 8
-// A field of one of these names would not compile in the generated header.
-static const char *const reserved_names[] = {
-    "auto",   "break",  "case",     "char",   "const",  "continue", "default", "do",     "double",
-    "else",   "enum",   "extern",   "float",  "for",    "goto",     "if",      "inline", "int",
-    "long",   "register", "restrict", "return", "short", "signed",  "sizeof",  "static", "struct",
-    "switch", "typedef", "union",   "unsigned", "void", "volatile", "while",   "asm",    "typeof"};
-
-static unsigned integer_width(unsigned type)
-{
-    static const unsigned char widths[] = {0, 1, 2, 4, 8, 1, 2, 4, 8};
-    return type <= SCHEMA_I64 ? widths[type] : 1;
-}
+#include <unistd.h>
 
 int schema_number_read(const char *text, unsigned type, unsigned decimals, int64_t *value)
 {
@@ -75,170 +51,17 @@ int schema_number_read(const char *text, unsigned type, unsigned decimals, int64
     return 1;
 }
 
-static int64_t read_bound(struct draft *draft, struct yaml_node *node, const char *key,
-                          const struct schema_field *field, unsigned type)
-{
-    const char *text = yaml_text(&draft->file, node, key, NULL);
-    int64_t value = 0;
-    if (text != NULL && !schema_number_read(text, type, field->decimals, &value))
-        yaml_error(&draft->file, node, "write a number that the type and its decimals can hold",
-                   "'%s: %s' does not fit the type", key, text);
-    return value;
-}
-
-static void read_range(struct draft *draft, struct yaml_node *node, struct schema_field *field,
-                       unsigned type)
-{
-    field->decimals = (uint8_t)yaml_integer(&draft->file, node, "decimals", 0, 18, 1, 0);
-    field->minimum = read_bound(draft, node, "min", field, type);
-    field->maximum = read_bound(draft, node, "max", field, type);
-    unsigned bits = 8 * integer_width(type);
-    int is_inverted = type == SCHEMA_U64 ? (uint64_t)field->minimum > (uint64_t)field->maximum
-                                         : field->minimum > field->maximum;
-    int64_t most = bits == 64 ? INT64_MAX : (int64_t)(UINT64_MAX >> (64 - bits + (type >= SCHEMA_I8)));
-    int64_t least = type >= SCHEMA_I8 ? -most - 1 : 0;
-    if (is_inverted)
-        yaml_error(&draft->file, node, "exchange them", "min is above max");
-    else if (type != SCHEMA_U64 && (field->minimum < least || field->maximum > most))
-        yaml_error(&draft->file, node, "use a wider type or a smaller range",
-                   "min or max is outside what %s can hold", type_names[type - 1]);
-}
-
-static void read_labels(struct draft *draft, struct yaml_node *node, struct schema_field *field)
-{
-    struct yaml_node *of = yaml_child(&draft->file, node, "of", YAML_SEQUENCE, 1);
-    field->label_first = draft->header.label_count;
-    for (size_t i = 0; of != NULL && i < of->count; i++) {
-        const struct yaml_node *label = of->children[i];
-        if (draft->header.label_count == SCHEMA_LABELS_MAX) {
-            yaml_error(&draft->file, of, "use fewer labels", "more than %u labels in one schema", SCHEMA_LABELS_MAX);
-            return;
-        }
-        const char *text = label->kind == YAML_SCALAR ? label->text : "";
-        size_t good = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-");
-        if (good == 0 || text[good] != 0 || good > 23 || text[0] == '_' || text[0] == '-') {
-            yaml_error(&draft->file, label, "use a-z 0-9 _ -, at most 23 characters", "bad label '%s'", text);
-            continue;
-        }
-        for (unsigned j = field->label_first; j < draft->header.label_count; j++)
-            if (strcmp(draft->labels[j].text, text) == 0)
-                yaml_error(&draft->file, label, "keep one", "label '%s' is here twice", text);
-        memcpy(draft->labels[draft->header.label_count++].text, text, good + 1);
-        field->label_count++;
-    }
-    if (of != NULL && of->count == 0)
-        yaml_error(&draft->file, of, "write of: [first, second]", "an enumeration without labels");
-    field->maximum = field->label_count - 1;
-}
-
-// "text" and "text_length" would be one member of the C struct.
-static int is_derived(const char *name, const char *from)
-{
-    size_t length = strlen(from);
-    return strncmp(name, from, length) == 0 &&
-           (name[length] == 0 || strcmp(name + length, "_length") == 0 ||
-            strcmp(name + length, "_count") == 0);
-}
-
-static int is_name_taken(const struct draft *draft, const char *name)
-{
-    for (unsigned i = 0; i < draft->header.field_count; i++)
-        if (is_derived(draft->fields[i].name, name) || is_derived(name, draft->fields[i].name))
-            return 1;
-    return 0;
-}
-
-static void read_name(struct draft *draft, struct yaml_node *node, struct schema_field *field)
-{
-    const char *name = yaml_text(&draft->file, node, "name", NULL);
-    if (name == NULL)
-        return;
-    size_t good = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    if (good == 0 || name[good] != 0 || good >= SCHEMA_FIELD_NAME_BYTES || name[0] < 'a') {
-        yaml_error(&draft->file, node, "use a-z 0-9 _, a letter first, at most 31 characters",
-                   "bad field name '%s'", name);
-        return;
-    }
-    for (size_t i = 0; i < sizeof reserved_names / sizeof reserved_names[0]; i++)
-        if (strcmp(name, reserved_names[i]) == 0)
-            yaml_error(&draft->file, node, "choose another name", "'%s' is a word of C", name);
-    if (is_name_taken(draft, name))
-        yaml_error(&draft->file, node, "choose another name (NAME_length and NAME_count are taken too)",
-                   "field '%s' is here twice", name);
-    memcpy(field->name, name, good);
-}
-
-static void read_field(struct draft *draft, struct yaml_node *node, struct schema_field *field)
-{
-    static const char *const classes[] = {"utf8", "token", "host", "printable", "topic"};
-    struct yaml_file *file = &draft->file;
-    read_name(draft, node, field);
-    unsigned type = (unsigned)yaml_choice(file, node, "type", type_names, TYPE_COUNT, -1) + 1;
-    field->type = (uint8_t)type;
-    if (type == SCHEMA_STRING || type == SCHEMA_BYTES || type == SCHEMA_ARRAY)
-        field->capacity = (uint16_t)yaml_integer(file, node, "most", 1, ABI_PAYLOAD_BYTES_MAX, 0, 0);
-    if (type == SCHEMA_STRING)
-        field->class = (uint8_t)yaml_choice(file, node, "class", classes, 5, -1);
-    if (type == SCHEMA_ARRAY) {
-        field->element = (uint8_t)(yaml_choice(file, node, "of", type_names, INTEGER_COUNT, -1) + 1);
-        read_range(draft, node, field, field->element);
-    }
-    if (type <= SCHEMA_I64)
-        read_range(draft, node, field, type);
-    if (type == SCHEMA_BOOL)
-        field->maximum = 1;
-    if (type == SCHEMA_ENUM)
-        read_labels(draft, node, field);
-    const char *unit = yaml_text(file, node, "unit", "");
-    if (strlen(unit) >= sizeof field->unit || strpbrk(unit, " \t") != NULL)
-        yaml_error(file, node, "at most 15 characters, no spaces", "bad unit '%s'", unit);
-    else
-        for (size_t i = 0; unit[i] != 0; i++)
-            if (unit[i] < 0x21 || unit[i] > 0x7e)
-                yaml_error(file, node, "use ASCII, for example Cel", "bad unit '%s'", unit);
-            else
-                field->unit[i] = unit[i];
-}
-
-static size_t align_up(size_t offset, size_t alignment)
-{
-    return (offset + alignment - 1) & ~(alignment - 1);
-}
-
-// The one layout that schema_open() accepts.
-static void lay_out(struct draft *draft)
-{
-    size_t end = 0;
-    for (unsigned i = 0; i < draft->header.field_count; i++) {
-        struct schema_field *field = &draft->fields[i];
-        int has_length = field->type >= SCHEMA_STRING;
-        size_t start = align_up(end, has_length ? 2 : integer_width(field->type));
-        if (field->type == SCHEMA_ARRAY)
-            end = align_up(start + 2, integer_width(field->element)) +
-                  (size_t)field->capacity * integer_width(field->element);
-        else
-            end = has_length ? start + 2 + field->capacity : start + integer_width(field->type);
-        if (end > ABI_PAYLOAD_BYTES_MAX) {
-            yaml_error(&draft->file, draft->file.root, "make fields smaller or send several messages",
-                       "the message is larger than %u bytes (at field '%s')", ABI_PAYLOAD_BYTES_MAX,
-                       field->name);
-            return;
-        }
-        field->offset = (uint16_t)start;
-    }
-    draft->header.struct_bytes = (uint16_t)align_up(end, 8);
-    unsigned last = draft->fields[draft->header.field_count - 1].type;
-    draft->header.is_cut = last == SCHEMA_STRING || last == SCHEMA_BYTES;
-}
-
-static int find_field(struct draft *draft, const struct yaml_node *node, const char *name)
+static int find_field(struct schema_draft *draft, const struct yaml_node *node, const char *name)
 {
     for (unsigned i = 0; i < draft->header.field_count; i++)
         if (strcmp(draft->fields[i].name, name) == 0) {
-            unsigned type = draft->fields[i].type;
-            if (type != SCHEMA_BOOL && type != SCHEMA_ENUM)
+            const struct schema_field *field = &draft->fields[i];
+            int is_array = is_in_array(field);
+            if (field->type != SCHEMA_BOOL && field->type != SCHEMA_ENUM && !is_array)
                 return (int)i;
-            yaml_error(&draft->file, node, "relations compare integers, lengths and counts",
+            yaml_error(&draft->file, node,
+                       is_array ? "relations compare what the message has one of"
+                                : "relations compare integers, lengths and counts",
                        "field '%s' cannot be compared", name);
             return -1;
         }
@@ -246,14 +69,14 @@ static int find_field(struct draft *draft, const struct yaml_node *node, const c
     return -1;
 }
 
-static void read_relation(struct draft *draft, const struct yaml_node *node)
+static void read_relation(struct schema_draft *draft, const struct yaml_node *node)
 {
     static const char *const operators[] = {"<", "<=", "==", "!="};
-    char left[32], operator[8], right[32];
+    char left[SCHEMA_FIELD_NAME_BYTES], operator[8], right[SCHEMA_FIELD_NAME_BYTES];
     int end = -1;
     const char *text = node->kind == YAML_SCALAR ? node->text : "";
     unsigned index = 0;
-    if (sscanf(text, " %31[a-z0-9_] %7[<=!] %31[a-z0-9_] %n", left, operator, right, &end) != 3 ||
+    if (sscanf(text, " %31[a-z0-9_.] %7[<=!] %31[a-z0-9_.] %n", left, operator, right, &end) != 3 ||
         end < 0 || text[end] != 0)
         index = 4;
     while (index < 4 && strcmp(operators[index], operator) != 0)
@@ -277,7 +100,7 @@ static void read_relation(struct draft *draft, const struct yaml_node *node)
         (struct schema_relation){(uint16_t)l, (uint16_t)r, (uint16_t)(index + 1), 0};
 }
 
-static void read_header(struct draft *draft, struct yaml_node *root)
+static void read_header(struct schema_draft *draft, struct yaml_node *root)
 {
     const char *name = yaml_text(&draft->file, root, "schema", NULL);
     if (name == NULL)
@@ -294,33 +117,26 @@ static void read_header(struct draft *draft, struct yaml_node *root)
     memcpy(draft->header.name, name, strlen(name));
 }
 
-static void read_parts(struct draft *draft)
+static void read_parts(struct schema_draft *draft)
 {
     struct yaml_file *file = &draft->file;
     struct yaml_node *root = file->root;
     read_header(draft, root);
     struct yaml_node *fields = yaml_child(file, root, "fields", YAML_SEQUENCE, 1);
     struct yaml_node *relations = yaml_child(file, root, "relations", YAML_SEQUENCE, 0);
-    if (fields != NULL && (fields->count == 0 || fields->count > SCHEMA_FIELDS_MAX))
-        yaml_error(file, fields, "between 1 and 64", "%zu fields", fields->count);
-    for (size_t i = 0; fields != NULL && i < fields->count && i < SCHEMA_FIELDS_MAX; i++) {
-        if (fields->children[i]->kind != YAML_MAPPING) {
-            yaml_error(file, fields->children[i], "write {name: ..., type: ...}", "not a field");
-            continue;
-        }
-        read_field(draft, fields->children[i], &draft->fields[i]);
-        draft->header.field_count++;
-    }
+    (void)yaml_child(file, root, "extends", YAML_SCALAR, 0); // extend reads it
+    if (fields != NULL)
+        draft_fields(draft, fields);
+    if (file->error_count == 0)
+        draft_lay_out(draft);
     if (relations != NULL && relations->count > SCHEMA_RELATIONS_MAX)
         yaml_error(file, relations, "at most 16", "%zu relations", relations->count);
     for (size_t i = 0; relations != NULL && i < relations->count && i < SCHEMA_RELATIONS_MAX; i++)
         read_relation(draft, relations->children[i]);
-    if (file->error_count == 0)
-        lay_out(draft);
     yaml_finish(file);
 }
 
-static uint8_t *assemble(struct draft *draft, size_t *size)
+static uint8_t *assemble(struct schema_draft *draft, size_t *size)
 {
     size_t fields = draft->header.field_count * sizeof draft->fields[0];
     size_t relations = draft->header.relation_count * sizeof draft->relations[0];
@@ -340,9 +156,80 @@ static uint8_t *assemble(struct draft *draft, size_t *size)
     return block;
 }
 
+// ---- Versions ----
+
+// Where two names of versions differ: "reading/1" and "reading/2" have the same stem.
+static int is_older(const char *older, const char *name)
+{
+    size_t stem = strcspn(name, "/") + 1, length = strlen(name), older_length = strlen(older);
+    if (strncmp(older, name, stem) != 0)
+        return 0;
+    return older_length != length ? older_length < length : strcmp(older + stem, name + stem) < 0;
+}
+
+int schema_extends_or_error(struct yaml_file *file, const struct yaml_node *node, const struct schema *schema,
+                            const struct schema *older)
+{
+    const char *name = schema->header->name, *older_name = older->header->name;
+    if (!is_older(older_name, name)) {
+        yaml_error(file, node, "only a later version of the same name extends: reading/2 extends reading/1",
+                   "%s does not extend %s", name, older_name);
+        return 0;
+    }
+    unsigned same = schema_fields_shared(schema, older), count = older->header->field_count;
+    if (same < count)
+        yaml_error(file, node, "keep the older fields as they are, first and in their order; add new ones behind them",
+                   "%s does not extend %s: it has no such field '%s' in place %u", name, older_name,
+                   older->fields[same].name, same + 1);
+    else if (!schema_extends(schema, older))
+        yaml_error(file, node, "keep the older relations, first and in their order; add new ones behind them",
+                   "%s does not extend %s: it has other relations", name, older_name);
+    return schema_extends(schema, older);
+}
+
+// The file beside `path` that holds the schema called `name`: reading/1 in reading-1.yaml. The caller frees.
+static char *path_beside(const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    int folder = slash == NULL ? 0 : (int)(slash - path + 1), stem = (int)strcspn(name, "/");
+    char *beside;
+    if (name[stem] == 0 || asprintf(&beside, "%.*s%.*s-%s.yaml", folder, path, stem, name, name + stem + 1) < 0)
+        return NULL;
+    return beside;
+}
+
+// What the file says under `extends` is true of its block.
+static void check_extends(struct schema_draft *draft, const char *path, const uint8_t *block, size_t size)
+{
+    struct yaml_file *file = &draft->file;
+    const struct yaml_node *extends = yaml_child(file, file->root, "extends", YAML_SCALAR, 0);
+    if (extends == NULL)
+        return;
+    struct schema schema, older;
+    uint8_t *older_block = NULL;
+    size_t older_size;
+    char *beside = path_beside(path, extends->text);
+    check(schema_open(&schema, block, size) == STATUS_OK);
+    if (beside == NULL || !is_older(extends->text, draft->header.name))
+        yaml_error(file, extends, "name an earlier version of this schema", "%s cannot extend '%s'",
+                   draft->header.name, extends->text);
+    else if (access(beside, F_OK) != 0)
+        yaml_error(file, extends, "put the older version there", "%s is to be in '%s', which is not there",
+                   extends->text, beside);
+    else if (schema_source_read(beside, &older_block, &older_size) != STATUS_OK)
+        file->error_count++; // reported with its own file and line
+    else if (schema_open(&older, older_block, older_size) != STATUS_OK ||
+             strcmp(older.header->name, extends->text) != 0)
+        yaml_error(file, extends, "put the older version there", "'%s' does not hold %s", beside, extends->text);
+    else
+        (void)schema_extends_or_error(file, extends, &schema, &older);
+    free(older_block);
+    free(beside);
+}
+
 enum status schema_source_read(const char *path, uint8_t **block, size_t *size)
 {
-    struct draft *draft = calloc(1, sizeof *draft);
+    struct schema_draft *draft = calloc(1, sizeof *draft);
     if (draft == NULL)
         return STATUS_SYSTEM;
     enum status status = yaml_read(&draft->file, path);
@@ -351,8 +238,14 @@ enum status schema_source_read(const char *path, uint8_t **block, size_t *size)
     read_parts(draft);
     status = STATUS_MALFORMED;
     if (draft->file.error_count == 0) {
-        *block = assemble(draft, size);
-        status = *block == NULL ? STATUS_SYSTEM : STATUS_OK;
+        uint8_t *made = assemble(draft, size);
+        if (made != NULL)
+            check_extends(draft, path, made, *size);
+        status = made == NULL ? STATUS_SYSTEM : draft->file.error_count != 0 ? STATUS_MALFORMED : STATUS_OK;
+        if (status == STATUS_OK)
+            *block = made;
+        else
+            free(made);
     }
     yaml_close(&draft->file);
 out:

@@ -114,6 +114,7 @@ struct crenel_part { // one string, bytes or array of a message, or a gap
     uint16_t data;          // offset of the first element; 0: a gap
     uint16_t element_bytes; // 1 in a gap
     uint16_t capacity;      // elements; of a gap: bytes
+    uint16_t inner_count;   // of an array of records: so many parts behind this one are those of its first record
 };
 
 struct crenel_layout {

@@ -38,23 +38,53 @@ uint8_t *guest_copy(uint8_t *to, const void *from, size_t bytes)
     return to + padded;
 }
 
-// Bytes that the message takes on the wire, padding included, of which *used come from the struct.
-static size_t message_bytes(const struct crenel_layout *layout, const uint8_t *message,
-                            const char *what, size_t *used)
+// Ends the event if a length or count is over its capacity; `message` is where the parts' offsets count from.
+static void parts_check(const struct crenel_part *parts, unsigned part_count, const uint8_t *message, const char *what)
 {
-    *used = layout->struct_bytes;
-    for (unsigned i = 0; i < layout->part_count; i++) {
-        const struct crenel_part *part = &layout->parts[i];
+    for (unsigned i = 0; i < part_count; i += 1u + parts[i].inner_count) {
+        const struct crenel_part *part = &parts[i];
         if (part->data == 0)
             continue;
         uint16_t count = *(const uint16_t *)(message + part->offset);
         if (count > part->capacity)
             fail("%s: a length or count of %u is over its capacity of %u", what, count,
                  part->capacity);
-        if (layout->is_cut && i + 1u == layout->part_count)
-            *used = part->data + (size_t)count; // elements of a string or bytes are bytes
+        for (unsigned j = 0; part->inner_count != 0 && j < count; j++)
+            parts_check(part + 1, part->inner_count, message + j * part->element_bytes, what);
+    }
+}
+
+// Bytes that the message takes on the wire, padding included, of which *used come from the struct.
+static size_t message_bytes(const struct crenel_layout *layout, const uint8_t *message,
+                            const char *what, size_t *used)
+{
+    *used = layout->struct_bytes;
+    parts_check(layout->parts, layout->part_count, message, what);
+    if (layout->is_cut) {
+        const struct crenel_part *last = &layout->parts[layout->part_count - 1];
+        *used = last->data + (size_t)*(const uint16_t *)(message + last->offset);
     }
     return ABI_ALIGN8(*used);
+}
+
+// Zeroes gaps and what is behind each length or count, in the first `used` bytes of `out`.
+static void parts_clear(const struct crenel_part *parts, unsigned part_count, uint8_t *out, size_t used)
+{
+    for (unsigned i = 0; i < part_count; i += 1u + parts[i].inner_count) {
+        const struct crenel_part *part = &parts[i];
+        size_t from = part->offset, to = part->offset + (size_t)part->capacity;
+        if (part->data != 0) {
+            uint16_t count = *(const uint16_t *)(out + part->offset);
+            from = part->data + (size_t)count * part->element_bytes;
+            to = part->data + (size_t)part->capacity * part->element_bytes;
+            for (unsigned j = 0; part->inner_count != 0 && j < count; j++)
+                parts_clear(part + 1, part->inner_count, out + j * part->element_bytes, used);
+        }
+        if (to > used)
+            to = used;
+        if (from < to)
+            memset(out + from, 0, to - from);
+    }
 }
 
 // Writes the one encoding of the message: zero in gaps and behind each length or count.
@@ -62,19 +92,7 @@ static void message_encode(const struct crenel_layout *layout, const uint8_t *me
                            uint8_t *out)
 {
     guest_copy(out, message, used);
-    for (unsigned i = 0; i < layout->part_count; i++) {
-        const struct crenel_part *part = &layout->parts[i];
-        size_t from = part->offset, to = part->offset + (size_t)part->capacity;
-        if (part->data != 0) {
-            uint16_t count = *(const uint16_t *)(message + part->offset);
-            from = part->data + (size_t)count * part->element_bytes;
-            to = part->data + (size_t)part->capacity * part->element_bytes;
-        }
-        if (to > used)
-            to = used;
-        if (from < to)
-            memset(out + from, 0, to - from);
-    }
+    parts_clear(layout->parts, layout->part_count, out, used);
 }
 
 void crenel_send(unsigned output, const struct crenel_layout *layout, const void *message,

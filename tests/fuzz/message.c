@@ -12,7 +12,7 @@
 #include "cli/message_json.h"
 #include "core/schema_layout.h"
 
-#define FIELDS_MOST 12u
+#define MEMBERS_MOST 6u // each of up to four fields
 
 static struct oracle draft; // the schema as it is made
 static _Alignas(8) uint8_t block[sizeof(struct oracle)];
@@ -32,29 +32,74 @@ static void make_bounds(struct take *take, struct schema_field *field, unsigned 
     field->decimals = (uint8_t)(take_byte(take) % 64 < 45 ? 0 : take_byte(take) % 19);
 }
 
-static void make_field(struct take *take, unsigned index)
+// One field behind those that are there; `record` NULL: in none, `stride` of the array that it is in or 0.
+static struct schema_field *make_field(struct take *take, const char *record, int is_in_array)
 {
+    unsigned index = draft.header.field_count++;
     struct schema_field *field = &draft.fields[index];
-    unsigned type = 1 + take_byte(take) % SCHEMA_ARRAY;
+    static const uint8_t types[] = {1, 2, 3, 4, 5, 6, 7, 8, SCHEMA_BOOL, SCHEMA_ENUM, SCHEMA_STRING, SCHEMA_BYTES,
+                                    SCHEMA_SEALED, SCHEMA_ARRAY};
+    unsigned type = types[take_byte(take) % (is_in_array ? 13 : 14)];
     field->type = (uint8_t)type;
-    field->name[0] = (char)('a' + index);
-    if (is_text(type) || type == SCHEMA_ARRAY)
+    snprintf(field->name, sizeof field->name, "%s%s%c", record == NULL ? "" : record, record == NULL ? "" : ".",
+             (char)('a' + index));
+    if (type >= SCHEMA_STRING)
         field->capacity = (uint16_t)(1 + take_byte(take) % 40);
-    if (type == SCHEMA_STRING)
+    if (type == SCHEMA_STRING) {
         field->class = take_byte(take) % (SCHEMA_CLASS_TOPIC + 1);
+        field->deny = take_byte(take) % 3 == 0 ? take_byte(take) % 64 : 0;
+    }
     if (type == SCHEMA_ARRAY)
-        field->element = 1 + take_byte(take) % SCHEMA_I64;
-    if (is_integer(type) || type == SCHEMA_ARRAY)
-        make_bounds(take, field, type == SCHEMA_ARRAY ? field->element : type);
-    if (type == SCHEMA_BOOL)
+        field->element = 1 + take_byte(take) % SCHEMA_ENUM;
+    unsigned values = type == SCHEMA_ARRAY ? field->element : type;
+    if (is_integer(values))
+        make_bounds(take, field, values);
+    if (values == SCHEMA_BOOL)
         field->maximum = 1;
-    if (type == SCHEMA_ENUM) {
+    if (values == SCHEMA_ENUM) {
         field->label_first = draft.header.label_count;
         field->label_count = (uint16_t)(1 + take_byte(take) % 4);
         field->maximum = field->label_count - 1;
         for (unsigned i = 0; i < field->label_count; i++)
             snprintf(draft.labels[draft.header.label_count++].text, 24, "l%u", i);
     }
+    return field;
+}
+
+static size_t place_field(struct schema_field *field, size_t end, unsigned more)
+{
+    field->offset = (uint16_t)align_up(end + more, field_alignment(field->type));
+    if (field->offset - end > 7)
+        field->offset = (uint16_t)align_up(end, field_alignment(field->type));
+    return field_end(field);
+}
+
+// A field, a record or an array of records; returns where it ends.
+static size_t make_member(struct take *take, size_t end)
+{
+    unsigned choice = take_byte(take), members = 1 + choice / 8 % 3;
+    if (choice % 8 < 6)
+        return place_field(make_field(take, NULL, 0), end, 0);
+    char record[2] = {(char)('A' + draft.header.field_count + 32), 0};
+    struct schema_field *array = choice % 8 == 7 ? &draft.fields[draft.header.field_count++] : NULL;
+    if (array != NULL) {
+        memcpy(array->name, record, 2);
+        array->type = SCHEMA_ARRAY;
+        array->element = SCHEMA_RECORD;
+        array->capacity = 1 + take_byte(take) % 4;
+        array->member_count = (uint8_t)members;
+        end = place_field(array, end, 0);
+    }
+    struct schema_field *first = &draft.fields[draft.header.field_count];
+    unsigned gap = take_byte(take) % 8;
+    for (unsigned i = 0; i < members; i++, gap = 0)
+        end = place_field(make_field(take, record, array != NULL), end, gap);
+    if (array == NULL)
+        return end;
+    array->stride = (uint16_t)(end - first->offset + take_byte(take) % 8);
+    for (unsigned i = 0; i < members; i++)
+        first[i].stride = array->stride;
+    return records_stop(array);
 }
 
 static size_t make_schema(struct take *take)
@@ -63,14 +108,10 @@ static size_t make_schema(struct take *take)
     struct schema_header *header = &draft.header;
     unsigned choice = take_byte(take);
     memcpy(header->name, "made/1", 7);
-    header->field_count = (uint16_t)(1 + choice % FIELDS_MOST);
-    header->relation_count = header->field_count > 1 ? (uint16_t)(choice / FIELDS_MOST % 4) : 0;
     size_t end = 0;
-    for (unsigned i = 0; i < header->field_count; i++) {
-        make_field(take, i);
-        draft.fields[i].offset = (uint16_t)field_start(&draft.fields[i], end);
-        end = field_end(&draft.fields[i]);
-    }
+    for (unsigned i = 0; i < 1 + choice % MEMBERS_MOST; i++)
+        end = make_member(take, end);
+    header->relation_count = header->field_count > 1 ? (uint16_t)(choice / MEMBERS_MOST % 4) : 0;
     for (unsigned i = 0; i < header->relation_count; i++) {
         unsigned sides = take_byte(take);
         draft.relations[i].left = (uint16_t)(sides % header->field_count);
@@ -78,7 +119,7 @@ static size_t make_schema(struct take *take)
         draft.relations[i].operator= (uint16_t)(1 + take_byte(take) % 4);
     }
     header->struct_bytes = (uint16_t)align_up(end, 8);
-    header->is_cut = (uint16_t)is_text(draft.fields[header->field_count - 1].type);
+    header->is_cut = (uint16_t)(is_text(draft.fields[header->field_count - 1].type) && !is_in_array(&draft.fields[header->field_count - 1]));
     const struct {
         const void *bytes;
         size_t size;
@@ -114,7 +155,7 @@ static size_t make_text(struct take *take, const struct schema_field *field, uin
 {
     static const char *const pieces[] = {"a", "Z9", "-", "_.:", "+", "#", " ", "~", "\x7f", "\xc2\xa0", "\xc2\x80",
                                          "\xe2\x82\xac", "\xed\xa0\x80", "\xf0\x9f\x98\x80", "\xc0\x80", "\xff",
-                                         "\"", "\\", "\xf4\x90\x80\x80", "\xe0\x80\x80"};
+                                         "\"", "\\", "--", "../", "${", "=", "\xe2\x80\xae", "\xef\xbc\x9d", "\xf4\x90\x80\x80", "\xe0\x80\x80"};
     unsigned choice = take_byte(take);
     size_t length = 0, wanted = choice % (field->capacity + 1u);
     while (length < wanted) {
@@ -129,29 +170,42 @@ static size_t make_text(struct take *take, const struct schema_field *field, uin
     return choice >= 250 ? field->capacity + 1u : length;
 }
 
+static uint64_t make_scalar(struct take *take, const struct schema_field *field, unsigned type)
+{
+    if (is_integer(type))
+        return make_number(take, field, type);
+    return take_byte(take) % ((uint64_t)field->maximum + 2u);
+}
+
+// `message` is where the field's offset counts from. Returns its length or count.
+static size_t make_value(struct take *take, const struct schema_field *field, uint8_t *message)
+{
+    uint8_t *at = message + field->offset;
+    uint64_t value;
+    if (field->type < SCHEMA_STRING)
+        value = make_scalar(take, field, field->type);
+    else if (is_text(field->type))
+        value = make_text(take, field, at + 2);
+    else
+        value = take_byte(take) % (field->capacity + 1u);
+    memcpy(at, &value, field->type >= SCHEMA_STRING ? 2 : type_width(field->type));
+    for (size_t i = 0; field->type == SCHEMA_ARRAY && field->element != SCHEMA_RECORD && i < value; i++) {
+        uint64_t element = make_scalar(take, field, field->element);
+        memcpy(message + elements_start(field) + i * type_width(field->element), &element, type_width(field->element));
+    }
+    return value;
+}
+
 static size_t make_message(struct take *take, uint8_t *message)
 {
     size_t size = schema.header->struct_bytes;
     memset(message, 0, size + 64);
-    for (unsigned i = 0; i < schema.header->field_count; i++) {
+    for (unsigned i = 0; i < schema.header->field_count; i += 1u + schema.fields[i].member_count) {
         const struct schema_field *field = &schema.fields[i];
-        uint8_t *at = message + field->offset;
-        size_t length = 0;
-        uint64_t value = 0;
-        if (is_integer(field->type))
-            value = make_number(take, field, field->type);
-        else if (field->type == SCHEMA_BOOL || field->type == SCHEMA_ENUM)
-            value = take_byte(take) % ((uint64_t)field->maximum + 2u);
-        else if (is_text(field->type))
-            value = length = make_text(take, field, at + 2);
-        else
-            value = take_byte(take) % (field->capacity + 1u);
-        memcpy(at, &value, field->type >= SCHEMA_STRING ? 2 : type_width(field->type));
-        for (size_t j = 0; field->type == SCHEMA_ARRAY && j < value; j++) {
-            uint64_t element = make_number(take, field, field->element);
-            memcpy(message + elements_start(field) + j * type_width(field->element), &element,
-                   type_width(field->element));
-        }
+        size_t length = make_value(take, field, message);
+        for (size_t j = 0; field->member_count != 0 && j < length; j++)
+            for (unsigned k = 1; k <= field->member_count; k++)
+                make_value(take, field + k, message + j * field->stride);
         if (i + 1u == schema.header->field_count && schema.header->is_cut)
             size = align_up(field->offset + 2u + length, 8);
     }

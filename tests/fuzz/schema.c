@@ -25,10 +25,53 @@ static void make_fields(void)
     relations[relation_count++] = (struct schema_relation){0, 4, SCHEMA_NOT_EQUAL, 0};
 }
 
+// A record, an array of two records with a text in each, an array of bool, a sealed field.
+static size_t make_nested(uint8_t *bytes)
+{
+    start();
+    add("at.x", SCHEMA_U16, 0, 1, 1000);
+    add_text("at.note", SCHEMA_STRING, 2, 6, SCHEMA_CLASS_UTF8)->deny = SCHEMA_DENY_SQL | SCHEMA_DENY_LOG;
+    struct schema_field *list = add("list", SCHEMA_ARRAY, 10, 0, 0);
+    list->element = SCHEMA_RECORD;
+    list->capacity = 3;
+    list->stride = 12;
+    list->member_count = 3;
+    add("list.when", SCHEMA_U32, 12, 0, 9)->stride = 12;
+    add("list.is_on", SCHEMA_BOOL, 16, 0, 1)->stride = 12;
+    struct schema_field *name = add_text("list.name", SCHEMA_STRING, 18, 3, SCHEMA_CLASS_TOKEN);
+    name->stride = 12;
+    name->deny = SCHEMA_DENY_PATH | SCHEMA_DENY_CSV;
+    struct schema_field *flags = add("flags", SCHEMA_ARRAY, 48, 0, 1);
+    flags->element = SCHEMA_BOOL;
+    flags->capacity = 4;
+    add_text("secret", SCHEMA_SEALED, 54, 20, 0);
+    uint16_t size = (uint16_t)make(&block, 80, 1);
+    memset(bytes, 0, 8 + size + 64u);
+    memcpy(bytes, &size, sizeof size);
+    memcpy(bytes + 8, &block, size);
+    uint8_t *message = bytes + 8 + size;
+    put(message, 2, 7);
+    put(message + 2, 2, 4);
+    memcpy(message + 4, "a - b", 4);
+    put(message + 10, 2, 2); // two records
+    put(message + 12, 4, 3);
+    put(message + 18, 2, 1);
+    memcpy(message + 20, "n", 1);
+    put(message + 24, 4, 9);
+    put(message + 28, 1, 1);
+    put(message + 48, 2, 2);
+    put(message + 51, 1, 1);
+    put(message + 54, 2, 8);
+    memcpy(message + 56, "\xff\0sealed", 8);
+    return 8u + size + 64;
+}
+
 size_t fuzz_seed(unsigned index, uint8_t bytes[FUZZ_BYTES_MAX])
 {
-    if (index > 5)
+    if (index > 6)
         return 0;
+    if (index == 6)
+        return make_nested(bytes);
     make_fields();
     add_text("text", SCHEMA_STRING, 28, 32, index % 5);
     if (index == 5)
@@ -67,7 +110,7 @@ static void judge(const struct schema *view, const uint8_t *message, size_t size
     must(size <= view->header->struct_bytes && size % 8 == 0);
     for (uint16_t i = 0; i < view->header->field_count; i++) {
         (void)schema_value(view, i, message, size);
-        if (view->fields[i].type != SCHEMA_STRING && view->fields[i].type != SCHEMA_BYTES)
+        if (!schema_has_value(view, i) || view->fields[i].type < SCHEMA_STRING)
             continue;
         const uint8_t *bytes;
         size_t count = schema_bytes(view, i, message, size, &bytes);
@@ -76,8 +119,8 @@ static void judge(const struct schema *view, const uint8_t *message, size_t size
     }
     for (uint16_t i = 0; i < view->header->field_count; i++) {
         uint8_t key[64];
-        if (view->fields[i].type != SCHEMA_ARRAY)
-            must(schema_key(view, &i, 1, message, size, key, sizeof key) <= sizeof key);
+        size_t key_bytes = schema_key(view, &i, 1, message, size, key, sizeof key);
+        must(key_bytes <= sizeof key && (schema_has_value(view, i) || key_bytes == 0));
     }
 }
 

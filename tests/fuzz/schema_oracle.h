@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// A second schema checker, written from the prose of core/schema_block.c and core/schema.c alone: simple and slow. All
+// A second schema checker, written from the prose of core/schema_block.c, core/schema.c and core/schema_text.c alone: simple and slow. All
 // numbers are 128 bits wide, offsets are found by counting, text is judged by writing it anew.
 #ifndef CRENEL_TESTS_SCHEMA_ORACLE_H
 #define CRENEL_TESTS_SCHEMA_ORACLE_H
@@ -26,7 +26,10 @@ static inline unsigned oracle_width(unsigned type)
 }
 
 static inline int oracle_is_number(unsigned type) { return type >= SCHEMA_U8 && type <= SCHEMA_I64; }
-static inline int oracle_is_text(unsigned type) { return type == SCHEMA_STRING || type == SCHEMA_BYTES; }
+static inline int oracle_is_text(unsigned type)
+{
+    return type == SCHEMA_STRING || type == SCHEMA_BYTES || type == SCHEMA_SEALED;
+}
 
 static inline wide oracle_number(const uint8_t *bytes, unsigned type)
 {
@@ -97,9 +100,35 @@ static inline size_t oracle_end(const struct schema_field *field)
 {
     if (oracle_is_text(field->type))
         return field->offset + 2u + field->capacity;
+    if (field->type == SCHEMA_ARRAY && field->element == SCHEMA_RECORD)
+        return field->offset + 2u;
     if (field->type == SCHEMA_ARRAY)
         return oracle_elements(field) + (size_t)field->capacity * oracle_width(field->element);
     return field->offset + oracle_width(field->type);
+}
+
+// One word of a field's name, or two with a dot between them.
+static inline int oracle_is_field_name(const char *name)
+{
+    char parts[2][SCHEMA_FIELD_NAME_BYTES] = {"", ""};
+    const char *dot = memchr(name, 0x2e, strnlen(name, SCHEMA_FIELD_NAME_BYTES)); // a dot
+    size_t first = dot == NULL ? SCHEMA_FIELD_NAME_BYTES : (size_t)(dot - name);
+    memcpy(parts[0], name, first);
+    if (dot != NULL)
+        memcpy(parts[1], dot + 1, SCHEMA_FIELD_NAME_BYTES - first - 1);
+    for (int i = 0; i < (dot == NULL ? 1 : 2); i++)
+        if (!oracle_is_word(parts[i], SCHEMA_FIELD_NAME_BYTES, ORACLE_LOWER, ORACLE_LOWER ORACLE_DIGITS "_"))
+            return 0;
+    return 1;
+}
+
+// The array of records that the field is in, or NULL.
+static inline const struct schema_field *oracle_array(const struct oracle *o, unsigned index)
+{
+    for (unsigned i = 0; i < index; i++)
+        if (o->fields[i].element == SCHEMA_RECORD && index - i <= o->fields[i].member_count)
+            return &o->fields[i];
+    return NULL;
 }
 
 static inline int oracle_is_range(const struct schema_field *field, unsigned type)
@@ -113,27 +142,32 @@ static inline int oracle_is_range(const struct schema_field *field, unsigned typ
 
 static inline int oracle_is_field(const struct oracle *o, unsigned index, unsigned labels_before)
 {
-    const struct schema_field *f = &o->fields[index];
-    int is_number = oracle_is_number(f->type), is_array = f->type == SCHEMA_ARRAY;
-    int has_capacity = oracle_is_text(f->type) || is_array;
-    if (f->type < SCHEMA_U8 || f->type > SCHEMA_ARRAY || f->zero != 0 || !oracle_is_unit(f->unit) ||
-        !oracle_is_word(f->name, sizeof f->name, ORACLE_LOWER, ORACLE_LOWER ORACLE_DIGITS "_"))
+    const struct schema_field *f = &o->fields[index], *array = oracle_array(o, index);
+    int is_array = f->type == SCHEMA_ARRAY, is_records = is_array && f->element == SCHEMA_RECORD;
+    unsigned values = is_array ? f->element : f->type;
+    int is_number = oracle_is_number(values);
+    if (f->type < SCHEMA_U8 || f->type > SCHEMA_SEALED || !oracle_is_unit(f->unit) || !oracle_is_field_name(f->name))
         return 0;
     for (unsigned i = 0; i < o->header.field_count; i++)
         if (i != index && memcmp(o->fields[i].name, f->name, sizeof f->name) == 0)
             return 0;
-    if ((is_array && !oracle_is_number(f->element)) || (!is_array && f->element != 0) ||
-        (f->type == SCHEMA_STRING ? f->class > SCHEMA_CLASS_TOPIC : f->class != 0) ||
-        (is_number || is_array ? f->decimals > 18 : f->decimals != 0) || (f->capacity != 0) != has_capacity)
+    if (is_array ? values < SCHEMA_U8 || (values > SCHEMA_ENUM && !is_records) : f->element != 0)
         return 0;
-    if (f->type == SCHEMA_ENUM)
+    if ((f->type == SCHEMA_STRING ? f->class > SCHEMA_CLASS_TOPIC || f->deny >= 64 : f->class != 0 || f->deny != 0) ||
+        (is_number ? f->decimals > 18 : f->decimals != 0) ||
+        (f->capacity != 0) != (is_array || oracle_is_text(f->type)))
+        return 0;
+    if (is_records ? array != NULL || f->stride == 0 || f->member_count == 0 || index + f->member_count >= o->header.field_count
+                   : f->member_count != 0 || f->stride != (array == NULL ? 0 : array->stride) || (is_array && array != NULL))
+        return 0;
+    if (values == SCHEMA_ENUM)
         return f->label_first == labels_before && f->label_count != 0 && f->minimum == 0 &&
                f->maximum == f->label_count - 1;
     if (f->label_first != 0 || f->label_count != 0)
         return 0;
-    if (is_number || is_array)
-        return oracle_is_range(f, is_array ? f->element : f->type);
-    return f->minimum == 0 && f->maximum == (f->type == SCHEMA_BOOL);
+    if (is_number)
+        return oracle_is_range(f, values);
+    return f->minimum == 0 && f->maximum == (values == SCHEMA_BOOL);
 }
 
 static inline int oracle_is_relation(const struct oracle *o, const struct schema_relation *relation)
@@ -145,7 +179,8 @@ static inline int oracle_is_relation(const struct oracle *o, const struct schema
     const struct schema_field *sides[] = {&o->fields[relation->left], &o->fields[relation->right]};
     unsigned decimals[2];
     for (int i = 0; i < 2; i++) {
-        if (sides[i]->type == SCHEMA_BOOL || sides[i]->type == SCHEMA_ENUM)
+        if (sides[i]->type == SCHEMA_BOOL || sides[i]->type == SCHEMA_ENUM ||
+            oracle_array(o, (unsigned)(sides[i] - o->fields)) != NULL)
             return 0;
         decimals[i] = oracle_is_number(sides[i]->type) ? sides[i]->decimals : 0;
     }
@@ -171,11 +206,20 @@ static inline int oracle_open(struct oracle *o, const uint8_t *block, size_t siz
     unsigned labels = 0;
     size_t end = 0;
     for (unsigned i = 0; i < h->field_count; i++) {
-        const struct schema_field *f = &o->fields[i];
-        if (!oracle_is_field(o, i, labels) || f->offset != oracle_align(end, oracle_width(f->type)))
+        const struct schema_field *f = &o->fields[i], *array = oracle_array(o, i);
+        if (!oracle_is_field(o, i, labels) || f->offset < end || f->offset > end + 7 ||
+            f->offset != oracle_align(f->offset, oracle_width(f->type)))
             return 0;
         labels += f->label_count;
         end = oracle_end(f);
+        if (end > ABI_PAYLOAD_BYTES_MAX)
+            return 0;
+        if (array == NULL || f != array + array->member_count)
+            continue;
+        size_t record = end - array[1].offset;
+        if (array->stride < record || array->stride > record + 7)
+            return 0;
+        end = array[1].offset + (size_t)array->stride * array->capacity;
         if (end > ABI_PAYLOAD_BYTES_MAX)
             return 0;
     }
@@ -186,7 +230,8 @@ static inline int oracle_open(struct oracle *o, const uint8_t *block, size_t siz
         if (!oracle_is_relation(o, &o->relations[i]))
             return 0;
     return labels == h->label_count && h->struct_bytes == oracle_align(end, 8) &&
-           h->is_cut == oracle_is_text(o->fields[h->field_count - 1].type);
+           h->is_cut == (oracle_is_text(o->fields[h->field_count - 1].type) &&
+                         oracle_array(o, h->field_count - 1u) == NULL);
 }
 
 // ---- Messages ----
@@ -239,6 +284,41 @@ static inline int oracle_is_in_class(unsigned class, const uint8_t *bytes, size_
     return 1;
 }
 
+// Does a sink mean something by this text? Each sink's list is walked for itself.
+static inline int oracle_is_denied(unsigned deny, const uint8_t *bytes, size_t length)
+{
+    static const struct {
+        const char *anywhere, *first;
+        const char *sequences[20], *first_sequences[5];
+    } sinks[6] = {
+        {"'\"`;\\#", "", {"--", "/*", "*/"}, {0}},
+        {"'\"`;\\#$&|<>(){}[]*?!~^%", "-", {0}, {0}},
+        {"'\"`<>&", "", {0}, {0}},
+        {"\",;|", "=+-@ ", {0}, {"\xef\xbc\x9d", "\xef\xbc\x8b", "\xef\xbc\x8d", "\xef\xbc\xa0"}},
+        {"", "", {"${", "\xd8\x9c", "\xe2\x80\x8b", "\xe2\x80\x8c", "\xe2\x80\x8d", "\xe2\x80\x8e", "\xe2\x80\x8f",
+                  "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaa", "\xe2\x80\xab", "\xe2\x80\xac", "\xe2\x80\xad",
+                  "\xe2\x80\xae", "\xef\xbb\xbf"}, {0}},
+        {"\\:*?\"<>|", "/~- ", {".."}, {0}}};
+    char text[ABI_PAYLOAD_BYTES_MAX + 1] = "";
+    memcpy(text, bytes, length);
+    for (unsigned i = 0; i < 6; i++) {
+        if ((deny >> i & 1) == 0)
+            continue;
+        if (strpbrk(text, sinks[i].anywhere) != NULL || (text[0] != 0 && strchr(sinks[i].first, text[0]) != NULL))
+            return 1;
+        for (unsigned j = 0; sinks[i].sequences[j] != NULL; j++)
+            if (strstr(text, sinks[i].sequences[j]) != NULL)
+                return 1;
+        for (unsigned j = 0; sinks[i].first_sequences[j] != NULL; j++)
+            if (strstr(text, sinks[i].first_sequences[j]) == text)
+                return 1;
+        for (size_t at = 0; i == 4 && at + 3 <= length; at++) // U+2060 to U+2069
+            if (bytes[at] == 0xe2 && bytes[at + 1] == 0x81 && bytes[at + 2] >= 0xa0 && bytes[at + 2] <= 0xa9)
+                return 1;
+    }
+    return 0;
+}
+
 static inline int oracle_is_in_range(const struct schema_field *f, const uint8_t *at, unsigned type)
 {
     wide value = oracle_number(at, type);
@@ -253,28 +333,60 @@ static inline int oracle_is_zero(const uint8_t *message, size_t size, size_t fro
     return 1;
 }
 
+static inline enum reason oracle_scalar(const struct schema_field *f, const uint8_t *at, unsigned type)
+{
+    if (type == SCHEMA_ENUM)
+        return at[0] < f->label_count ? REASON_DONE : REASON_ENUMERATION;
+    return oracle_is_in_range(f, at, type) ? REASON_DONE : REASON_RANGE;
+}
+
+// `message` is where the field's offset counts from, `size` what is there.
 static inline enum reason oracle_field(const struct schema_field *f, const uint8_t *message, size_t size)
 {
     const uint8_t *at = message + f->offset;
     size_t length = at[0] + (f->type >= SCHEMA_STRING ? 256u * at[1] : 0);
-    if (f->type == SCHEMA_ENUM)
-        return at[0] < f->label_count ? REASON_DONE : REASON_ENUMERATION;
     if (f->type < SCHEMA_STRING)
-        return oracle_is_in_range(f, at, f->type) ? REASON_DONE : REASON_RANGE;
+        return oracle_scalar(f, at, f->type);
     if (length > f->capacity)
         return REASON_LENGTH;
     size_t used = f->offset + 2u + length;
-    if (f->type == SCHEMA_STRING && !oracle_is_in_class(f->class, at + 2, length))
+    if (f->type == SCHEMA_STRING &&
+        (!oracle_is_in_class(f->class, at + 2, length) || oracle_is_denied(f->deny, at + 2, length)))
         return REASON_CLASS;
+    if (f->type == SCHEMA_ARRAY && f->element == SCHEMA_RECORD)
+        return REASON_DONE;
     if (f->type == SCHEMA_ARRAY) {
         if (!oracle_is_zero(message, size, f->offset + 2u, oracle_elements(f)))
             return REASON_PADDING;
         used = oracle_elements(f);
-        for (size_t i = 0; i < length; i++, used += oracle_width(f->element))
-            if (!oracle_is_in_range(f, message + used, f->element))
-                return REASON_RANGE;
+        for (size_t i = 0; i < length; i++, used += oracle_width(f->element)) {
+            enum reason reason = oracle_scalar(f, message + used, f->element);
+            if (reason != REASON_DONE)
+                return reason;
+        }
     }
     return oracle_is_zero(message, size, used, oracle_end(f)) ? REASON_DONE : REASON_PADDING;
+}
+
+// The records of the array fields[index], one by one.
+static inline enum reason oracle_records(const struct oracle *o, unsigned index, const uint8_t *message, unsigned *field)
+{
+    const struct schema_field *array = &o->fields[index];
+    size_t count = message[array->offset] + 256u * message[array->offset + 1], end = array->offset + 2u;
+    for (size_t i = 0; i < count; i++)
+        for (unsigned j = 1; j <= array->member_count; j++) {
+            size_t shift = i * array->stride;
+            *field = index + j;
+            if (!oracle_is_zero(message, SIZE_MAX, end, array[j].offset + shift))
+                return REASON_PADDING;
+            enum reason reason = oracle_field(&array[j], message + shift, SIZE_MAX);
+            if (reason != REASON_DONE)
+                return reason;
+            end = oracle_end(&array[j]) + shift;
+        }
+    *field = index;
+    return oracle_is_zero(message, SIZE_MAX, end, array[1].offset + (size_t)array->stride * array->capacity)
+               ? REASON_DONE : REASON_PADDING;
 }
 
 static inline enum reason oracle_check(const struct oracle *o, const uint8_t *message, size_t size, unsigned *field)
@@ -297,6 +409,13 @@ static inline enum reason oracle_check(const struct oracle *o, const uint8_t *me
         if (reason != REASON_DONE)
             return reason;
         end = oracle_end(&o->fields[i]);
+        if (o->fields[i].element != SCHEMA_RECORD)
+            continue;
+        reason = oracle_records(o, i, message, field);
+        if (reason != REASON_DONE)
+            return reason;
+        end = o->fields[i + 1].offset + (size_t)o->fields[i].stride * o->fields[i].capacity;
+        i += o->fields[i].member_count;
     }
     *field = UINT16_MAX;
     if (!oracle_is_zero(message, size, end, size))

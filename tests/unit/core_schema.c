@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 // The schema checker: every type at its edges, every length, every class, relations, keys.
+#include "core/schema_version.h"
 #include "tests/unit/schema_block.h"
 #include "tests/unit/test.h"
 
@@ -322,6 +323,284 @@ TEST(keys_order_as_values)
     expect(memcmp(key, "abc\0\x80\0\0\0\0\0\0\1", 12) == 0);
 }
 
+// ---- Records, arrays of records, sealed fields, denied sinks, versions ----
+
+// list: two bytes of count, records of 12 bytes from 4 on, capacity 3; then a byte.
+static void add_list(void)
+{
+    start();
+    struct schema_field *list = add("list", SCHEMA_ARRAY, 0, 0, 0);
+    list->element = SCHEMA_RECORD;
+    list->capacity = 3;
+    list->stride = 12;
+    list->member_count = 3;
+    add("list.when", SCHEMA_U32, 4, 1, 9)->stride = 12;
+    add("list.is_on", SCHEMA_BOOL, 8, 0, 1)->stride = 12;
+    add_text("list.name", SCHEMA_STRING, 10, 3, SCHEMA_CLASS_TOKEN)->stride = 12;
+    add("end", SCHEMA_U8, 40, 0, 5);
+}
+
+TEST(records_in_an_array)
+{
+    alignas(8) uint8_t message[48] = {0};
+    add_list();
+    expect(opens(48, 0));
+    expect(verdict(message, 48) == 0); // no records: their minimum is not asked for
+    put(message, 2, 2);
+    expect(verdict(message, 48) == REFUSED(REASON_RANGE, 1));
+    put(message + 4, 4, 9);
+    put(message + 16, 4, 1);
+    expect(verdict(message, 48) == 0);
+    put(message + 16, 4, 10);
+    expect(verdict(message, 48) == REFUSED(REASON_RANGE, 1));
+    put(message + 16, 4, 9);
+    message[20] = 2;
+    expect(verdict(message, 48) == REFUSED(REASON_RANGE, 2));
+    message[20] = 1;
+    put(message + 22, 2, 4);
+    expect(verdict(message, 48) == REFUSED(REASON_LENGTH, 3));
+    put(message + 22, 2, 2);
+    memcpy(message + 24, "ab", 2);
+    expect(verdict(message, 48) == 0);
+    message[26] = 'c';
+    expect(verdict(message, 48) == REFUSED(REASON_PADDING, 3)); // behind the text
+    message[26] = 0;
+    message[27] = 1;
+    expect(verdict(message, 48) == REFUSED(REASON_PADDING, 0)); // behind the last record
+    message[27] = 0;
+    message[15] = 1;
+    expect(verdict(message, 48) == REFUSED(REASON_PADDING, 1)); // between two
+    message[15] = 0;
+    message[9] = 1;
+    expect(verdict(message, 48) == REFUSED(REASON_PADDING, 3)); // in one
+    message[9] = 0;
+    message[39] = 1;
+    expect(verdict(message, 48) == REFUSED(REASON_PADDING, 0));
+    message[39] = 0;
+    put(message, 2, 4);
+    expect(verdict(message, 48) == REFUSED(REASON_LENGTH, 0));
+    put(message, 2, 2);
+    expect(verdict(message, 48) == 0 && verdict(message, 40) == REFUSED(REASON_LENGTH, NO_FIELD));
+    uint8_t key[16];
+    for (uint16_t i = 0; i < 5; i++) {
+        expect(schema_has_value(&schema, i) == (i == 4));
+        expect((schema_key(&schema, &i, 1, message, 48, key, sizeof key) != 0) == (i == 4));
+    }
+}
+
+TEST(lists_that_are_refused)
+{
+    add_list();
+    expect(opens(48, 0));
+#define REFUSES_LIST(change) (add_list(), (change), !opens(48, 0))
+    expect(REFUSES_LIST(fields[0].member_count = 0));
+    expect(REFUSES_LIST(fields[0].member_count = 2));
+    expect(REFUSES_LIST(fields[0].member_count = 5)); // more than there are
+    expect(REFUSES_LIST(fields[0].element = SCHEMA_STRING));
+    expect(REFUSES_LIST(fields[0].element = SCHEMA_ARRAY));
+    expect(REFUSES_LIST(fields[0].maximum = 1));
+    expect(REFUSES_LIST(fields[0].stride = 11));
+    expect(REFUSES_LIST(fields[2].stride = 0));
+    expect(REFUSES_LIST(fields[4].stride = 12));
+    expect(REFUSES_LIST((fields[2].type = SCHEMA_ARRAY, fields[2].element = SCHEMA_U8, fields[2].capacity = 1)));
+    expect(REFUSES_LIST(fields[0].capacity = 400)); // over the largest message
+    for (unsigned i = 0; i < 4; i++) // records that are nearer than they are long, or too far from each other
+        expect(REFUSES_LIST(fields[i].stride = 20));
+    add_list();
+    for (unsigned i = 0; i < 4; i++)
+        fields[i].stride = 10;
+    expect(!opens(48, 0));
+    relations[relation_count++] = (struct schema_relation){1, 4, SCHEMA_LESS, 0};
+    expect(REFUSES_LIST((relation_count = 1, relations[0] = (struct schema_relation){1, 4, SCHEMA_LESS, 0})));
+    add_list();
+    relation_count = 1;
+    relations[0] = (struct schema_relation){0, 4, SCHEMA_LESS, 0}; // a count may be compared
+    expect(opens(48, 0));
+    field_count = 4;
+    relation_count = 0;
+    expect(opens(40, 0) && !opens(40, 1)); // a text in an array is not cut
+}
+
+TEST(arrays_of_bool_and_enumeration)
+{
+    alignas(8) uint8_t message[16] = {0};
+    start();
+    struct schema_field *flags = add("flags", SCHEMA_ARRAY, 0, 0, 1);
+    flags->element = SCHEMA_BOOL;
+    flags->capacity = 3;
+    struct schema_field *states = add("states", SCHEMA_ARRAY, 6, 0, 1);
+    states->element = SCHEMA_ENUM;
+    states->capacity = 3;
+    states->label_count = 2;
+    label_count = 2;
+    memcpy(labels[0].text, "ok", 2);
+    memcpy(labels[1].text, "no", 2);
+    expect(opens(16, 0));
+    put(message, 2, 2);
+    message[3] = 1;
+    put(message + 6, 2, 1);
+    message[8] = 1;
+    expect(verdict(message, 16) == 0);
+    message[3] = 2;
+    expect(verdict(message, 16) == REFUSED(REASON_RANGE, 0));
+    message[3] = 1;
+    message[8] = 2;
+    expect(verdict(message, 16) == REFUSED(REASON_ENUMERATION, 1));
+    message[8] = 0;
+    message[10] = 1;
+    expect(verdict(message, 16) == REFUSED(REASON_PADDING, 1));
+    fields[0].maximum = 2;
+    expect(!opens(16, 0));
+    fields[0].maximum = 1;
+    fields[1].maximum = 0;
+    expect(!opens(16, 0));
+}
+
+TEST(sealed_fields_are_bytes_that_nobody_reads)
+{
+    alignas(8) uint8_t message[16] = {3, 0, 0xff, 0x00, 0x80};
+    uint16_t field = 0;
+    uint8_t key[16];
+    start();
+    add_text("secret", SCHEMA_SEALED, 0, 10, 0);
+    expect(opens(16, 1));
+    expect(verdict(message, 8) == 0);
+    message[5] = 1;
+    expect(verdict(message, 8) == REFUSED(REASON_PADDING, 0));
+    message[5] = 0;
+    message[0] = 11;
+    expect(verdict(message, 16) == REFUSED(REASON_LENGTH, 0));
+    message[0] = 3;
+    expect(!schema_has_value(&schema, 0) && schema_key(&schema, &field, 1, message, 8, key, sizeof key) == 0);
+    fields[0].class = 1;
+    expect(!opens(16, 1));
+    fields[0].class = 0;
+    fields[0].deny = 1;
+    expect(!opens(16, 1));
+}
+
+// Is the text good for a field that denies all these sinks?
+static int is_taken(unsigned class, unsigned deny, const char *text)
+{
+    alignas(8) uint8_t message[40] = {0};
+    size_t length = strlen(text);
+    start();
+    add_text("text", SCHEMA_STRING, 0, 32, class)->deny = (uint8_t)deny;
+    expect(opens(40, 1));
+    put(message, 2, length);
+    memcpy(message + 2, text, length);
+    unsigned said = verdict(message, (2 + length + 7) / 8 * 8);
+    expect(said == 0 || said == REFUSED(REASON_CLASS, 0));
+    return said == 0;
+}
+
+TEST(sinks_that_are_denied)
+{
+    static const struct {
+        unsigned deny;
+        const char *bytes, *first;   // no text may hold one of these, begin with one of those
+        const char *sequences[24], *good[8];
+    } sinks[] = {
+        {SCHEMA_DENY_SQL, "'\"`;\\#", "", {"--", "/*", "*/"}, {"-", "a-b", "/ *", "=1", "a,b", "$(x)", "<"}},
+        {SCHEMA_DENY_SHELL, "'\"`;\\#$&|<>(){}[]*?!~^%", "-", {0}, {"a-", "a b", "=+@", "/etc/..", "a,b"}},
+        {SCHEMA_DENY_HTML, "'\"`<>&", "", {0}, {"a=b", "$(x);", "--", "../"}},
+        {SCHEMA_DENY_CSV, "\",;|", "=+-@ ", {0}, {"a=b", "a b", "1-1", "<x>", "'a'", "a\xef\xbc\x9d"}},
+        {SCHEMA_DENY_LOG, "", "", {"${", "\xd8\x9c", "\xe2\x80\x8b", "\xe2\x80\x8f", "\xe2\x80\xa8", "\xe2\x80\xae",
+                                 "\xe2\x81\xa0", "\xe2\x81\xa9", "\xef\xbb\xbf"},
+         {"$", "{", "$ {", "%s", "\xe2\x80\x90", "\xe2\x80\xaf", "\xe2\x81\x9f"}},
+        {SCHEMA_DENY_PATH, "\\:*?\"<>|", "/~- ", {".."}, {"a/b", "a.b", ".a", "a b", "a-b", "./a", "'a'"}},
+    };
+    for (size_t i = 0; i < sizeof sinks / sizeof sinks[0]; i++) {
+        char text[40];
+        for (const char *c = sinks[i].bytes; *c != 0; c++)
+            for (int at = 0; at < 3; at++) {
+                snprintf(text, sizeof text, "%.*s%c%s", at, "xx", *c, at == 2 ? "" : "y");
+                expect(!is_taken(SCHEMA_CLASS_UTF8, sinks[i].deny, text) && is_taken(SCHEMA_CLASS_UTF8, 0, text));
+                expect(!is_taken(SCHEMA_CLASS_PRINTABLE, sinks[i].deny, text));
+            }
+        for (const char *c = sinks[i].first; *c != 0; c++) {
+            snprintf(text, sizeof text, "%cx", *c);
+            expect(!is_taken(SCHEMA_CLASS_UTF8, sinks[i].deny, text) && is_taken(SCHEMA_CLASS_UTF8, 0, text));
+        }
+        for (size_t j = 0; sinks[i].sequences[j] != NULL; j++) {
+            snprintf(text, sizeof text, "\xc3\xa4%s", sinks[i].sequences[j]);
+            expect(!is_taken(SCHEMA_CLASS_UTF8, sinks[i].deny, text) && is_taken(SCHEMA_CLASS_UTF8, 0, text));
+            expect(!is_taken(SCHEMA_CLASS_UTF8, sinks[i].deny, sinks[i].sequences[j]));
+        }
+        for (size_t j = 0; sinks[i].good[j] != NULL; j++)
+            expect(is_taken(SCHEMA_CLASS_UTF8, sinks[i].deny, sinks[i].good[j]));
+        expect(is_taken(SCHEMA_CLASS_UTF8, sinks[i].deny, "K\xc3\xa4se 9"));
+    }
+    expect(!is_taken(SCHEMA_CLASS_UTF8, SCHEMA_DENY_CSV, "\xef\xbc\x9d" "1"));
+    expect(is_taken(SCHEMA_CLASS_TOKEN, SCHEMA_DENY_ALL & ~(unsigned)SCHEMA_DENY_PATH, "a:b-1"));
+    start();
+    add_text("text", SCHEMA_STRING, 0, 32, 0)->deny = SCHEMA_DENY_ALL + 1;
+    expect(!opens(40, 1));
+}
+
+// Opens what is in `fields` as the older of two schemas.
+static struct block older_block;
+static struct schema older;
+
+static void keep_as_older(unsigned struct_bytes, unsigned is_cut)
+{
+    size_t size = make(&older_block, struct_bytes, is_cut);
+    expect(schema_open(&older, (const uint8_t *)&older_block, size) == STATUS_OK);
+}
+
+TEST(a_newer_message_is_cut_to_an_older_schema)
+{
+    alignas(8) uint8_t message[24] = {0}, shown[24] = {0};
+    size_t kept = 0;
+    uint16_t field;
+    start();
+    add("a", SCHEMA_U16, 0, 0, 9);
+    add("b", SCHEMA_U8, 2, 0, 9);
+    keep_as_older(8, 0);
+    add("c", SCHEMA_U8, 3, 0, 255);
+    add_text("d", SCHEMA_BYTES, 4, 4, 0);
+    expect(opens(16, 1) && schema_extends(&schema, &older) && !schema_extends(&older, &schema));
+    memcpy(message, "\x05\0\x06\x07\x04\0abcd", 10);
+    expect(verdict(message, 16) == 0);
+    expect(schema_cut(&schema, &older, message, 16, &kept) == 8 && kept == 3); // c takes a byte of the older's padding
+    memcpy(shown, message, kept);
+    expect(schema_check(&older, shown, 8, &field) == REASON_DONE);
+    fields[1].maximum = 8; // not the same field
+    expect(opens(16, 1) && !schema_extends(&schema, &older) && schema_fields_shared(&schema, &older) == 1);
+    fields[1].maximum = 9;
+    // The older one ends in a text, of which it sends no tail.
+    start();
+    add_text("text", SCHEMA_STRING, 0, 9, SCHEMA_CLASS_TOKEN);
+    keep_as_older(16, 1);
+    add("more", SCHEMA_U8, 11, 1, 9);
+    expect(opens(16, 0) && schema_extends(&schema, &older));
+    memset(message, 0, sizeof message);
+    memcpy(message, "\x03\0abc", 5);
+    message[11] = 5;
+    expect(verdict(message, 16) == 0);
+    expect(schema_cut(&schema, &older, message, 16, &kept) == 8 && kept == 5);
+    memcpy(message, "\x09\0abcdefghi", 11);
+    expect(verdict(message, 16) == 0);
+    expect(schema_cut(&schema, &older, message, 16, &kept) == 16 && kept == 11);
+    memset(shown, 0, sizeof shown);
+    memcpy(shown, message, kept);
+    expect(schema_check(&older, shown, 16, &field) == REASON_DONE);
+    // Relations are kept, too.
+    start();
+    add("a", SCHEMA_U16, 0, 0, 9);
+    add("b", SCHEMA_U16, 2, 0, 9);
+    relations[relation_count++] = (struct schema_relation){0, 1, SCHEMA_LESS, 0};
+    keep_as_older(8, 0);
+    relations[0].operator= SCHEMA_LESS_EQUAL;
+    expect(opens(8, 0) && !schema_extends(&schema, &older));
+    relation_count = 0;
+    expect(opens(8, 0) && !schema_extends(&schema, &older));
+    relation_count = 1;
+    relations[0].operator= SCHEMA_LESS;
+    relations[relation_count++] = (struct schema_relation){1, 0, SCHEMA_NOT_EQUAL, 0};
+    expect(opens(8, 0) && schema_extends(&schema, &older));
+}
+
 int main(void)
 {
     RUN(integers_at_their_edges);
@@ -336,5 +615,11 @@ int main(void)
     RUN(relations_between_integers);
     RUN(relations_with_lengths);
     RUN(keys_order_as_values);
+    RUN(records_in_an_array);
+    RUN(lists_that_are_refused);
+    RUN(arrays_of_bool_and_enumeration);
+    RUN(sealed_fields_are_bytes_that_nobody_reads);
+    RUN(sinks_that_are_denied);
+    RUN(a_newer_message_is_cut_to_an_older_schema);
     TEST_END();
 }

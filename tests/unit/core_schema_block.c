@@ -21,8 +21,10 @@ TEST(layouts_that_are_refused)
     expect(opens(8, 0));
     expect(!opens(16, 0)); // longer than its fields
     expect(!opens(8, 1));  // not cut: the last field is an integer
-    fields[1].offset = 5;
-    expect(!opens(8, 0)); // a hole
+    fields[1].offset = 12;
+    expect(!opens(16, 0)); // a hole of 8
+    fields[1].offset = 11;
+    expect(opens(16, 0)); // a smaller one, as behind a record
     fields[1].offset = 2;
     expect(!opens(8, 0)); // an overlap
     fields[1].offset = 0xffff;

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: ISC
+// Words for types, classes and sinks, numbers with their decimals, and what a field may be.
+#include "cli/source/schema_words.h"
+
+#include "core/schema_layout.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const types[] = {"u8",   "u16",  "u32",    "u64",   "i8",    "i16",    "i32",   "i64",
+                                    "bool", "enum", "string", "bytes", "array", "sealed", "record"};
+static const char *const classes[] = {"utf8", "token", "host", "printable", "topic"};
+static const char *const sinks[] = {"sql", "shell", "html", "csv", "log", "path"};
+
+const char *schema_type_name(unsigned type)
+{
+    return type >= SCHEMA_U8 && type <= SCHEMA_RECORD ? types[type - 1] : "?";
+}
+
+const char *schema_class_name(unsigned class)
+{
+    return class <= SCHEMA_CLASS_TOPIC ? classes[class] : "?";
+}
+
+const char *schema_sink_name(unsigned bit)
+{
+    return bit < sizeof sinks / sizeof sinks[0] ? sinks[bit] : NULL;
+}
+
+int schema_sink_find(const char *name)
+{
+    for (int i = 0; i < (int)(sizeof sinks / sizeof sinks[0]); i++)
+        if (strcmp(sinks[i], name) == 0)
+            return i;
+    return -1;
+}
+
+void schema_number_text(unsigned type, unsigned decimals, int64_t value, char *text, size_t capacity)
+{
+    int is_negative = type != SCHEMA_U64 && value < 0;
+    uint64_t magnitude = is_negative ? 0 - (uint64_t)value : (uint64_t)value, scale = 1;
+    for (unsigned i = 0; i < decimals; i++)
+        scale *= 10;
+    if (decimals == 0)
+        snprintf(text, capacity, "%s%" PRIu64, is_negative ? "-" : "", magnitude);
+    else
+        snprintf(text, capacity, "%s%" PRIu64 ".%0*" PRIu64, is_negative ? "-" : "", magnitude / scale,
+                 (int)decimals, magnitude % scale);
+}
+
+struct words { // a text that grows until it is full
+    char *text;
+    size_t used, capacity;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct words *words, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(words->text + words->used, words->capacity - words->used, format, arguments);
+    va_end(arguments);
+    words->used += size > 0 ? (size_t)size : 0;
+    if (words->used >= words->capacity)
+        words->used = words->capacity - 1;
+}
+
+static void say_scalar(struct words *words, const struct schema *schema, const struct schema_field *field, unsigned type)
+{
+    char low[24], high[24];
+    if (type == SCHEMA_BOOL)
+        say(words, "false or true");
+    for (unsigned i = 0; type == SCHEMA_ENUM && i < field->label_count; i++)
+        say(words, "%s%s", i == 0 ? "one of " : " ", schema->labels[field->label_first + i].text);
+    if (is_integer(type)) {
+        schema_number_text(type, field->decimals, field->minimum, low, sizeof low);
+        schema_number_text(type, field->decimals, field->maximum, high, sizeof high);
+        say(words, "%s to %s", low, high);
+    }
+}
+
+static void say_text(struct words *words, const struct schema_field *field)
+{
+    say(words, "at most %u bytes", field->capacity);
+    if (field->type == SCHEMA_SEALED)
+        say(words, " that the fabric cannot read");
+    if (field->type != SCHEMA_STRING)
+        return;
+    say(words, " of class %s", schema_class_name(field->class));
+    for (unsigned i = 0, is_first = 1; schema_sink_name(i) != NULL; i++)
+        if ((field->deny >> i & 1) != 0) {
+            say(words, "%s%s", is_first ? ", nothing that means something to " : " ", schema_sink_name(i));
+            is_first = 0;
+        }
+}
+
+void schema_may_be(const struct schema *schema, const struct schema_field *field, char *text, size_t capacity)
+{
+    struct words words = {text, 0, capacity};
+    text[0] = 0;
+    if (is_text(field->type))
+        say_text(&words, field);
+    else if (field->type != SCHEMA_ARRAY)
+        say_scalar(&words, schema, field, field->type);
+    else if (field->element == SCHEMA_RECORD)
+        say(&words, "at most %u records", field->capacity);
+    else {
+        say(&words, "at most %u of %s, each ", field->capacity, schema_type_name(field->element));
+        say_scalar(&words, schema, field, field->element);
+    }
+    if (field->unit[0] != 0)
+        say(&words, " %s", field->unit);
+}
