@@ -25,6 +25,7 @@ struct run_tender {
     pid_t pid;
     int control_fd, kvm_fd;
     struct channel link;
+    _Alignas(8) uint8_t inbox[CHANNEL_PACKET_BYTES]; // of the link
 };
 
 // Starts the tender that lies beside this program and waits for its HELLO. Errors are reported.

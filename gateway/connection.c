@@ -255,7 +255,18 @@ void connection_take_output(struct connection *connection, const uint8_t *bytes,
     memcpy(connection->buffer + at, bytes, first);
     memcpy(connection->buffer, bytes + first, size - first);
     connection->used += size;
-    write_out(connection);
+    if (connection->is_written)
+        return;
+    connection->is_written = 1;
+    connection->next_written = connection->gateway->written;
+    connection->gateway->written = connection;
+}
+
+void connection_write(struct connection *connection)
+{
+    connection->is_written = 0;
+    if (connection->fd >= 0 && connection->used != 0) // not if it has ended meanwhile
+        write_out(connection);
 }
 
 void connection_taken(struct connection *connection)

@@ -26,6 +26,8 @@ struct connection {
     uint8_t is_ending;   // END came
     uint8_t is_half_closed; // our sending side is shut down; the rest is lingering
     uint8_t is_unwatched;   // the descriptor is not in the loop
+    uint8_t is_written;     // in the gateway's list
+    struct connection *next_written;
     int64_t deadline_ms; // monotonic; 0: none
     size_t discarded_bytes;
     struct loop_watch watch;
@@ -36,6 +38,8 @@ struct connection {
 // Takes fd, non-blocking. The slot is free.
 void connection_open(struct connection *connection, int fd, uint64_t id);
 void connection_take_output(struct connection *connection, const uint8_t *bytes, size_t size);
+// The turn's output goes out.
+void connection_write(struct connection *connection);
 void connection_taken(struct connection *connection);
 void connection_end(struct connection *connection);
 // Its time limit has passed.

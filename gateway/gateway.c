@@ -167,17 +167,30 @@ static void on_link(void *context, uint32_t events)
     (void)events;
     struct gateway *gateway = context;
     static uint8_t record[LINK_BYTES_MAX];
-    for (int i = 0; i < 64 && !gateway->loop->is_stopping; i++) {
+    for (int i = 0; (i < 64 || channel_has_more(&gateway->link)) && !gateway->loop->is_stopping; i++) {
         size_t size;
         enum status status = channel_receive(&gateway->link, record, sizeof record, &size, 0);
         if (status == STATUS_AGAIN)
-            return;
+            break;
         if (status == STATUS_OK && handle(gateway, record, size))
             continue;
         if (status != STATUS_CLOSED)
             fprintf(stderr, "crenel-gateway: the router sent what breaks the protocol\n");
         loop_stop(gateway->loop);
     }
+    while (gateway->written != NULL) {
+        struct connection *connection = gateway->written;
+        gateway->written = connection->next_written;
+        connection_write(connection);
+    }
+}
+
+enum status gateway_turn(struct gateway *gateway, int timeout_ms)
+{
+    enum status status = loop_once(gateway->loop, timeout_ms);
+    if (status == STATUS_OK && channel_flush(&gateway->link) != STATUS_OK)
+        loop_stop(gateway->loop);
+    return status;
 }
 
 enum status gateway_init(struct gateway *gateway, struct loop *loop, int listener_fd, int link_fd,
@@ -186,6 +199,7 @@ enum status gateway_init(struct gateway *gateway, struct loop *loop, int listene
     *gateway = (struct gateway){
         .limits = *limits, .page = page, .loop = loop, .listener_fd = listener_fd};
     channel_init(&gateway->link, link_fd, NULL, 0);
+    channel_gather(&gateway->link, gateway->gathered, gateway->inbox);
     // One event's output may come on top of what already waits.
     size_t capacity = limits->output_bytes_max + (size_t)LINK_INPUT_BYTES_MAX;
     gateway->connections = calloc(limits->connections_max, sizeof *gateway->connections);

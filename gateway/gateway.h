@@ -31,7 +31,7 @@ struct gateway {
     struct gateway_limits limits;
     struct gateway_page *page;
     struct loop *loop;
-    struct channel link;
+    struct channel link; // gathers: gateway_turn
     struct loop_watch link_watch, listener_watch;
     struct loop_timer sweep, pause;
     int listener_fd;
@@ -39,11 +39,15 @@ struct gateway {
     unsigned open_count;
     struct connection *connections; // connections_max of them
     uint8_t *buffers;               // and their output, allocated once
+    struct connection *written;     // list: the router has given them output in this turn
+    _Alignas(8) uint8_t gathered[CHANNEL_PACKET_BYTES], inbox[CHANNEL_PACKET_BYTES];
 };
 
 // Takes both descriptors. All memory is allocated here. STATUS_SYSTEM: errno says why.
 enum status gateway_init(struct gateway *gateway, struct loop *loop, int listener_fd, int link_fd,
                          const struct gateway_limits *limits, struct gateway_page *page) MUST_USE;
+// One turn of the loop, and what it said to the router.
+enum status gateway_turn(struct gateway *gateway, int timeout_ms) MUST_USE;
 // Closes everything, connections at once.
 void gateway_clean_up(struct gateway *gateway);
 

@@ -48,8 +48,9 @@ int main(int argc, char **argv)
         process_fail("start", strerror(errno));
     if (process_ready() != STATUS_OK)
         return 0;
-    if (loop_run(&self.loop) != STATUS_OK)
-        process_fail("event loop", strerror(errno));
+    while (!self.loop.is_stopping)
+        if (gateway_turn(&self.gateway, -1) != STATUS_OK)
+            process_fail("event loop", strerror(errno));
     gateway_clean_up(&self.gateway);
     return 0;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: ISC
 // Channels over SOCK_SEQPACKET.
 //
-// Outgoing buffer: a ring of records, each a uint32_t size and the bytes, all modulo capacity.
+// Outgoing buffer: a ring of packets, each a uint32_t size and the bytes, all modulo capacity.
 // Invariant: while used != 0 nothing is sent directly, so order is kept.
+// What is gathered comes behind the ring: a packet that is full goes the way that a record goes without gathering.
 #include "host/channel.h"
 
 #include "core/check.h"
@@ -39,12 +40,20 @@ void channel_init(struct channel *channel, int fd, uint8_t *buffer, size_t capac
         (void)fcntl(fd, F_SETFL, wanted);
 }
 
+void channel_gather(struct channel *channel, uint8_t *packet, uint8_t *inbox)
+{
+    channel->packet = packet;
+    channel->inbox = inbox;
+    channel->packet_bytes = channel->inbox_bytes = channel->inbox_at = 0;
+}
+
 void channel_close(struct channel *channel)
 {
     if (channel->fd >= 0)
         close(channel->fd);
     channel->fd = -1;
     channel->used = channel->head = 0;
+    channel->packet_bytes = channel->inbox_bytes = channel->inbox_at = 0;
 }
 
 static void ring_copy_in(struct channel *channel, const void *bytes, size_t size)
@@ -85,12 +94,8 @@ static enum status send_vector(int fd, const struct iovec *vector, size_t count)
     return sent < 0 ? send_error() : STATUS_OK;
 }
 
-enum status channel_send_parts(struct channel *channel, const struct channel_part *parts,
-                               size_t count)
+static enum status send_packet(struct channel *channel, const struct channel_part *parts, size_t count)
 {
-    check(count <= CHANNEL_PARTS_MAX);
-    if (channel->fd < 0)
-        return STATUS_CLOSED;
     struct iovec vector[CHANNEL_PARTS_MAX];
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
@@ -112,6 +117,40 @@ enum status channel_send_parts(struct channel *channel, const struct channel_par
     return STATUS_OK;
 }
 
+static enum status send_gathered(struct channel *channel)
+{
+    struct channel_part part = {channel->packet, channel->packet_bytes};
+    channel->packet_bytes = 0;
+    return part.size != 0 ? send_packet(channel, &part, 1) : STATUS_OK;
+}
+
+enum status channel_send_parts(struct channel *channel, const struct channel_part *parts,
+                               size_t count)
+{
+    check(count <= CHANNEL_PARTS_MAX);
+    if (channel->fd < 0)
+        return STATUS_CLOSED;
+    if (channel->packet == NULL)
+        return send_packet(channel, parts, count);
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += parts[i].size;
+    check(total <= CHANNEL_PACKET_BYTES);
+    enum status status = STATUS_OK;
+    if (total > CHANNEL_PACKET_BYTES - channel->packet_bytes)
+        status = send_gathered(channel);
+    uint8_t *at = channel->packet + channel->packet_bytes;
+    for (size_t i = 0; i < count; i++)
+        if (parts[i].size != 0) {
+            memcpy(at, parts[i].bytes, parts[i].size);
+            at += parts[i].size;
+        }
+    size_t padding = (8 - total % 8) % 8; // CHANNEL_PACKET_BYTES is a multiple of 8
+    memset(at, 0, padding);
+    channel->packet_bytes += total + padding;
+    return status;
+}
+
 enum status channel_send(struct channel *channel, const void *record, size_t size)
 {
     return channel_send_parts(channel, &(struct channel_part){record, size}, 1);
@@ -119,6 +158,9 @@ enum status channel_send(struct channel *channel, const void *record, size_t siz
 
 enum status channel_flush(struct channel *channel)
 {
+    enum status gathered = send_gathered(channel);
+    if (gathered != STATUS_OK)
+        return gathered;
     while (channel->used != 0) {
         uint32_t size;
         ring_copy_out(channel, 0, &size, sizeof size);
@@ -135,16 +177,53 @@ enum status channel_flush(struct channel *channel)
     return STATUS_OK;
 }
 
-enum status channel_receive(struct channel *channel, void *bytes, size_t capacity, size_t *size,
-                            int wait)
+static enum status receive_packet(struct channel *channel, void *bytes, size_t capacity, size_t *size,
+                                  int wait)
 {
-    if (channel->fd < 0)
-        return STATUS_CLOSED;
     int fd = -1;
     enum status status = channel_receive_fd(channel->fd, bytes, capacity, size, &fd, wait);
     if (fd >= 0)
         close(fd); // nobody asked for one
     return status;
+}
+
+// The next record of the packet in the inbox.
+static enum status receive_gathered(struct channel *channel, void *bytes, size_t capacity, size_t *size)
+{
+    size_t left = channel->inbox_bytes - channel->inbox_at;
+    const uint8_t *record = channel->inbox + channel->inbox_at;
+    uint32_t record_bytes = 0;
+    if (left >= sizeof record_bytes)
+        memcpy(&record_bytes, record, sizeof record_bytes);
+    if (record_bytes < sizeof record_bytes || record_bytes > left) {
+        channel->inbox_at = channel->inbox_bytes;
+        return STATUS_MALFORMED;
+    }
+    size_t padded = (record_bytes + (size_t)7) / 8 * 8;
+    channel->inbox_at += padded < left ? padded : left;
+    if (record_bytes > capacity)
+        return STATUS_TOO_LARGE;
+    memcpy(bytes, record, record_bytes);
+    *size = record_bytes;
+    return STATUS_OK;
+}
+
+enum status channel_receive(struct channel *channel, void *bytes, size_t capacity, size_t *size,
+                            int wait)
+{
+    if (channel->fd < 0)
+        return STATUS_CLOSED;
+    if (channel->inbox == NULL)
+        return receive_packet(channel, bytes, capacity, size, wait);
+    if (channel->inbox_at == channel->inbox_bytes) {
+        size_t packet_bytes = 0;
+        enum status status = receive_packet(channel, channel->inbox, CHANNEL_PACKET_BYTES, &packet_bytes, wait);
+        if (status != STATUS_OK)
+            return status;
+        channel->inbox_bytes = packet_bytes;
+        channel->inbox_at = 0;
+    }
+    return receive_gathered(channel, bytes, capacity, size);
 }
 
 enum status channel_send_fd(int channel_fd, const void *record, size_t size, int fd)

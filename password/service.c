@@ -25,6 +25,7 @@ enum status service_init(struct service *service, const struct system_view *syst
     service->system = system;
     service->request = &system->schemas[system->flows[own->request_flow].schema];
     channel_init(&service->link, link_fd, NULL, 0);
+    channel_gather(&service->link, service->gathered, service->inbox);
     return users_init(&service->users, directory_fd);
 }
 
@@ -33,7 +34,8 @@ enum status service_begin(struct service *service)
     struct link_hello hello = {.header = {sizeof hello, LINK_HELLO, 0, 0},
                                .version = LINK_VERSION,
                                .capacity = SERVICE_CAPACITY};
-    return channel_send(&service->link, &hello, sizeof hello);
+    enum status status = channel_send(&service->link, &hello, sizeof hello);
+    return status == STATUS_OK ? channel_flush(&service->link) : status;
 }
 
 static enum status refuse(struct service *service, uint64_t handle)
@@ -92,12 +94,13 @@ enum status service_serve(struct service *service)
 {
     static _Alignas(8) uint8_t record[LINK_BYTES_MAX];
     enum status status = STATUS_OK;
-    for (unsigned i = 0; i < SERVICE_CAPACITY && status == STATUS_OK; i++) {
+    for (unsigned i = 0; (i < SERVICE_CAPACITY || channel_has_more(&service->link)) && status == STATUS_OK; i++) {
         size_t size = 0;
         status = channel_receive(&service->link, record, sizeof record, &size, 0);
         if (status == STATUS_OK)
             status = judge(service, record, size);
         sodium_memzero(record, size); // passwords do not stay
     }
-    return status == STATUS_AGAIN ? STATUS_OK : status;
+    sodium_memzero(service->inbox, sizeof service->inbox);
+    return status == STATUS_AGAIN ? channel_flush(&service->link) : status;
 }

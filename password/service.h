@@ -14,6 +14,7 @@ struct service {
     const struct system_view *system;
     const struct schema *request;
     struct channel link;
+    _Alignas(8) uint8_t gathered[CHANNEL_PACKET_BYTES], inbox[CHANNEL_PACKET_BYTES];
 };
 
 // For service `index` of an accepted system, whose flows carry the built-in schemas. Takes both descriptors.

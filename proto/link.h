@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// Router <-> endpoint: one SOCK_SEQPACKET socket each, one record per packet.
+// Router <-> endpoint: one SOCK_SEQPACKET socket each, any number of records per packet (host/channel.h).
 //
 // Endpoints are tenders (one per unikernel version), host services, and gateways. The router
 // trusts none of them: it copies each packet into private memory before it looks at it.
@@ -19,7 +19,7 @@
 // the gateway answers DRAINED with the number of bytes once they were given to the kernel. END tells
 // the gateway to flush and close; nothing is sent for that connection afterwards by either side.
 //
-// Sizes: packets up to LINK_BYTES_MAX. The receiver of a malformed record closes the link.
+// Sizes: records and packets up to LINK_BYTES_MAX. The receiver of a malformed record closes the link.
 #ifndef CRENEL_PROTO_LINK_H
 #define CRENEL_PROTO_LINK_H
 
@@ -28,7 +28,7 @@
 
 #include <stddef.h>
 
-#define LINK_VERSION 2u
+#define LINK_VERSION 3u
 #define LINK_BYTES_MAX 65536u
 
 enum link_kind {

@@ -197,9 +197,7 @@ enum status engine_receive(struct engine *engine, enum engine_peer peer, uint32_
     if (row == end || size < row->least || size > row->most)
         return STATUS_MALFORMED;
     struct packet packet = {index, header.kind, header.handle, bytes, bytes + HEADER, size, size - HEADER};
-    enum status status = row->take(engine, &packet);
-    schedule(engine);
-    return status;
+    return row->take(engine, &packet);
 }
 
 void engine_attached(struct engine *engine, enum engine_peer peer, uint32_t index)
@@ -222,7 +220,7 @@ void engine_closed(struct engine *engine, enum engine_peer peer, uint32_t index)
         }
     }
     connections_close(engine, peer, index);
-    schedule(engine);
+    engine_schedule(engine);
 }
 
 int engine_tick(struct engine *engine)
@@ -230,7 +228,7 @@ int engine_tick(struct engine *engine)
     engine->wake_ms = INT64_MAX;
     messages_retry(engine);
     queues_expire(engine);
-    schedule(engine);
+    engine_schedule(engine);
     connections_check(engine);
     if (engine->now_ms >= engine->flush_ms && engine->is_ready) {
         engine->flush_ms = engine->now_ms + ROUTER_FLUSH_MS;

@@ -49,10 +49,12 @@ void engine_attached(struct engine *engine, enum engine_peer peer, uint32_t inde
 // A link ended: events of a receiver are delivered again, connections end.
 void engine_closed(struct engine *engine, enum engine_peer peer, uint32_t index);
 // One packet, 8-byte aligned. Anything but STATUS_OK: the peer broke its protocol; close the link,
-// then call engine_closed (for the store: end the process).
+// then call engine_closed (for the store: end the process). What can start now starts in engine_schedule.
 enum status engine_receive(struct engine *engine, enum engine_peer peer, uint32_t index,
                            const uint8_t *bytes, size_t size) MUST_USE;
-// Does what is due. Returns milliseconds until the next call is needed, or -1.
+// Starts what can start; once after any number of packets.
+void engine_schedule(struct engine *engine);
+// Does what is due, that among it. Returns milliseconds until the next call is needed, or -1.
 int engine_tick(struct engine *engine);
 // The store said READY.
 int engine_is_ready(const struct engine *engine);

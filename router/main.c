@@ -20,8 +20,9 @@
 #include <unistd.h>
 
 #define LINKS_MAX (1u + SYSTEM_UNIKERNELS_MAX + SYSTEM_SERVICES_MAX + SYSTEM_GATEWAYS_MAX)
-#define PACKETS_PER_TURN 64
-// What a link's peer may leave unread. The pages are touched only when it does.
+#define RECORDS_PER_TURN 64 // and the rest of the last one's packet
+// What a link's peer may leave unread. The pages are touched only when it does. What is sent in one turn of the loop
+// leaves in one packet; COMMITs leave at once, for the store gathers them itself.
 #define LINK_BUFFER_BYTES (1024u * 1024u)
 #define STORE_BUFFER_BYTES (8u * 1024u * 1024u)
 #define STORE_HEADROOM_BYTES (2u * 1024u * 1024u) // kept for READ, CREDIT and HELLO
@@ -32,6 +33,7 @@ struct link {
     int is_broken;
     struct channel channel;
     struct loop_watch watch;
+    _Alignas(8) uint8_t gathered[CHANNEL_PACKET_BYTES], inbox[CHANNEL_PACKET_BYTES];
 };
 
 static struct {
@@ -57,13 +59,19 @@ static enum status io_send(void *context, enum engine_peer peer, uint32_t index,
     if (peer == ENGINE_STORE && packet.kind == COMMIT_COMMIT &&
         link->channel.used > STORE_BUFFER_BYTES - STORE_HEADROOM_BYTES)
         return STATUS_FULL;
-    if (channel_send_parts(&link->channel, parts, count) != STATUS_OK) {
-        link->is_broken = 1; // a peer that does not read is treated like one that is gone
-        return STATUS_CLOSED;
-    }
-    if (channel_is_waiting(&link->channel))
-        loop_change(&router.loop, &link->watch, EPOLLIN | EPOLLOUT);
-    return STATUS_OK;
+    if (channel_send_parts(&link->channel, parts, count) == STATUS_OK)
+        return STATUS_OK;
+    link->is_broken = 1; // a peer that does not read is treated like one that is gone
+    return STATUS_CLOSED;
+}
+
+static void link_flush(struct link *link)
+{
+    if (link->is_broken || (!channel_has_gathered(&link->channel) && !channel_is_waiting(&link->channel)))
+        return;
+    enum status status = channel_flush(&link->channel);
+    link->is_broken = status != STATUS_OK && status != STATUS_AGAIN;
+    loop_change(&router.loop, &link->watch, EPOLLIN | (status == STATUS_AGAIN ? (uint32_t)EPOLLOUT : 0));
 }
 
 static void io_log(void *context, const char *line, size_t size)
@@ -94,11 +102,9 @@ static void link_ready(void *context, uint32_t events)
     static const char *const names[] = {"store", "receiver", "gateway"};
     struct link *link = context;
     enum status status = STATUS_OK;
+    (void)events; // EPOLLOUT: the turn ends with a flush
     tick();
-    if ((events & EPOLLOUT) != 0 && (status = channel_flush(&link->channel)) == STATUS_OK)
-        loop_change(&router.loop, &link->watch, EPOLLIN);
-    link->is_broken |= status != STATUS_OK && status != STATUS_AGAIN;
-    for (int i = 0; i < PACKETS_PER_TURN && !link->is_broken; i++) {
+    for (int i = 0; (i < RECORDS_PER_TURN || channel_has_more(&link->channel)) && !link->is_broken; i++) {
         size_t size;
         status = channel_receive(&link->channel, router.packet, sizeof router.packet, &size, 0);
         if (status == STATUS_AGAIN)
@@ -125,6 +131,8 @@ static void link_attach(enum engine_peer peer, size_t index, int fd)
     struct link *link = &router.links[router.first[peer] + index];
     link_close(link);
     channel_init(&link->channel, fd, link->channel.buffer, link->channel.capacity);
+    if (peer != ENGINE_STORE)
+        channel_gather(&link->channel, link->gathered, link->inbox);
     if (router.engine != NULL)
         link_watch(link);
 }
@@ -184,7 +192,8 @@ static void links_add(enum engine_peer peer, size_t count)
         const struct system_gateway *gateway = &router.system.gateways[i];
         if (peer == ENGINE_GATEWAY) // what its connections may leave undrained, and records about them
             capacity += (size_t)gateway->connections_max * gateway->output_bytes_max;
-        *link = (struct link){.peer = peer, .index = i};
+        link->peer = peer; // the rest is zero, and large
+        link->index = i;
         link->channel = (struct channel){.fd = -1, .buffer = calloc(1, capacity), .capacity = capacity};
         if (link->channel.buffer == NULL)
             process_fail("no memory for a link", router.system.header->name);
@@ -215,11 +224,13 @@ int main(void)
             if (engine_is_ready(router.engine) && !router.is_told++ && process_ready() != STATUS_OK)
                 exit(0);
         }
-        for (uint32_t i = 0; i < router.link_count; i++)
+        for (uint32_t i = 0; i < router.link_count; i++) {
+            link_flush(&router.links[i]);
             if (router.links[i].is_broken) {
                 link_close(&router.links[i]);
                 timeout_ms = 0;
             }
+        }
         if (loop_once(&router.loop, timeout_ms) != STATUS_OK)
             process_fail("epoll", "cannot wait");
     }

@@ -320,7 +320,7 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
     }
 }
 
-void schedule(struct engine *engine)
+void engine_schedule(struct engine *engine)
 {
     for (uint32_t i = 0; i < engine->receiver_count && engine->is_ready; i++)
         queue_start(engine, &engine->receivers[i]);

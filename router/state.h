@@ -265,7 +265,6 @@ void queues_expire(struct engine *engine); // ends what waits and is too late
 void message_finish(struct engine *engine, struct message *message); // over and counted, with message->reason
 
 // ---- schedule.c ----
-void schedule(struct engine *engine);
 int bucket_take(const struct engine *engine, struct bucket *bucket, uint32_t per_second, uint32_t burst,
                 uint32_t wanted, int is_trial);
 int tokens_take(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t messages,

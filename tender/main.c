@@ -25,7 +25,7 @@ struct tender {
     struct image image;
     struct guest_memory memory;
     struct pool *pool;
-    uint8_t packet[LINK_BYTES_MAX];
+    _Alignas(8) uint8_t packet[LINK_BYTES_MAX], gathered[CHANNEL_PACKET_BYTES], inbox[CHANNEL_PACKET_BYTES];
 };
 
 static void take_system(struct tender *tender, int argc, char **argv)
@@ -46,6 +46,7 @@ static void take_descriptors(struct tender *tender)
                                                 {CONTROL_KVM, &tender->kvm_fd}};
     process_attach(wanted, tender->is_kvm ? 3 : 2);
     channel_init(&tender->router, router_fd, NULL, 0);
+    channel_gather(&tender->router, tender->gathered, tender->inbox);
 }
 
 // Who handed it over has compared its digest with the system's, and sealed it: nobody changes it any more.
@@ -96,7 +97,7 @@ static void on_router(void *context, uint32_t events)
     size_t size;
     (void)events;
     // A few at a time, so that a busy link does not starve instances.
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 16 || channel_has_more(&tender->router); i++) {
         enum status status =
             channel_receive(&tender->router, tender->packet, sizeof tender->packet, &size, 0);
         if (status == STATUS_AGAIN)
@@ -134,7 +135,8 @@ int main(int argc, char **argv)
             return 1;
         process_fail("starting", strerror(errno));
     }
-    while (!tender.loop.is_stopping && !pool_has_failed(tender.pool))
+    while (!tender.loop.is_stopping && !pool_has_failed(tender.pool) &&
+           channel_flush(&tender.router) == STATUS_OK)
         if (loop_once(&tender.loop, -1) != STATUS_OK)
             process_fail("waiting", strerror(errno));
     return pool_has_failed(tender.pool); // instances die with us

@@ -42,6 +42,7 @@ struct stage {
     pid_t tender;
     int control_fd;
     struct channel link;
+    uint8_t inbox[CHANNEL_PACKET_BYTES]; // of the link
     uint64_t next_handle;
     // What became of the last event.
     struct link_effects effects;

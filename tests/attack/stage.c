@@ -135,6 +135,7 @@ int stage_begin(struct stage *stage, const struct attack_guest *guest, const str
     close(system_fd);
     stage->control_fd = control[0];
     channel_init(&stage->link, link[0], NULL, 0);
+    channel_gather(&stage->link, NULL, stage->inbox);
     attach(control[0], CONTROL_IMAGE, image_fd);
     attach(control[0], CONTROL_ROUTER_LINK, link[1]);
     if (stage->wall == ATTACK_KVM)
@@ -221,7 +222,7 @@ uint64_t stage_receive(struct stage *stage)
     size_t size;
     for (;;) {
         struct pollfd ready = {.fd = stage->link.fd, .events = POLLIN};
-        if (poll(&ready, 1, stage->silence_ms) != 1 ||
+        if ((!channel_has_more(&stage->link) && poll(&ready, 1, stage->silence_ms) != 1) ||
             channel_receive(&stage->link, packet, sizeof packet, &size, 1) != STATUS_OK) {
             stage_fail(stage, "NOT CONTAINED: the tender is %s", ready.revents != 0 ? "gone" : "silent");
             return 0;

@@ -40,7 +40,9 @@ static void start(uint16_t connections_max, uint32_t first_byte_ms, uint32_t slo
            getsockname(listener, (struct sockaddr *)&address, &size) == 0);
     expect(channel_pair(fds) == STATUS_OK && loop_init(&loop) == STATUS_OK &&
            gateway_init(&gateway, &loop, listener, fds[0], &limits, &page) == STATUS_OK);
+    static uint8_t inbox[CHANNEL_PACKET_BYTES];
     channel_init(&router, fds[1], NULL, 0);
+    channel_gather(&router, NULL, inbox);
 }
 
 static void stop(void)
@@ -63,7 +65,7 @@ static int next(void)
             expect(got.header.size == size);
             return 1;
         }
-        if (loop_once(&loop, 1) != STATUS_OK)
+        if (gateway_turn(&gateway, 1) != STATUS_OK)
             return 0;
     }
     return 0;
@@ -74,7 +76,7 @@ static int next_is(enum link_kind kind) { return next() && got.header.kind == ki
 static void rounds(int count)
 {
     for (int i = 0; i < count; i++)
-        (void)!loop_once(&loop, 1);
+        (void)!gateway_turn(&gateway, 1);
 }
 
 static void tell(enum link_kind kind, uint64_t id, const void *bytes, size_t size)
@@ -98,7 +100,7 @@ static ssize_t client_read(int fd, void *bytes, size_t size)
         ssize_t count = recv(fd, bytes, size, MSG_DONTWAIT);
         if (count >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
             return count;
-        (void)!loop_once(&loop, 1);
+        (void)!gateway_turn(&gateway, 1);
     }
     return -2;
 }

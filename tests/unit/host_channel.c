@@ -141,6 +141,62 @@ TEST(descriptors_travel)
     close(fds[1]);
 }
 
+// Records that are gathered come out one by one, whatever packets they travelled in.
+TEST(gathers)
+{
+    static _Alignas(8) uint8_t packet[CHANNEL_PACKET_BYTES], inbox[CHANNEL_PACKET_BYTES];
+    static uint8_t record[30000], got[30000];
+    size_t size;
+    open_pair(NULL, 0);
+    channel_gather(&left, packet, NULL);
+    channel_gather(&right, NULL, inbox);
+    for (uint32_t i = 4; i < 30000; i += 2997) {
+        memcpy(record, &i, sizeof i);
+        memset(record + 4, (int)i, i - 4);
+        expect(channel_send(&left, record, i) == STATUS_OK);
+        if (i < 60000 / 8)
+            expect(channel_has_gathered(&left));
+    }
+    expect(channel_flush(&left) == STATUS_OK && !channel_has_gathered(&left));
+    for (uint32_t i = 4; i < 30000; i += 2997) {
+        memcpy(record, &i, sizeof i);
+        memset(record + 4, (int)i, i - 4);
+        expect(channel_receive(&right, got, sizeof got, &size, 0) == STATUS_OK && size == i);
+        expect(memcmp(got, record, i) == 0);
+    }
+    expect(!channel_has_more(&right) && channel_receive(&right, got, sizeof got, &size, 0) == STATUS_AGAIN);
+    close_pair();
+}
+
+// A packet that is not made of records costs itself, and the next one is read as if it had not been.
+TEST(gathered_by_a_stranger)
+{
+    static _Alignas(8) uint8_t inbox[CHANNEL_PACKET_BYTES];
+    uint8_t packet[64] = {8}, got[16];
+    size_t size;
+    open_pair(NULL, 0);
+    channel_gather(&right, NULL, inbox);
+    const uint32_t sizes[] = {0, 3, 57, 0xffffffff, 0xfffffff9};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        memcpy(packet + 8, &sizes[i], sizeof sizes[i]);
+        expect(channel_send(&left, packet, sizeof packet) == STATUS_OK);
+        expect(channel_receive(&right, got, sizeof got, &size, 0) == STATUS_OK && size == 8);
+        expect(channel_receive(&right, got, sizeof got, &size, 0) == STATUS_MALFORMED);
+    }
+    for (size_t bytes = 1; bytes < 4; bytes++) {
+        expect(channel_send(&left, packet, bytes) == STATUS_OK);
+        expect(channel_receive(&right, got, sizeof got, &size, 0) == STATUS_MALFORMED);
+    }
+    const uint32_t large = 24;
+    memcpy(packet + 8, &large, sizeof large);
+    expect(channel_send(&left, packet, 40) == STATUS_OK && channel_send(&left, packet, 8) == STATUS_OK);
+    expect(channel_receive(&right, got, sizeof got, &size, 0) == STATUS_OK && size == 8);
+    expect(channel_receive(&right, got, sizeof got, &size, 0) == STATUS_TOO_LARGE);
+    expect(channel_receive(&right, got, sizeof got, &size, 0) != STATUS_OK); // 8 bytes are left: a size of 0
+    expect(channel_receive(&right, got, sizeof got, &size, 0) == STATUS_OK && size == 8);
+    close_pair();
+}
+
 int main(void)
 {
     RUN(records_keep_their_borders);
@@ -149,5 +205,7 @@ int main(void)
     RUN(order_holds_over_a_wrapping_buffer);
     RUN(a_record_larger_than_the_buffer_is_refused);
     RUN(descriptors_travel);
+    RUN(gathers);
+    RUN(gathered_by_a_stranger);
     TEST_END();
 }

@@ -294,7 +294,9 @@ static inline enum status fake_give(enum engine_peer peer, uint32_t index, const
 {
     static _Alignas(8) uint8_t aligned[COMMIT_BYTES_MAX];
     memcpy(aligned, bytes, size);
-    return engine_receive(fake.engine, peer, index, aligned, size);
+    enum status status = engine_receive(fake.engine, peer, index, aligned, size);
+    engine_schedule(fake.engine);
+    return status;
 }
 
 static inline void fake_clock(int64_t passed_ms)
