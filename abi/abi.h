@@ -16,6 +16,13 @@
 // or dropped as one unit. After END the host answers with the next EVENT (output starts again at
 // offset 0, published_bytes is set to 0 by the guest), or the instance is destroyed.
 //
+// Batch. An instance that keeps its memory between events (lifetimes resident and connection) and reads no
+// namespace may be shown several EVENT records, one behind the other, zeros behind the last. It handles them
+// in order; the records of an event end with its END, and those of the next follow. It need not handle all before it
+// waits: the host takes the events whose END is published, output starts again at offset 0, and the input stays as it
+// is until the last one has ended. So the records of an event that is not over may wait for that, too: the guest moves
+// them to offset 0. An END with verdict REFUSED is the last record of a wait; the rest of the batch is shown again.
+//
 // The host copies published bytes into private memory before it looks at them. Anything that breaks
 // the rules below is the guest's doing: the event is refused, the instance destroyed.
 //
@@ -35,7 +42,7 @@
 
 #include <stdint.h>
 
-#define ABI_VERSION 1u
+#define ABI_VERSION 2u
 #define ABI_BOOT_MAGIC 0x746f6f624c4e5243u // "CRNLboot", little-endian
 
 // Limits, in bytes unless named otherwise.
@@ -47,6 +54,7 @@
 #define ABI_CONTEXT_BYTES_MAX 256u  // comes back with the reply to a request
 #define ABI_KEY_BYTES_MAX 64u       // key of a store record
 #define ABI_LOG_BYTES_MAX 240u      // text of one LOG record
+#define ABI_BATCH_MAX 32u           // events that are shown at once
 #define ABI_READS_PER_WAIT_MAX 16u
 #define ABI_WAITS_PER_EVENT_MAX 16u // READ rounds in one event
 #define ABI_RANGE_ITEMS_MAX 64u     // items of one RANGE answer; the answer also ends at ABI_INPUT_BYTES

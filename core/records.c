@@ -12,13 +12,14 @@ enum status records_judge(const uint8_t *bytes, size_t size, uint32_t refusal_co
     struct records_verdict made = {.kind = RECORDS_READ};
     unsigned reads = 0;
     int has_end = 0;
-    /*@ loop invariant at <= size && reads <= at;
+    /*@ loop invariant made.bytes <= size && reads <= made.bytes;
+        loop invariant reads > 0 || has_end != 0 ==> made.bytes >= 8;
         loop invariant made.why == \null && made.kind == RECORDS_REFUSED ==> made.code < refusal_count;
-        loop assigns at, made, reads, has_end;
-        loop variant size - at; */
-    for (size_t at = 0; at < size && made.why == NULL;) {
+        loop assigns made, reads, has_end;
+        loop variant size - made.bytes; */
+    while (made.bytes < size && made.why == NULL && !has_end) {
         struct guest_record record;
-        made.why = has_end ? "record behind END" : guest_record_next(bytes, size, &at, refusal_count, &record);
+        made.why = guest_record_next(bytes, size, &made.bytes, refusal_count, &record);
         if (made.why != NULL)
             break;
         reads += record.kind == ABI_READ;

@@ -18,13 +18,15 @@ struct records_verdict {
     enum records_kind kind;
     uint16_t code;     // REFUSED: index into the manifest's refusals
     const char *why;   // when malformed: which rule the guest broke (static)
+    size_t bytes;      // judged: up to the first END, and with it; behind it come records of the next event
 };
 
-// Judges what was published in one wait() during an event. STATUS_MALFORMED: verdict->why says how.
+// Judges what was published for one event, up to its END or all. STATUS_MALFORMED: verdict->why says how.
 /*@ requires size > 0 ==> \valid_read(bytes + (0 .. size - 1));
     requires size <= ABI_OUTPUT_BYTES && \valid(verdict);
     assigns *verdict;
     ensures \result == STATUS_OK <==> verdict->why == \null;
+    ensures verdict->bytes <= size && (\result == STATUS_OK ==> verdict->bytes >= 8);
     ensures \result == STATUS_OK && verdict->kind == RECORDS_REFUSED ==> verdict->code < refusal_count; */
 enum status records_judge(const uint8_t *bytes, size_t size, uint32_t refusal_count,
                           struct records_verdict *verdict) MUST_USE;

@@ -33,7 +33,8 @@ enum status service_begin(struct service *service)
 {
     struct link_hello hello = {.header = {sizeof hello, LINK_HELLO, 0, 0},
                                .version = LINK_VERSION,
-                               .capacity = SERVICE_CAPACITY};
+                               .instances = SERVICE_CAPACITY,
+                               .batch = 1};
     enum status status = channel_send(&service->link, &hello, sizeof hello);
     return status == STATUS_OK ? channel_flush(&service->link) : status;
 }

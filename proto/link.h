@@ -5,11 +5,12 @@
 // trusts none of them: it copies each packet into private memory before it looks at it.
 //
 // Tenders and host services ("receivers"). After start the receiver sends HELLO with the number of
-// events that it can hold at once; the router then sends at most that many DELIVERs without an
-// EFFECTS for them. For each DELIVER: any number of READ -> ANSWER rounds, then exactly one EFFECTS.
+// instances that it can have at once, and how many events may be with it for each; the router then sends at most that
+// many DELIVERs without an EFFECTS for them. For each DELIVER: any number of READ -> ANSWER rounds, then exactly one EFFECTS.
 // `handle` is the router's name for the event and comes back unchanged.
+//   EFFECTS come in any order, but those of a connection's events in theirs.
 //   DELIVER with connection != 0 goes to the instance of that connection (lifetime connection), which
-//   is created when it is first named. At most one event of a connection is with the tender.
+//   is created when it is first named. At most `batch` events of a connection are with the tender.
 //   CLOSE ends that instance; the tender answers GONE. The tender sends GONE unasked when an instance
 //   of a connection was lost (its event, if any, had its EFFECTS first).
 //
@@ -30,6 +31,7 @@
 
 #define LINK_VERSION 3u
 #define LINK_BYTES_MAX 65536u
+#define LINK_BATCH_MAX 32u
 
 enum link_kind {
     // receivers
@@ -68,7 +70,8 @@ struct link_header {
 struct link_hello {
     struct link_header header; // handle 0
     uint32_t version;          // LINK_VERSION
-    uint32_t capacity;         // events at once
+    uint16_t instances;        // at once
+    uint16_t batch;            // events with it at once, for each instance; <= LINK_BATCH_MAX
     uint8_t image_digest[32];  // zero for host services
 };
 

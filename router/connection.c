@@ -135,17 +135,44 @@ enum status gone_receive(struct engine *engine, const struct packet *packet)
     return STATUS_OK;
 }
 
+void connection_start(struct connection *connection, struct message *message)
+{
+    message->following = NULL;
+    if (connection->in_flight++ == 0)
+        connection->first = message;
+    else
+        connection->last->following = message;
+    connection->last = message;
+}
+
+void connection_leave(struct connection *connection, struct message *message)
+{
+    struct message *before = NULL, *at = connection->first;
+    for (; at != message; at = at->following) // mostly the first
+        before = at;
+    if (before == NULL)
+        connection->first = message->following;
+    else
+        before->following = message->following;
+    if (connection->last == message)
+        connection->last = before;
+    connection->in_flight--;
+}
+
 // A message of the connection is over.
 void connection_release(struct engine *engine, struct connection *connection, const struct message *message)
 {
     connection->messages--;
     connection->own -= engine->flows[message->send.flow].is_own;
+    connection->has_failed |= message->reason != REASON_DONE;
     if (message->reason != REASON_DONE || message->is_last || connection->state != CONNECTION_OPEN) {
         connection_end(engine, connection, 1);
     } else if (message->is_input) {
         connection->is_input_owed = 0;
         tell(engine, ENGINE_GATEWAY, connection->gateway, LINK_TAKEN, connection->handle, NULL, 0);
     }
+    if (connection->in_flight != 0 && connection->first->state == MESSAGE_ENDED)
+        event_judge(engine, connection->first); // no deeper than events of a connection in flight
 }
 
 // A message that ends in the router itself: bytes for the outside, or a subscription.

@@ -37,11 +37,14 @@ static enum status hello_receive(struct engine *engine, const struct packet *pac
     memcpy(&hello, packet->bytes, sizeof hello);
     if (hello.version != LINK_VERSION)
         return STATUS_VERSION;
-    if (hello.capacity == 0 || receiver->is_attached)
+    if (hello.instances == 0 || hello.batch == 0 || hello.batch > LINK_BATCH_MAX || receiver->is_attached)
         return STATUS_MALFORMED;
     if (memcmp(hello.image_digest, receiver->is->image_digest, sizeof hello.image_digest) != 0)
         return STATUS_SIGNATURE; // not the image that the system names; a service has none
-    receiver->capacity = hello.capacity < receiver->capacity_max ? hello.capacity : receiver->capacity_max;
+    uint32_t instances = hello.instances < receiver->is->instances_max ? hello.instances : receiver->is->instances_max;
+    receiver->instances_max = instances < ROUTER_CAPACITY_MAX ? instances : ROUTER_CAPACITY_MAX;
+    receiver->batch = hello.batch;
+    receiver->capacity = router_capacity(receiver->instances_max, hello.batch);
     receiver->is_attached = 1;
     return STATUS_OK;
 }

@@ -182,9 +182,25 @@ void message_lost(struct engine *engine, struct message *message)
         again(engine, message, &message->attempt, ROUTER_ATTEMPTS_MAX, REASON_ATTEMPTS);
         return;
     }
+    message->connection->has_failed = 1;
     connection_end(engine, message->connection, 1);
     event_leave(engine, message);
     message_end(engine, message, REASON_CONNECTION);
+}
+
+void event_judge(struct engine *engine, struct message *message)
+{
+    enum reason reason = message->event->failure;
+    if (message->connection != NULL && message->connection->has_failed) {
+        message_lost(engine, message); // what it came from did not happen
+        return;
+    }
+    if (reason == REASON_DONE)
+        reason = judge(engine, message);
+    if (reason == REASON_DONE)
+        message_proceed(engine, message);
+    else
+        fail(engine, message, reason);
 }
 
 // Outcomes that are the guest's doing and carry no effects.
@@ -233,17 +249,16 @@ enum status effects_receive(struct engine *engine, const struct packet *packet)
         fault_note(engine, message);
     event->crash_bytes = crash_bytes;
     memcpy(&event->crash, crash, crash_bytes);
-    enum reason reason = message->reason;
-    if (effects.outcome != LINK_ENDED || reason != REASON_DONE) {
-        reason = failure_of(engine, message, &effects);
+    event->failure = REASON_DONE;
+    if (effects.outcome != LINK_ENDED || message->reason != REASON_DONE) {
+        event->failure = (uint8_t)failure_of(engine, message, &effects);
     } else {
         event->record_bytes = effects.record_bytes;
         memcpy(event->records, records, effects.record_bytes);
-        reason = judge(engine, message);
     }
-    if (reason == REASON_DONE)
-        message_proceed(engine, message);
+    if (message->connection != NULL && message->connection->first != message)
+        message->state = MESSAGE_ENDED;
     else
-        fail(engine, message, reason);
+        event_judge(engine, message);
     return STATUS_OK;
 }

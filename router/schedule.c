@@ -122,8 +122,9 @@ static int has_room_on(const struct engine *engine, uint16_t flow, const struct 
     const struct flow_state *state = &engine->flows[flow];
     const struct connection *connection = message->connection;
     if (definition->receivers[0].kind == SYSTEM_GATEWAY)
-        return connection->output_bytes == 0 ||
-               connection->output_bytes + (uint64_t)definition->count_max * LINK_INPUT_BYTES_MAX <=
+        return connection->output_bytes + connection->in_flight == 0 ||
+               connection->output_bytes +
+                       (connection->in_flight + 1) * (uint64_t)definition->count_max * LINK_INPUT_BYTES_MAX <=
                    engine->system->gateways[connection->gateway].output_bytes_max;
     if (state->need == 0)
         return 1;
@@ -153,7 +154,7 @@ static int has_room(const struct engine *engine, const struct receiver *receiver
     return 1;
 }
 
-static struct receiver *reserve(struct engine *engine, const struct message *message, int is_taken)
+static struct receiver *reserve(struct engine *engine, struct message *message, int is_taken)
 {
     struct receiver *receiver = receiver_of(engine, message);
     for (uint16_t i = 0; i < receiver->is->output_count; i++) {
@@ -167,7 +168,7 @@ static struct receiver *reserve(struct engine *engine, const struct message *mes
     receiver->in_flight = is_taken ? receiver->in_flight + 1 : receiver->in_flight - 1;
     engine->idle += !is_taken && receiver->in_flight == 0;
     if (message->connection != NULL)
-        message->connection->is_busy = is_taken != 0;
+        (is_taken ? connection_start : connection_leave)(message->connection, message);
     else if (message->bucket != ROUTER_BUCKETS)
         receiver->busy[message->bucket] = is_taken != 0;
     page_set(&engine->page->in_flight, engine->page->in_flight + (is_taken ? 1 : UINT64_MAX)); // wraps: - 1
@@ -267,7 +268,7 @@ static int is_input_paid(struct engine *engine, struct message *message)
 
 static int is_busy(const struct receiver *receiver, const struct message *message)
 {
-    return message->connection != NULL ? message->connection->is_busy
+    return message->connection != NULL ? message->connection->in_flight >= receiver->batch
                                        : message->bucket != ROUTER_BUCKETS && receiver->busy[message->bucket];
 }
 
@@ -296,7 +297,7 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
         }
         if (is_busy(receiver, message) || *blocked == engine->pass)
             continue;
-        if (connection != NULL && !connection->has_instance && receiver->instances >= receiver->capacity)
+        if (connection != NULL && !connection->has_instance && receiver->instances >= receiver->instances_max)
             continue; // until an instance of one that ended is gone
         if (is_broadcast(engine, message)) {
             if (!broadcast_expand(engine, receiver, message)) {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUTER_EVENTS_MAX 512u
+#define ROUTER_EVENTS_MAX 2048u
 #define ROUTER_CONNECTIONS_MAX 8192u // of one gateway
 #define ROUTER_SERVICE_CAPACITY 64u
 
@@ -59,8 +59,7 @@ static uint32_t receivers_init(struct engine *engine)
             service->output_count = 1;
             service->instances_max = ROUTER_SERVICE_CAPACITY;
         }
-        receiver->capacity_max = at_most(receiver->is->instances_max, ROUTER_CAPACITY_MAX);
-        events += receiver->capacity_max + ROUTER_PIPELINE;
+        events += router_capacity(receiver->is->instances_max, LINK_BATCH_MAX) + ROUTER_PIPELINE;
     }
     return events;
 }

@@ -13,6 +13,9 @@
 //     +---------- DONE, released <---------- COMMITTING <---------- durable: COMMIT <---------+
 //                                             ^ not now, no tokens, a key is held: WAITING, then proceed again
 //
+// A connection has several events in flight. Their effects are judged and released in their order: what comes too
+// early has ENDED, and is judged when its turn has come.
+//
 // A message that ends without an event (its connection ended, nobody joined, its copies ended, its sender
 // is rationed) proceeds too, with its reason and no effects. An event is what a message has from its start
 // on: the buffer of what came back, and the reservation of its worst case. Slots suffice by construction:
@@ -33,7 +36,7 @@
 #define ROUTER_QUOTA 256u        // volatile messages of one flow, at least
 #define ROUTER_COPIES 8u         // broadcast copies per connection, on average
 #define ROUTER_OWN 6u            // messages of one connection to itself, beyond those of two events
-#define ROUTER_CAPACITY_MAX 256u // events of one receiver at once
+#define ROUTER_CAPACITY_MAX 256u // events with one receiver at once
 #define ROUTER_PIPELINE 64u      // events of one receiver that wait for their commit
 #define ROUTER_READS_MAX 64u     // store reads of one event
 #define ROUTER_BUCKETS 1024u     // of keys in flight; a collision only serialises
@@ -54,6 +57,7 @@ enum message_state {
     MESSAGE_QUEUED,  // in the queue of its receiver
     MESSAGE_STARTED, // its event is with the receiver
     MESSAGE_READING, // which waits for an ANSWER
+    MESSAGE_ENDED,   // its effects are here; an earlier event of its connection goes on
     MESSAGE_WAITING, // to proceed again, when it is due
     MESSAGE_COMMITTING,
     MESSAGE_PARENT, // a broadcast whose copies are under way
@@ -63,6 +67,7 @@ struct message {
     struct message *next, *previous; // in its list: a ring with a head that is no message
     struct message *parent;          // a broadcast copy: the message it is of, whose body it shares
     struct connection *connection;   // whose instance takes it, or NULL
+    struct message *following;       // started after it for that connection
     struct event *event;             // from its start on, or NULL
     struct commit_send send;         // what it is
     uint8_t *body;                   // payload, then at 8 bytes the context
@@ -84,6 +89,7 @@ struct event {
     struct event *next; // free
     uint32_t principal; // who stands behind its effects
     uint16_t code;      // of REASON_GUEST
+    uint8_t failure;    // enum reason: how it failed without a look at its effects, or REASON_DONE
     uint8_t is_paid;    // tokens were taken
     uint8_t is_held;    // the keys of its sends are
     uint8_t is_throttled; // was counted so
@@ -159,9 +165,9 @@ struct flow_state {
 struct receiver { // a unikernel's tender or a host service
     const struct system_unikernel *is; // a service: what it would be as a unikernel
     uint8_t is_attached;   // said HELLO
-    uint32_t capacity, capacity_max;
+    uint32_t instances_max, batch, capacity; // capacity: events with it at once
     uint32_t with_receiver, in_flight;
-    uint32_t instances; // of connections; of those that are closing, too: no more than capacity
+    uint32_t instances; // of connections; of those that are closing, too: no more than instances_max
     uint32_t copies, copies_max;
     uint32_t own_need, own_max; // messages on own flows: of one event, of one connection at most
     struct message queue;
@@ -177,12 +183,14 @@ struct connection {
     uint32_t generation;
     uint16_t gateway, receiver;
     uint8_t state;         // enum connection_state
-    uint8_t is_busy;       // an event is in flight
+    uint8_t has_failed;    // an event: those behind it are dropped
     uint8_t has_instance;  // was named to the tender, which has not said GONE
     uint8_t is_input_owed; // INPUT came, TAKEN not sent
     uint8_t is_shut;
     uint32_t principal;
     uint32_t joined;       // bit: manifest input
+    struct message *first, *last; // events in flight
+    uint32_t in_flight;
     uint32_t messages;     // not ended
     uint32_t own;          // of these on own flows
     uint64_t blocked;      // as of a flow
@@ -324,6 +332,7 @@ void counters_reconcile(struct engine *engine); // once, when the store is READY
 
 // ---- outcome.c ----
 engine_take effects_receive;
+void event_judge(struct engine *engine, struct message *message); // its effects are here, and its turn has come
 void message_proceed(struct engine *engine, struct message *message);
 void message_end(struct engine *engine, struct message *message, enum reason reason); // one without an event
 void message_lost(struct engine *engine, struct message *message);
@@ -339,6 +348,8 @@ struct connection *connection_find(struct engine *engine, uint64_t id);
 struct bucket *connection_buckets(const struct engine *engine, const struct connection *connection);
 uint64_t connection_id(const struct engine *engine, const struct connection *connection);
 void connection_end(struct engine *engine, struct connection *connection, int tell_gateway);
+void connection_start(struct connection *connection, struct message *message); // an event
+void connection_leave(struct connection *connection, struct message *message); // it is in flight no more
 void connection_release(struct engine *engine, struct connection *connection, const struct message *message);
 void connection_output(struct engine *engine, uint16_t flow, struct connection *connection,
                        const uint8_t *payload);
@@ -361,6 +372,12 @@ static inline uint32_t key_hash(const struct engine *engine, const uint8_t *key,
         hash = (uint64_t)product ^ (uint64_t)(product >> 64);
     }
     return (uint32_t)(hash ^ hash >> 32);
+}
+
+// Events that a receiver with so many instances may have at once.
+static inline uint32_t router_capacity(uint32_t instances, uint32_t batch)
+{
+    return instances * batch < ROUTER_CAPACITY_MAX ? instances * batch : ROUTER_CAPACITY_MAX;
 }
 
 static inline struct message *message_at(struct engine *engine, uint32_t index)

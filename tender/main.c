@@ -13,6 +13,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#define GATHER_BYTES 4096u // of EFFECTS that wait for others, at most a millisecond
+
 struct tender {
     struct process process;
     struct system_view system;
@@ -101,7 +103,7 @@ static void on_router(void *context, uint32_t events)
         enum status status =
             channel_receive(&tender->router, tender->packet, sizeof tender->packet, &size, 0);
         if (status == STATUS_AGAIN)
-            return;
+            break;
         if (status == STATUS_OK)
             status = pool_packet(tender->pool, tender->packet, size);
         if (status != STATUS_OK) {
@@ -111,6 +113,23 @@ static void on_router(void *context, uint32_t events)
             return;
         }
     }
+    pool_turn(tender->pool);
+}
+
+// Sends what is gathered, unless the next event will end in a moment and more go with it: a wake-up of the router costs
+// as much as an event. Returns how long the loop may wait.
+static int flush(struct tender *tender, int64_t *since_ms)
+{
+    if (!channel_has_gathered(&tender->router)) {
+        *since_ms = tender->loop.now_ms;
+        return -1;
+    }
+    if (pool_is_behind(tender->pool) && tender->router.packet_bytes < GATHER_BYTES &&
+        tender->loop.now_ms <= *since_ms)
+        return 1;
+    if (channel_flush(&tender->router) != STATUS_OK)
+        loop_stop(&tender->loop);
+    return -1;
 }
 
 int main(int argc, char **argv)
@@ -135,9 +154,9 @@ int main(int argc, char **argv)
             return 1;
         process_fail("starting", strerror(errno));
     }
-    while (!tender.loop.is_stopping && !pool_has_failed(tender.pool) &&
-           channel_flush(&tender.router) == STATUS_OK)
-        if (loop_once(&tender.loop, -1) != STATUS_OK)
+    int64_t since_ms = 0;
+    while (!tender.loop.is_stopping && !pool_has_failed(tender.pool))
+        if (loop_once(&tender.loop, flush(&tender, &since_ms)) != STATUS_OK)
             process_fail("waiting", strerror(errno));
     return pool_has_failed(tender.pool); // instances die with us
 }

@@ -40,7 +40,16 @@ void pool_kill(struct pool *pool, unsigned index)
     struct slot *slot = &pool->slots[index];
     slot->state = DYING;
     slot->due_ms = 0;
+    slot->record_bytes = 0;
+    queue_prepend(pool->lifetime == LIFETIME_CONNECTION ? &slot->waiting : &pool->waiting, &slot->shown);
     pool->wall->calls->kill(pool->wall, index);
+}
+
+// The event that an instance's end is put down to: the first that is shown, or while it starts the first that waits.
+static struct queue *victims_of(struct pool *pool, struct slot *slot)
+{
+    struct queue *waiting = pool->lifetime == LIFETIME_CONNECTION ? &slot->waiting : &pool->waiting;
+    return slot->state == STARTING ? waiting : &slot->shown;
 }
 
 // Ends a slot's guest for something that it did.
@@ -48,14 +57,15 @@ static void fail(struct pool *pool, unsigned index, struct link_effects effects,
                  const struct link_crash *crash)
 {
     struct slot *slot = &pool->slots[index];
-    if (slot->has_event)
-        pool_send_effects(pool, slot, effects, crash, pool->buffer);
+    struct queue *victims = victims_of(pool, slot);
+    if (victims->count != 0)
+        pool_send_effects(pool, victims, effects, crash, pool->buffer);
     if (slot->state == STARTING)
         pool->create_after_ms = loop_clock_ms() + RETRY_MS;
     pool_kill(pool, index);
 }
 
-static void fail_contract(struct pool *pool, unsigned index, const char *why)
+void pool_fail_contract(struct pool *pool, unsigned index, const char *why)
 {
     struct link_effects effects = {.outcome = LINK_CONTRACT};
     snprintf(effects.text, sizeof effects.text, "%s", why);
@@ -68,11 +78,15 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
 {
     struct tender_page *page = pool->page;
     struct link_crash crash = *found;
+    if (pool->slots[index].state == BUSY)
+        (void)pool_take_ended(pool, index); // of a batch: these are not to blame
+    uint32_t event_at = pool->slots[index].event_at;
     memcpy(crash.build_id, pool->config.unikernel->image_digest, sizeof crash.build_id);
     guest_memory_copy(pool->config.memory, index, pool->buffer);
     struct link_effects effects = {.outcome = (uint16_t)outcome};
+    memmove(pool->buffer, pool->buffer + event_at, ABI_OUTPUT_BYTES - sizeof(struct abi_output) - event_at);
     effects.record_bytes = (uint32_t)records_salvage(
-        pool->buffer, ABI_OUTPUT_BYTES - sizeof(struct abi_output), crash.last_log);
+        pool->buffer, ABI_OUTPUT_BYTES - sizeof(struct abi_output) - event_at, crash.last_log);
     page->last_fault = crash;
     page->fault_time_ms = loop_wall_clock_ms();
     __atomic_store_n(&page->fault_count, page->fault_count + 1, __ATOMIC_RELEASE);
@@ -90,12 +104,19 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
             pool_kill(pool, i);
 }
 
-static void show(struct pool *pool, unsigned index)
+// Shows so many of the events that wait, as far as they fit.
+static void show(struct pool *pool, unsigned index, struct queue *waiting, unsigned count)
 {
     struct slot *slot = &pool->slots[index];
+    uint32_t bytes = 0;
     guest_memory_forget(pool->config.memory, index, slot->taken_bytes);
-    guest_memory_show(pool->config.memory, index, slot->input, slot->event.record.size);
-    slot->taken_bytes = slot->record_bytes = slot->rounds = 0;
+    for (; count > 0 && waiting->count != 0 && waiting->first->bytes <= ABI_INPUT_BYTES - bytes; count--) {
+        memcpy(pool->buffer + bytes, waiting->first->record, waiting->first->bytes);
+        bytes += waiting->first->bytes;
+        queue_push(&slot->shown, queue_pop(waiting));
+    }
+    guest_memory_show(pool->config.memory, index, pool->buffer, bytes);
+    slot->taken_bytes = slot->event_at = slot->record_bytes = slot->rounds = slot->ended = 0;
     slot->left_ms = pool->config.unikernel->deadline_ms;
     slot->spent_ms = pool->wall->calls->spent_ms(pool->wall, index);
     slot->graces = 0;
@@ -103,25 +124,41 @@ static void show(struct pool *pool, unsigned index)
     pool->wall->calls->wake(pool->wall, index);
 }
 
-static void create(struct pool *pool, unsigned index)
+void pool_create(struct pool *pool, unsigned index, uint64_t connection)
 {
     struct slot *slot = &pool->slots[index];
-    slot->connection = slot->has_event ? slot->event.connection : 0;
+    slot->connection = connection;
     slot->left_ms = pool->config.unikernel->deadline_ms;
-    slot->taken_bytes = slot->graces = 0;
+    slot->taken_bytes = slot->event_at = slot->graces = 0;
     slot->spent_ms = 0;
     page_count(&pool->page->created);
     pool_give_turn(pool, index, STARTING);
     pool->wall->calls->create(pool->wall, index);
 }
 
-void pool_advance(struct pool *pool, unsigned index)
+// What waits goes to those that are ready, in equal shares; for the rest instances are made.
+static void distribute(struct pool *pool)
 {
-    const struct slot *slot = &pool->slots[index];
-    if (slot->has_event && slot->state == READY)
-        show(pool, index);
-    else if (slot->has_event && slot->state == FREE)
-        create(pool, index);
+    unsigned ready = 0, starting = 0;
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        ready += pool->slots[i].state == READY;
+        starting += pool->slots[i].state == STARTING;
+    }
+    for (unsigned i = 0; i < pool->slot_count && ready != 0; i++) {
+        struct slot *slot = &pool->slots[i];
+        struct queue *waiting = pool->lifetime == LIFETIME_CONNECTION ? &slot->waiting : &pool->waiting;
+        if (slot->state != READY)
+            continue;
+        unsigned share = waiting == &slot->waiting ? waiting->count : (waiting->count + ready - 1) / ready;
+        ready--;
+        if (share != 0)
+            show(pool, i, waiting, share < pool->batch ? share : pool->batch);
+    }
+    for (unsigned i = 0; i < pool->slot_count && pool->waiting.count > starting; i++)
+        if (pool->slots[i].state == FREE) {
+            pool_create(pool, i, 0);
+            starting++;
+        }
 }
 
 // Ends instances that the busiest moment of the last SHRINK_MS did not need; one stays.
@@ -138,8 +175,9 @@ static void shrink(struct pool *pool, unsigned alive)
 
 static int64_t sooner(int64_t a, int64_t b) { return a == 0 || b < a ? b : a; }
 
-void pool_tidy(struct pool *pool)
+void pool_turn(struct pool *pool)
 {
+    distribute(pool);
     int64_t now = loop_clock_ms(), next = 0;
     unsigned is_free = pool->slot_count, alive = 0, live = 0, busy = 0, wanted = 0;
     for (unsigned i = pool->slot_count; i-- > 0;) {
@@ -151,8 +189,9 @@ void pool_tidy(struct pool *pool)
         alive += slot->state != FREE && slot->state != DYING;
         live += slot->state != FREE;
         busy += slot->state == BUSY || slot->state == READING;
-        wanted += (unsigned)slot->has_event;
+        wanted += slot->shown.count != 0;
     }
+    wanted += pool->waiting.count;
     pool->peak = wanted > pool->peak ? wanted : pool->peak;
     if (pool->lifetime != LIFETIME_CONNECTION) {
         if (alive > 1 && now >= pool->shrink_ms)
@@ -162,7 +201,7 @@ void pool_tidy(struct pool *pool)
         if (alive == 0 && is_free < pool->slot_count && now < pool->create_after_ms)
             next = sooner(next, pool->create_after_ms);
         else if (alive == 0 && is_free < pool->slot_count) {
-            create(pool, is_free);
+            pool_create(pool, is_free, 0);
             live++;
             next = sooner(next, pool->slots[is_free].due_ms);
         }
@@ -189,8 +228,18 @@ static int is_excused(struct pool *pool, unsigned index)
             GRACES_MAX + 1, (long long)spent);
     page_count(&pool->page->killed);
     if (slot->state == BUSY)
-        pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+        pool_send_effects(pool, &slot->shown, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
     pool_kill(pool, index);
+    return 1;
+}
+
+// Each event has the deadline for itself: those of a batch that have ended meanwhile leave, and the next has its time.
+static int is_advancing(struct pool *pool, unsigned index)
+{
+    struct slot *slot = &pool->slots[index];
+    if (slot->state != BUSY || !pool_take_ended(pool, index))
+        return 0;
+    slot->due_ms = loop_clock_ms() + pool->config.unikernel->deadline_ms;
     return 1;
 }
 
@@ -199,7 +248,8 @@ static void on_timer(void *context)
     struct pool *pool = context;
     int64_t now = loop_clock_ms();
     for (unsigned i = 0; i < pool->slot_count; i++) {
-        if (pool->slots[i].due_ms == 0 || pool->slots[i].due_ms > now || !MECHANISM(DEADLINE) || is_excused(pool, i))
+        if (pool->slots[i].due_ms == 0 || pool->slots[i].due_ms > now || !MECHANISM(DEADLINE) ||
+            is_advancing(pool, i) || is_excused(pool, i))
             continue;
         struct link_crash crash = {0};
         pool->wall->calls->examine(pool->wall, i, &crash);
@@ -208,64 +258,7 @@ static void on_timer(void *context)
         crash.signal = 0;
         fail_crash(pool, i, LINK_DEADLINE, &crash);
     }
-    pool_tidy(pool);
-}
-
-// New records of a BUSY slot.
-static void take_records(struct pool *pool, unsigned index)
-{
-    struct slot *slot = &pool->slots[index];
-    struct records_verdict verdict;
-    uint32_t size;
-    slot->left_ms = slot->due_ms - loop_clock_ms();
-    slot->due_ms = 0;
-    if (guest_memory_take(pool->config.memory, index, slot->taken_bytes, pool->buffer, &size) !=
-        STATUS_OK) {
-        fail_contract(pool, index, "published_bytes out of range");
-        return;
-    }
-    slot->taken_bytes += size;
-    enum status judged = records_judge(
-        pool->buffer, size, pool->config.image->manifest.header->refusal_count, &verdict);
-    if (!MECHANISM(READ_ONCE)) { // the mistake: what goes on is read again, a moment later
-        (void)pool->wall->calls->spent_ms(pool->wall, index);
-        (void)!guest_memory_take(pool->config.memory, index, slot->taken_bytes - size, pool->buffer, &size);
-    }
-    if (judged != STATUS_OK && MECHANISM(RECORDS)) {
-        fail_contract(pool, index, verdict.why);
-        return;
-    }
-    size_t read_bytes;
-    size_t kept = records_split(pool->buffer, size, pool->reads, &read_bytes);
-    memcpy(slot->records + slot->record_bytes, pool->buffer, kept);
-    slot->record_bytes += (uint32_t)kept;
-    if (verdict.kind == RECORDS_READ) {
-        if (++slot->rounds > ABI_WAITS_PER_EVENT_MAX && MECHANISM(ROUNDS)) {
-            fail_contract(pool, index, "too many waits in one event");
-            return;
-        }
-        struct link_header header = {(uint32_t)(sizeof header + read_bytes), LINK_READ, 0,
-                                     slot->event.header.handle};
-        slot->state = READING;
-        pool_send(pool, (struct channel_part[]){{&header, sizeof header}, {pool->reads, read_bytes}}, 2);
-        return;
-    }
-    struct link_effects effects = {
-        .outcome = verdict.kind == RECORDS_DONE ? LINK_ENDED : LINK_REFUSED,
-        .code = verdict.code,
-        .record_bytes = slot->record_bytes,
-    };
-    pool_send_effects(pool, slot, effects, NULL, slot->records);
-    // A refused event resets a resident's memory like any failed one; a connection goes on.
-    int is_kept = pool->lifetime == LIFETIME_CONNECTION ||
-                  (pool->lifetime == LIFETIME_RESIDENT && verdict.kind == RECORDS_DONE);
-    if (!is_kept && !pool->wall->calls->restore(pool->wall, index)) {
-        pool_kill(pool, index);
-        return;
-    }
-    slot->state = READY;
-    if (!is_kept)
-        slot->taken_bytes = 0;
+    pool_turn(pool);
 }
 
 static void on_published(void *context, unsigned index)
@@ -277,16 +270,15 @@ static void on_published(void *context, unsigned index)
         return;
     check(slot->state == STARTING || slot->state == BUSY); // in all others it waits already
     if (slot->state == BUSY) {
-        take_records(pool, index);
+        pool_take(pool, index);
     } else if (guest_memory_take(pool->config.memory, index, 0, pool->buffer, &size) != STATUS_OK ||
                (MECHANISM(SILENT_INIT) && size != 0)) {
-        fail_contract(pool, index, "init published records");
+        pool_fail_contract(pool, index, "init published records");
     } else {
         slot->state = READY;
         slot->due_ms = 0;
-        pool_advance(pool, index);
     }
-    pool_tidy(pool);
+    pool_turn(pool);
 }
 
 static void on_crashed(void *context, unsigned index, const struct link_crash *crash)
@@ -295,7 +287,7 @@ static void on_crashed(void *context, unsigned index, const struct link_crash *c
     if (pool->slots[index].state == FREE || pool->slots[index].state == DYING)
         return;
     fail_crash(pool, index, LINK_FAULT, crash);
-    pool_tidy(pool);
+    pool_turn(pool);
 }
 
 static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
@@ -303,13 +295,13 @@ static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
     struct pool *pool = context;
     struct slot *slot = &pool->slots[index];
     check(slot->state != FREE);
-    int is_shown = slot->state == BUSY || slot->state == READING;
-    // GONE ends a connection for the router: another instance for what waits would never be closed.
-    int is_over = slot->connection != 0 && slot->event.connection == slot->connection;
     if (slot->state != DYING)
         page_count(&pool->page->killed);
-    if (slot->has_event && (is_shown || is_over))
-        pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+    if (slot->shown.count != 0)
+        pool_send_effects(pool, &slot->shown, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+    queue_prepend(pool->lifetime == LIFETIME_CONNECTION ? &slot->waiting : &pool->waiting, &slot->shown);
+    // GONE ends a connection for the router: another instance for what waits would never be closed.
+    pool_send_lost(pool, &slot->waiting);
     if (memory_bytes != 0)
         page_set(&pool->page->instance_bytes, memory_bytes);
     page_count(&pool->page->destroyed);
@@ -318,8 +310,7 @@ static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
     if (slot->connection != 0)
         pool_send_header(pool, LINK_GONE, slot->connection);
     slot->connection = 0;
-    pool_advance(pool, index);
-    pool_tidy(pool);
+    pool_turn(pool);
 }
 
 static void on_failed(void *context)
@@ -329,21 +320,31 @@ static void on_failed(void *context)
     loop_stop(pool->config.loop);
 }
 
+int pool_is_behind(const struct pool *pool) { return pool->waiting.count != 0; }
+
 int pool_has_failed(const struct pool *pool) { return pool->has_failed; }
 
 struct pool *pool_new(struct wall_config *config, struct channel *router, struct tender_page *page)
 {
     // Not by calloc, which looks at each page; most are never used.
-    struct pool *pool = mmap(NULL, sizeof *pool + config->memory->slot_count * sizeof pool->slots[0],
-                             PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pool == MAP_FAILED)
+    size_t slots_end = (sizeof(struct pool) + config->memory->slot_count * sizeof(struct slot) + 7) / 8 * 8;
+    size_t deliveries = (size_t)config->memory->slot_count * LINK_BATCH_MAX * sizeof(struct delivery);
+    uint8_t *bytes = mmap(NULL, slots_end + deliveries, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (bytes == MAP_FAILED)
         return NULL;
+    struct pool *pool = (struct pool *)(void *)bytes;
+    pool->deliveries = (struct delivery *)(void *)(bytes + slots_end);
     config->events = (struct wall_events){pool, on_published, on_crashed, on_gone, on_failed};
     pool->config = *config;
     pool->router = router;
     pool->page = page;
     pool->slot_count = config->memory->slot_count;
-    pool->lifetime = config->image->manifest.header->lifetime;
+    const struct manifest *manifest = &config->image->manifest;
+    pool->lifetime = manifest->header->lifetime;
+    int is_reading = 0;
+    for (unsigned i = 0; i < manifest->header->namespace_count; i++)
+        is_reading |= manifest->namespaces[i].access & 1;
+    pool->batch = pool->lifetime == LIFETIME_MESSAGE || is_reading ? 1 : ABI_BATCH_MAX;
     loop_timer_add(config->loop, &pool->timer, on_timer, pool);
     return pool;
 }

@@ -5,6 +5,8 @@
 //   connection  an instance is created when a connection is first named, and ends with it
 //   resident    instances are kept between events; a failed event ends its instance
 //
+// Events wait here until an instance is ready. Who keeps its memory anyway, and reads no namespace, is shown all that
+// wait for it at once (abi/abi.h): one wake-up for many.
 // Of lifetimes message and resident it holds as many instances as had events at once in the last ten seconds, and
 // at least one.
 // It knows nothing of processes or virtual machines (wall.h) and opens nothing.
@@ -24,8 +26,12 @@ struct pool *pool_new(struct wall_config *config, struct channel *router, struct
 // Says HELLO and creates the first instances.
 enum status pool_start(struct pool *pool, struct wall *wall) MUST_USE;
 
-// One packet from the router. STATUS_MALFORMED: the link cannot go on.
+// One record from the router. STATUS_MALFORMED: the link cannot go on.
 enum status pool_packet(struct pool *pool, const uint8_t *packet, size_t size) MUST_USE;
+// Shows what waits to instances that are ready, and makes those that are missing: after any number of records.
+void pool_turn(struct pool *pool);
+// Events wait for an instance that is busy.
+int pool_is_behind(const struct pool *pool);
 
 // True when the wall or the link failed: the tender ends.
 int pool_has_failed(const struct pool *pool);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// The pool's side of the link to the router (proto/link.h): what comes in becomes an event of a slot, an
+// The pool's side of the link to the router (proto/link.h): what comes in becomes an event that waits, an
 // answer shown, an instance ended; what goes out is sent blocking, because the router always drains.
 #include "tender/pool_state.h"
 
@@ -20,55 +20,63 @@ void pool_send_header(struct pool *pool, enum link_kind kind, uint64_t handle)
     pool_send(pool, &(struct channel_part){&header, sizeof header}, 1);
 }
 
-void pool_send_effects(struct pool *pool, struct slot *slot, struct link_effects effects,
+void pool_send_effects(struct pool *pool, struct queue *queue, struct link_effects effects,
                        const struct link_crash *crash, const uint8_t *records)
 {
+    struct delivery *delivery = queue_pop(queue);
     size_t crash_bytes = crash != NULL ? sizeof *crash : 0;
     effects.header = (struct link_header){(uint32_t)(sizeof effects + crash_bytes + effects.record_bytes),
-                                          LINK_EFFECTS, 0, slot->event.header.handle};
+                                          LINK_EFFECTS, 0, delivery->handle};
     struct channel_part parts[] = {
         {&effects, sizeof effects}, {crash, crash_bytes}, {records, effects.record_bytes}};
-    slot->has_event = 0;
     pool_send(pool, parts, 3);
+    delivery_give(pool, delivery);
     page_count(&pool->page->events);
 }
 
-// Where an event of that connection (0: none) is to wait: the soonest of the slots without an event.
-static struct slot *slot_for(struct pool *pool, uint64_t connection)
+void pool_send_lost(struct pool *pool, struct queue *queue)
 {
-    static const uint8_t ranks[] = {[READY] = 4, [STARTING] = 3, [FREE] = 2, [DYING] = 1};
-    struct slot *best = NULL;
-    unsigned best_rank = 0;
-    for (unsigned i = 0; i < pool->slot_count; i++) {
-        struct slot *slot = &pool->slots[i];
-        if (connection != 0 && slot->state != FREE && slot->connection == connection)
-            return slot->has_event ? NULL : slot; // its own instance
-        int is_anothers = connection != 0 && (slot->state == READY || slot->state == STARTING);
-        if (slot->has_event || is_anothers || ranks[slot->state] <= best_rank)
-            continue;
-        best = slot;
-        best_rank = ranks[slot->state];
+    while (queue->count != 0)
+        pool_send_effects(pool, queue, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+}
+
+// Where the events of that connection wait: at its own instance, which is made if need be.
+static struct queue *queue_of(struct pool *pool, uint64_t connection)
+{
+    unsigned is_free = pool->slot_count;
+    for (unsigned i = pool->slot_count; i-- > 0;) {
+        if (pool->slots[i].state == FREE)
+            is_free = i;
+        else if (pool->slots[i].connection == connection)
+            return &pool->slots[i].waiting;
     }
-    return best;
+    if (is_free == pool->slot_count)
+        return NULL;
+    pool_create(pool, is_free, connection);
+    return &pool->slots[is_free].waiting;
 }
 
 static enum status take_delivery(struct pool *pool, const uint8_t *packet, size_t size)
 {
     struct link_deliver deliver;
     const size_t from = offsetof(struct link_deliver, record);
-    if (size < sizeof deliver || size - from > ABI_INPUT_BYTES)
+    if (size < sizeof deliver || size - from > POOL_EVENT_BYTES)
         return STATUS_MALFORMED;
     memcpy(&deliver, packet, sizeof deliver);
     uint64_t behind = ABI_ALIGN8((uint64_t)deliver.context_bytes) + ABI_ALIGN8((uint64_t)deliver.payload_bytes);
-    struct slot *slot = slot_for(pool, deliver.connection);
-    if (slot == NULL || deliver.record.kind != ABI_EVENT || deliver.record.size != size - from ||
-        size - sizeof deliver != behind ||
+    if (deliver.record.kind != ABI_EVENT || deliver.record.size != size - from || size - sizeof deliver != behind ||
         (deliver.connection != 0) != (pool->lifetime == LIFETIME_CONNECTION))
         return STATUS_MALFORMED;
-    slot->has_event = 1;
-    slot->event = deliver;
-    memcpy(slot->input, packet + from, size - from);
-    pool_advance(pool, (unsigned)(slot - pool->slots));
+    struct delivery *delivery = delivery_take(pool);
+    struct queue *queue = deliver.connection != 0 && delivery != NULL ? queue_of(pool, deliver.connection)
+                                                                       : &pool->waiting;
+    if (delivery == NULL || queue == NULL)
+        return STATUS_MALFORMED;
+    delivery->handle = deliver.header.handle;
+    delivery->connection = deliver.connection;
+    delivery->bytes = (uint32_t)(size - from);
+    memcpy(delivery->record, packet + from, size - from);
+    queue_push(queue, delivery);
     return STATUS_OK;
 }
 
@@ -78,7 +86,7 @@ static enum status take_answer(struct pool *pool, uint64_t handle, const uint8_t
     struct abi_answer answer;
     unsigned index = 0;
     while (index < pool->slot_count &&
-           !(pool->slots[index].has_event && pool->slots[index].event.header.handle == handle))
+           !(pool->slots[index].shown.count != 0 && pool->slots[index].shown.first->handle == handle))
         index++;
     if (index == pool->slot_count)
         return STATUS_OK; // the instance died meanwhile, its EFFECTS are on their way
@@ -99,8 +107,10 @@ static void take_close(struct pool *pool, uint64_t connection)
     for (unsigned i = 0; i < pool->slot_count; i++) {
         struct slot *slot = &pool->slots[i];
         int is_its = slot->state != FREE && slot->connection == connection;
-        if (slot->has_event && slot->event.connection == connection)
-            pool_send_effects(pool, slot, (struct link_effects){.outcome = LINK_LOST}, NULL, NULL);
+        if (is_its) {
+            pool_send_lost(pool, &slot->shown);
+            pool_send_lost(pool, &slot->waiting);
+        }
         if (is_its && slot->state != DYING)
             pool_kill(pool, i);
         is_there |= is_its;
@@ -126,7 +136,6 @@ enum status pool_packet(struct pool *pool, const uint8_t *packet, size_t size)
         take_close(pool, header.handle);
     else
         status = STATUS_MALFORMED;
-    pool_tidy(pool);
     return status;
 }
 
@@ -134,10 +143,12 @@ enum status pool_start(struct pool *pool, struct wall *wall)
 {
     struct link_hello hello = {.header = {sizeof hello, LINK_HELLO, 0, 0},
                                .version = LINK_VERSION,
-                               .capacity = pool->slot_count};
+                               .instances = (uint16_t)pool->slot_count,
+                               // What reads the store meets the next event of its connection when this one is committed.
+                               .batch = pool->batch == 1 && pool->lifetime == LIFETIME_CONNECTION ? 1 : LINK_BATCH_MAX};
     memcpy(hello.image_digest, pool->config.unikernel->image_digest, sizeof hello.image_digest);
     pool->wall = wall;
     pool_send(pool, &(struct channel_part){&hello, sizeof hello}, 1);
-    pool_tidy(pool);
+    pool_turn(pool);
     return pool->has_failed ? STATUS_CLOSED : STATUS_OK;
 }

@@ -12,6 +12,7 @@
 
 struct guest {
     const struct abi_boot *boot;
+    uint32_t event_at; // where the records of this event begin; those before it are of events that have ended
     size_t arena_used;
     uint32_t waits;  // READ rounds of this event
     uint32_t writes; // of this event

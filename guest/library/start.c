@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 // From the entry point to the event loop, and back out of a refused event.
 //
-// The order of a life: entry, init, then for each event: wait, handler, END. The first wait
-// publishes nothing. The functions below that are live across a wait for an event carry no stack
+// The order of a life: entry, init, then for each batch of events: wait, and for each event handler and END. The
+// first wait publishes nothing. The functions below that are live across a wait for an event carry no stack
 // canary: the host may copy an instance while it waits there and give the copy a canary of its own.
 #include "guest/library/guest.h"
 
@@ -51,11 +51,9 @@ STACK_UNGUARDED const struct abi_record *guest_wait(void)
     return (const struct abi_record *)boot->input;
 }
 
-static void effects_reset(struct guest *guest)
+static void event_begin(struct guest *guest)
 {
-    struct abi_output *output = (struct abi_output *)guest->boot->output;
-
-    output->published_bytes = 0;
+    guest->event_at = ((struct abi_output *)guest->boot->output)->published_bytes;
     guest->arena_used = 0;
     guest->waits = 0;
     guest->writes = 0;
@@ -83,8 +81,12 @@ static const uint8_t *event_bytes(const struct abi_event *wire)
     return memcpy(arena_allocate(size), bytes, size);
 }
 
-STACK_UNGUARDED static void event_run(struct guest *guest, const struct abi_event *wire)
+// False: it was refused.
+STACK_UNGUARDED static bool event_run(struct guest *guest, const struct abi_event *wire)
 {
+    bool is_done = false;
+
+    event_begin(guest);
     guest->is_in_event = true;
     if (__builtin_setjmp(guest->unwind) == 0) {
         uint8_t seed[sizeof wire->seed];
@@ -102,10 +104,27 @@ STACK_UNGUARDED static void event_run(struct guest *guest, const struct abi_even
             event.seed = memcpy(seed, wire->seed, sizeof seed);
         crenel_dispatch(&event, bytes + ABI_ALIGN8(wire->context_bytes));
         event_end(ABI_END_DONE, 0);
+        is_done = true;
     } else {
         event_end(ABI_END_REFUSED, guest->refusal);
     }
     guest->is_in_event = false;
+    return is_done;
+}
+
+// All events that one wait brought, or up to one that is refused. False: there is none.
+STACK_UNGUARDED static bool batch_run(struct guest *guest, const struct abi_record *record)
+{
+    const uint8_t *at = (const uint8_t *)record, *end = at + ABI_INPUT_BYTES;
+
+    if (record->kind != ABI_EVENT)
+        return false;
+    while (event_run(guest, (const struct abi_event *)at)) {
+        at += ((const struct abi_record *)at)->size;
+        if ((size_t)(end - at) < sizeof *record || ((const struct abi_record *)at)->kind != ABI_EVENT)
+            break;
+    }
+    return true;
 }
 
 void event_refuse(unsigned code)
@@ -126,16 +145,15 @@ STACK_UNGUARDED __attribute__((used)) void crenel_start(const struct abi_boot *b
         __builtin_trap();
     __stack_chk_guard = boot->canary;
     guest->boot = boot;
-    effects_reset(guest);
+    struct abi_output *output = (struct abi_output *)boot->output;
+    output->published_bytes = 0;
     init();
-    for (;;) {
-        const struct abi_record *record = guest_wait();
+    const struct abi_record *record;
+    do {
+        record = guest_wait();
         __stack_chk_guard = boot->canary;
-        effects_reset(guest);
-        if (record->kind != ABI_EVENT)
-            break;
-        event_run(guest, (const struct abi_event *)record);
-    }
+        output->published_bytes = 0;
+    } while (batch_run(guest, record));
     guest_wait(); // STOP: the host does not come back
     __builtin_trap();
 }

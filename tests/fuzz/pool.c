@@ -65,9 +65,16 @@ static void wall_wake(struct wall *wall, unsigned slot)
     world.life[slot] = RUNNING;
     memcpy(&record, input, sizeof record);
     must((record.kind == ABI_EVENT || record.kind == ABI_ANSWER) && record.size <= ABI_INPUT_BYTES);
-    for (uint32_t i = record.size; i < shown[slot]; i++)
+    uint32_t end = 0; // of the batch, or of the answer
+    do {
+        memcpy(&record, input + end, sizeof record);
+        must(record.size >= sizeof record && record.size <= ABI_INPUT_BYTES - end);
+        end += record.size;
+        memcpy(&record, input + end, sizeof record);
+    } while (end < shown[slot] && record.kind == ABI_EVENT);
+    for (uint32_t i = end; i < shown[slot]; i++)
         must(input[i] == 0);
-    shown[slot] = record.size > shown[slot] ? record.size : shown[slot];
+    shown[slot] = end > shown[slot] ? end : shown[slot];
 }
 
 static int wall_restore(struct wall *wall, unsigned slot)
@@ -187,6 +194,7 @@ static void give(const void *bytes, size_t size)
 {
     if (!is_link_over && pool_packet(pool, bytes, size) != STATUS_OK)
         is_link_over = 1;
+    pool_turn(pool);
 }
 
 // A router names no more connections than there are instances; those that it has closed are there until GONE.
@@ -205,7 +213,7 @@ static void router_step(uint8_t what)
         uint8_t bytes[512];
     } message;
     uint64_t connection = header.lifetime == LIFETIME_CONNECTION ? 1 + (what & 3u) : 0;
-    if (what < 96 && world.outstanding < SLOTS && !world.is_closing[connection] && has_place(connection) &&
+    if (what < 96 && world.outstanding < 3 * SLOTS && !world.is_closing[connection] && has_place(connection) &&
         (connection == 0 || (world.event[connection] == 0 && !world.has_failed[connection]))) {
         uint64_t handle = 1 + world.next_handle++ % (HANDLES - 1);
         if (world.handle[handle] != IDLE)
@@ -338,13 +346,14 @@ static void judge(void)
         int is_shown = slot->state == BUSY || slot->state == READING;
         live += world.life[i] != NONE;
         busy += (unsigned)is_shown;
-        events_held += (unsigned)slot->has_event;
+        events_held += slot->shown.count + slot->waiting.count;
         must((slot->state == FREE) == (world.life[i] == NONE));
-        must(!is_shown || slot->has_event);
-        must(!(slot->has_event && (slot->state == READY || slot->state == FREE)));
+        must(is_shown == (slot->shown.count != 0) && slot->shown.count <= pool->batch);
+        must(slot->waiting.count == 0 || (slot->state != READY && slot->state != FREE));
+        must(pool->waiting.count == 0 || slot->state != READY);
     }
     must(page.live == live && page.busy == busy && page.created - page.destroyed == live);
-    must(events_held == world.outstanding);
+    must(events_held + pool->waiting.count == world.outstanding);
     must(!pool_has_failed(pool));
 }
 
@@ -366,7 +375,10 @@ static void begin(uint8_t lifetime)
     }
     pool->lifetime = (enum manifest_lifetime)header.lifetime;
     pool->create_after_ms = pool->shrink_ms = pool->timer.at_ms = 0;
-    pool->peak = 0;
+    pool->peak = pool->used = 0;
+    pool->waiting = (struct queue){0};
+    pool->free = NULL;
+    pool->batch = pool->lifetime == LIFETIME_MESSAGE ? 1 : ABI_BATCH_MAX;
     memset(&page, 0, sizeof page);
     memset(&world, 0, sizeof world);
     now_ms = 1000;

@@ -74,6 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(bytes != NULL && reads != NULL);
     memcpy(bytes, data + 8, record_bytes);
     if (records_judge(bytes, record_bytes, data[0], &verdict) == STATUS_OK) {
+        must(verdict.bytes >= 8 && verdict.bytes <= record_bytes);
+        record_bytes = verdict.bytes; // the rest is of the next event
         must(verdict.why == NULL && (verdict.kind != RECORDS_REFUSED || verdict.code < data[0]));
         size_t wanted = bytes_of(bytes, record_bytes, 1), read_bytes;
         must((wanted != 0) == (verdict.kind == RECORDS_READ));
@@ -84,6 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(verdict.why != NULL);
     }
     char text[ABI_LOG_BYTES_MAX], again[ABI_LOG_BYTES_MAX];
+    record_bytes = size - 8;
     memcpy(bytes, data + 8, record_bytes);
     size_t logs = records_salvage(bytes, record_bytes, text);
     must(logs <= record_bytes && memchr(text, 0, sizeof text) != NULL);

@@ -51,6 +51,57 @@ TEST(fails_on_limits_with_a_reason)
     expect(failed_with("no such command: 99"));
 }
 
+// The index-th END among the records published.
+static int ended_at(unsigned index, uint16_t verdict)
+{
+    const struct abi_end *end = (const struct abi_end *)(const void *)record_find(ABI_END, index);
+    return end != NULL && end->verdict == verdict;
+}
+
+// `count` commands behind one another.
+static void batch(unsigned count, uint8_t what, const char *text)
+{
+    struct {
+        uint8_t what, zero;
+        uint16_t text_length;
+        char text[68];
+    } message = {.what = what, .text_length = (uint16_t)strlen(text)};
+    memcpy(message.text, text, message.text_length);
+    event_place(0, NULL, 0, &message, ABI_ALIGN8(4u + message.text_length));
+    struct abi_record record;
+    memcpy(&record, instance.input, sizeof record);
+    for (unsigned i = 1; i < count; i++)
+        memcpy(instance.input + i * record.size, instance.input, record.size);
+}
+
+TEST(handles_a_batch)
+{
+    start();
+    batch(3, 0, "more");
+    resume();
+    expect(ended_at(2, ABI_END_DONE) && record_find(ABI_END, 3) == NULL && said(send_find(2), "3 7 none 2 3 more"));
+    batch(3, 4, ""); // refuses: the rest must be shown again
+    resume();
+    expect(ended_at(0, ABI_END_REFUSED) && record_find(ABI_END, 1) == NULL);
+}
+
+TEST(an_event_of_a_batch_has_all_of_the_output)
+{
+    start();
+    batch(7, 21, ""); // each fills a third of it
+    unsigned found = 0;
+    for (unsigned waits = 0; found < 7 && waits < 9; waits++) {
+        resume();
+        expect(!instance.is_faulted);
+        unsigned ends = 0;
+        while (record_find(ABI_END, ends) != NULL)
+            ends++;
+        expect(ends != 0);
+        found += ends;
+    }
+    expect(found == 7);
+}
+
 TEST(refuses_and_goes_on)
 {
     start();
@@ -281,6 +332,8 @@ int main(void)
     RUN(starts_and_keeps_a_resident);
     RUN(sends_the_one_encoding);
     RUN(fails_on_limits_with_a_reason);
+    RUN(handles_a_batch);
+    RUN(an_event_of_a_batch_has_all_of_the_output);
     RUN(refuses_and_goes_on);
     RUN(resets_the_arena);
     RUN(notices_a_smashed_stack);

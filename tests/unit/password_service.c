@@ -129,7 +129,7 @@ TEST(says_hello)
     start();
     expect(service_begin(&service) == STATUS_OK);
     expect(channel_receive(&router, &hello, sizeof hello, &size, 0) == STATUS_OK);
-    expect(size == sizeof hello && hello.header.kind == LINK_HELLO && hello.capacity == SERVICE_CAPACITY);
+    expect(size == sizeof hello && hello.header.kind == LINK_HELLO && hello.instances == SERVICE_CAPACITY);
     stop();
 }
 

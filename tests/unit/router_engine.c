@@ -709,7 +709,7 @@ TEST(hostile_packets)
     expect(fake_gateway(LINK_OPEN, 8, "p") == STATUS_OK && fake_gateway(LINK_SHUT, 8, "") == STATUS_OK);
     expect(fake_gateway(LINK_INPUT, 8, "x") != STATUS_OK && fake_gateway(LINK_SHUT, 8, "") != STATUS_OK);
     engine_closed(fake.engine, ENGINE_RECEIVER, SINK);
-    struct link_hello hello = {{sizeof hello, LINK_HELLO, 0, 0}, LINK_VERSION, 4, {9}};
+    struct link_hello hello = {{sizeof hello, LINK_HELLO, 0, 0}, LINK_VERSION, 4, 1, {9}};
     expect(fake_give(ENGINE_RECEIVER, SINK, &hello, sizeof hello) == STATUS_SIGNATURE); // another image
     fake_stop();
 }

@@ -482,9 +482,10 @@ static inline void fake_tick(int64_t passed_ms)
 }
 
 // ---- receivers ----
+static uint16_t fake_batch = 1; // events for each instance, as HELLO says
 static inline enum status fake_hello(uint32_t index, uint32_t capacity)
 {
-    struct link_hello hello = {{sizeof hello, LINK_HELLO, 0, 0}, LINK_VERSION, capacity, {0}};
+    struct link_hello hello = {{sizeof hello, LINK_HELLO, 0, 0}, LINK_VERSION, (uint16_t)capacity, fake_batch, {0}};
     if (index < 3)
         hello.image_digest[0] = (uint8_t)(index + 1);
     return fake_give(ENGINE_RECEIVER, index, &hello, sizeof hello);

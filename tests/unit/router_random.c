@@ -182,6 +182,7 @@ static void drain(void)
 TEST(random_counts)
 {
     fake_clear();
+    fake_batch = 4; // in any order, connections too
     fake_flows[READING].cap = 40;
     fake_flows[NOTE].rate_per_second = 200;
     fake_flows[NOTE].rate_burst = 5;
@@ -240,6 +241,7 @@ static enum status mutated_effects(uint32_t receiver)
 TEST(hostile_effects)
 {
     fake_clear();
+    fake_batch = 1;
     fake_start();
     uint32_t links_lost = 0;
     for (uint32_t i = 0; i < EVENTS && test_why == NULL; i++) {

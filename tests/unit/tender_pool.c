@@ -117,6 +117,13 @@ static int next_effects(uint64_t handle, enum link_outcome outcome)
     return effects.header.handle == handle && effects.outcome == outcome;
 }
 
+static enum status give(const void *record, size_t size)
+{
+    enum status status = pool_packet(pool, record, size);
+    pool_turn(pool);
+    return status;
+}
+
 static void deliver(uint64_t handle, uint64_t connection)
 {
     struct {
@@ -126,13 +133,13 @@ static void deliver(uint64_t handle, uint64_t connection)
                             .record = {sizeof(struct abi_event) + 8, ABI_EVENT, 0},
                             .number = handle, .connection = connection, .attempt = 1, .payload_bytes = 5},
                  .payload = "hello"};
-    check(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_OK);
+    check(give(&message, sizeof message) == STATUS_OK);
 }
 
 static void link_send(enum link_kind kind, uint64_t handle)
 {
     struct link_header message = {sizeof message, (uint16_t)kind, 0, handle};
-    check(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_OK);
+    check(give(&message, sizeof message) == STATUS_OK);
 }
 
 static uint8_t *output(unsigned slot) { return memory.bytes + (size_t)slot * memory.slice_bytes + GUEST_MEMORY_OUTPUT; }
@@ -214,16 +221,16 @@ TEST(reads_are_answered)
         struct link_header header;
         struct abi_answer answer;
     } answer = {{sizeof answer, LINK_ANSWER, 0, 7}, {.record = {sizeof answer.answer, ABI_ANSWER, 0}}};
-    expect(pool_packet(pool, (const uint8_t *)&answer, sizeof answer) == STATUS_OK);
+    expect(give(&answer, sizeof answer) == STATUS_OK);
     expect(wall_saw.woken[0] == 2);
     publish(0, put_end(0, used, ABI_END_DONE));
     expect(next_effects(7, LINK_ENDED));
     // LOG of the first round and END: the READ is not an effect.
     expect(packet_bytes == sizeof(struct link_effects) + 24 + 16);
     // An answer that nobody waits for any more is no breach; one at the wrong time is.
-    expect(pool_packet(pool, (const uint8_t *)&answer, sizeof answer) == STATUS_OK);
+    expect(give(&answer, sizeof answer) == STATUS_OK);
     deliver(7, 0);
-    expect(pool_packet(pool, (const uint8_t *)&answer, sizeof answer) == STATUS_MALFORMED);
+    expect(give(&answer, sizeof answer) == STATUS_MALFORMED);
 }
 
 TEST(earlier_bytes_cannot_be_changed_later)
@@ -240,7 +247,7 @@ TEST(earlier_bytes_cannot_be_changed_later)
         struct link_header header;
         struct abi_answer answer;
     } answer = {{sizeof answer, LINK_ANSWER, 0, 7}, {.record = {sizeof answer.answer, ABI_ANSWER, 0}}};
-    expect(next() == LINK_READ && pool_packet(pool, (const uint8_t *)&answer, sizeof answer) == STATUS_OK);
+    expect(next() == LINK_READ && give(&answer, sizeof answer) == STATUS_OK);
     publish(0, put_end(0, used, ABI_END_DONE));
     expect(next_effects(7, LINK_ENDED));
     expect(memcmp(packet + sizeof(struct link_effects) + sizeof(struct abi_log), "word", 4) == 0);
@@ -279,7 +286,7 @@ TEST(too_many_rounds)
         used = put(0, used, &read, sizeof read);
         publish(0, used);
         expect(next() == LINK_READ);
-        expect(pool_packet(pool, (const uint8_t *)&answer, sizeof answer) == STATUS_OK);
+        expect(give(&answer, sizeof answer) == STATUS_OK);
     }
     used = put(0, used, &read, sizeof read);
     publish(0, used);
@@ -436,6 +443,83 @@ TEST(resident_is_kept)
     expect(next_effects(2, LINK_REFUSED) && wall_saw.restored[0] == 1 && wall_saw.killed[0] == 0);
 }
 
+// Three events are shown to slot 0.
+static void begin_batch(enum manifest_lifetime lifetime, uint32_t deadline_ms)
+{
+    begin(lifetime, deadline_ms);
+    next();
+    for (uint64_t i = 1; i <= 3; i++)
+        deliver(i, lifetime == LIFETIME_CONNECTION ? 100 : 0);
+    publish(0, 0);
+    uint32_t bytes = sizeof(struct abi_event) + 8, kind = 1;
+    const uint8_t *input = memory.bytes + GUEST_MEMORY_INPUT;
+    for (uint32_t i = 0; i < 3; i++) {
+        struct abi_event event;
+        memcpy(&event, input + i * bytes, sizeof event);
+        check(event.record.kind == ABI_EVENT && event.number == i + 1 && event.record.size == bytes);
+    }
+    memcpy(&kind, input + 3 * bytes, sizeof kind);
+    check(kind == 0 && wall_saw.woken[0] == 1);
+}
+
+TEST(batch_is_shown_at_once)
+{
+    begin_batch(LIFETIME_RESIDENT, 10000);
+    publish(0, put_end(0, put_log(0, put_end(0, 0, ABI_END_DONE)), ABI_END_DONE));
+    expect(next_effects(1, LINK_ENDED) && packet_bytes == sizeof(struct link_effects) + 16);
+    expect(next_effects(2, LINK_ENDED) && packet_bytes == sizeof(struct link_effects) + 24 + 16);
+    expect(next() == 0 && wall_saw.woken[0] == 2 && is_shown(0, 1)); // goes on with the third
+    uint32_t used = put_end(0, 0, ABI_END_DONE);
+    publish(0, put_end(0, used, ABI_END_DONE));
+    expect(next_effects(3, LINK_CONTRACT)); // there was no fourth
+    begin_batch(LIFETIME_RESIDENT, 10000);
+    struct abi_read read = {.record = {sizeof read, ABI_READ, 0}, .op = ABI_READ_GET, .limit = 1};
+    publish(0, put(0, put_end(0, 0, ABI_END_DONE), &read, sizeof read));
+    expect(next_effects(1, LINK_ENDED) && next_effects(2, LINK_CONTRACT));
+}
+
+TEST(batch_of_a_refused_event_is_shown_again)
+{
+    begin_batch(LIFETIME_RESIDENT, 10000);
+    publish(0, put_end(0, put_end(0, 0, ABI_END_DONE), ABI_END_REFUSED));
+    expect(next_effects(1, LINK_ENDED) && next_effects(2, LINK_REFUSED));
+    expect(wall_saw.restored[0] == 1 && wall_saw.woken[0] == 2 && is_shown(0, 3));
+    begin_batch(LIFETIME_RESIDENT, 10000);
+    publish(0, put_end(0, put_end(0, 0, ABI_END_REFUSED), ABI_END_DONE));
+    expect(next_effects(1, LINK_CONTRACT) && next() == 0);
+}
+
+TEST(batch_fails_at_the_event_that_failed)
+{
+    begin_batch(LIFETIME_RESIDENT, 10000);
+    uint32_t used = put_log(0, put_end(0, 0, ABI_END_DONE));
+    memcpy(output(0), &used, sizeof used);
+    struct link_crash crash = {.signal = SIGSEGV};
+    events.crashed(events.context, 0, &crash);
+    expect(next_effects(1, LINK_ENDED) && next_effects(2, LINK_FAULT));
+    struct link_effects effects;
+    memcpy(&effects, packet, sizeof effects);
+    expect(effects.record_bytes == 24); // its own log line
+    dies(1); // of the old base
+    publish(1, 0); // another instance meets the third
+    expect(is_shown(1, 3));
+    begin_batch(LIFETIME_CONNECTION, 10000);
+    events.crashed(events.context, 0, &crash);
+    expect(next_effects(1, LINK_FAULT) && next() == 0);
+    dies(0);
+    expect(next_effects(2, LINK_LOST) && next_effects(3, LINK_LOST) && next() == LINK_GONE);
+}
+
+TEST(each_event_of_a_batch_has_its_deadline)
+{
+    begin_batch(LIFETIME_RESIDENT, 1);
+    uint32_t used = put_end(0, 0, ABI_END_DONE);
+    memcpy(output(0), &used, sizeof used); // it runs on
+    for (int i = 0; i < 100 && wall_saw.killed[0] == 0; i++)
+        check(loop_once(&loop, 10) == STATUS_OK);
+    expect(next_effects(1, LINK_ENDED) && next_effects(2, LINK_DEADLINE));
+}
+
 TEST(pool_grows_and_shrinks)
 {
     begin(LIFETIME_MESSAGE, 10000);
@@ -443,8 +527,9 @@ TEST(pool_grows_and_shrinks)
     for (uint64_t i = 1; i <= 3; i++)
         deliver(i, 0);
     expect(wall_saw.alive == 7);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 3; i++)
         publish(i, 0);
+    for (unsigned i = 0; i < 3; i++) {
         publish(i, put_end(i, 0, ABI_END_DONE));
         expect(next_effects(i + 1, LINK_ENDED));
     }
@@ -465,33 +550,33 @@ TEST(router_breaches)
 {
     begin(LIFETIME_MESSAGE, 10000);
     next();
-    for (uint64_t i = 1; i <= SLOTS; i++)
+    for (uint64_t i = 1; i <= SLOTS * LINK_BATCH_MAX; i++)
         deliver(i, 0);
     struct link_deliver message = {.header = {sizeof message, LINK_DELIVER, 0, 9},
                                    .record = {sizeof(struct abi_event), ABI_EVENT, 0}};
     // One more than HELLO allowed; then sizes and kinds that are wrong.
-    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    expect(give(&message, sizeof message) == STATUS_MALFORMED);
     begin(LIFETIME_MESSAGE, 10000);
     for (size_t size = 0; size < sizeof message; size++) {
         message.header.size = (uint32_t)size;
-        expect(pool_packet(pool, (const uint8_t *)&message, size) == STATUS_MALFORMED);
+        expect(give(&message, size) == STATUS_MALFORMED);
     }
     message.header.size = sizeof message;
     message.record.kind = ABI_ANSWER;
-    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    expect(give(&message, sizeof message) == STATUS_MALFORMED);
     message.record.kind = ABI_EVENT;
     message.record.size -= 8;
-    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    expect(give(&message, sizeof message) == STATUS_MALFORMED);
     message.record.size += 8;
     message.payload_bytes = 1;
-    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    expect(give(&message, sizeof message) == STATUS_MALFORMED);
     message.payload_bytes = UINT32_MAX;
-    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    expect(give(&message, sizeof message) == STATUS_MALFORMED);
     message.payload_bytes = 0;
     message.connection = 1;
-    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    expect(give(&message, sizeof message) == STATUS_MALFORMED);
     message.header.kind = LINK_EFFECTS;
-    expect(pool_packet(pool, (const uint8_t *)&message, sizeof message) == STATUS_MALFORMED);
+    expect(give(&message, sizeof message) == STATUS_MALFORMED);
 }
 
 int main(void)
@@ -510,6 +595,10 @@ int main(void)
     RUN(close_during_an_event);
     RUN(gone_takes_what_waits_along);
     RUN(resident_is_kept);
+    RUN(batch_is_shown_at_once);
+    RUN(batch_of_a_refused_event_is_shown_again);
+    RUN(batch_fails_at_the_event_that_failed);
+    RUN(each_event_of_a_batch_has_its_deadline);
     RUN(pool_grows_and_shrinks);
     RUN(router_breaches);
     TEST_END();

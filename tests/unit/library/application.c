@@ -155,6 +155,10 @@ void on_command(const struct event *event, const struct command *message)
     case 18: records_delete("a", 1, 1); records_delete("a", 1, 2); records_delete("a", 1, 3); break;
     case 19: overflow_known(message); break;
     case 20: overflow_arena(message->text_length); break;
+    case 21:
+        for (int i = 0; i < 180; i++)
+            log_info("a third of the output in lines of sixty bytes, this is %d", i);
+        break;
     default: fail("no such command: %u", message->what);
     }
 }
