@@ -56,7 +56,8 @@ uint8_t *run_system(const struct run_config *config, size_t *size)
     };
     struct system_table *table[] = {&header.unikernels, &header.flows,    &header.namespaces,
                                     &header.principals, &header.gateways, &header.services,
-                                    &header.schemas,    &header.never,    &header.configuration};
+                                    &header.checks,     &header.machines, &header.schemas,
+                                    &header.never,      &header.configuration};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         table[i]->offset = (uint32_t)(i == 0 ? tables : configuration);
     header.unikernels.count = 1;

@@ -4,7 +4,7 @@
 
 The judge is written from the C2SP specifications (tlog-tiles, signed-note, tlog-checkpoint) with hashlib, and has
 `openssl pkeyutl` check the signature. The audit process is the real one, killed in mid-stream and started again."""
-import array, base64, hashlib, json, os, shutil, socket, struct, subprocess, tempfile, time
+import array, base64, hashlib, json, os, re, shutil, socket, struct, subprocess, tempfile, time
 
 import checks
 
@@ -23,10 +23,15 @@ def control_numbers():
 
 
 def compiled_system():
-    """The smallest one: no unikernel, no flow."""
-    empty = struct.pack("<II", 264, 0)
-    header = b"watch".ljust(32, b"\0") + b"plant".ljust(32, b"\0") + struct.pack("<IBBH", 1, 1, 0, 0) + 8 * empty
-    return struct.pack("<QII", 0x6d747379536c4e43, 1, len(header)) + bytes(112) + header
+    """The smallest one: no unikernel, no flow; each table of proto/system.h is empty."""
+    with open(os.path.join(checks.TREE, "proto", "system.h"), encoding="utf-8") as file:
+        text = file.read()
+    version = int(re.search(r"SYSTEM_VERSION (\d+)u", text)[1])
+    body = re.search(r"struct system_header \{(.*?)\n\};", text, re.S)[1]
+    tables = len(re.findall(r"^    struct system_table \w+;", body, re.M))
+    header = b"watch".ljust(32, b"\0") + b"plant".ljust(32, b"\0") + struct.pack("<IBBH", 1, 1, 0, 0)
+    header += tables * struct.pack("<II", 128 + len(header) + 8 * tables, 0)
+    return struct.pack("<QII", 0x6d747379536c4e43, version, len(header)) + bytes(112) + header
 
 
 class Audit:
@@ -37,7 +42,7 @@ class Audit:
         self.control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         system, page = os.memfd_create("system"), os.memfd_create("page")
         os.write(system, compiled_system())
-        os.truncate(page, 65536)
+        os.truncate(page, 131072)
         fds = {3: control.fileno(), 4: system, 5: page}
         high = {number: os.dup2(fd, 60 + number) for number, fd in fds.items()}
 
@@ -50,7 +55,7 @@ class Audit:
         control.close()
         for fd in [system, page, *high.values()]:
             os.close(fd)
-        self.links = []
+        self.links, self.received = [], [b"", b""]
         directory = os.open(folder, os.O_RDONLY)
         self.attach(what["CONTROL_DIRECTORY"], directory)
         os.close(directory)
@@ -68,7 +73,10 @@ class Audit:
         self.control.sendmsg([record], ancillary)
 
     def acknowledged(self, source):
-        size, kind, found, sequence = struct.unpack("<IHHQ", self.links[source].recv(64))
+        if not self.received[source]:  # a packet holds all that was said in one turn
+            self.received[source] = self.links[source].recv(65536)
+        size, kind, found, sequence = struct.unpack("<IHHQ", self.received[source][:16])
+        self.received[source] = self.received[source][16:]
         assert (size, kind, found) == (16, ACK, source)
         return sequence
 

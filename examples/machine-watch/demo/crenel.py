@@ -113,7 +113,7 @@ class System:
         return f"{match.group(1)}:{self.ports[-1]}"
 
     def up(self):
-        self.command("up", "--detach", self.file, timeout=180)
+        self.command("up", "--detach", "--yes", self.file, timeout=180)
 
     def down(self):
         """Ends it, if it runs. Says nothing when there was nothing to end."""
