@@ -4,6 +4,8 @@
 
 #include "abi/abi.h"
 
+#include <string.h>
+
 #define REFUSED UINT64_MAX // above every `most` that refuses
 
 struct measure { // of one check
@@ -30,9 +32,11 @@ static uint64_t field_of(const struct measure *of, uint16_t field)
 
 static uint64_t distance(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
 
-static uint64_t in_ticks(int64_t ms, uint64_t per_second)
+// Of a clock that shows less than 9 * 10^9 seconds; per_second is at most 10^9.
+static uint64_t in_ticks(int64_t clock_ms, uint64_t per_second)
 {
-    return (uint64_t)((unsigned __int128)(uint64_t)ms * per_second / 1000);
+    uint64_t ms = (uint64_t)clock_ms;
+    return ms / 1000 * per_second + ms % 1000 * per_second / 1000;
 }
 
 static uint64_t fresh(const struct measure *of)
@@ -42,12 +46,15 @@ static uint64_t fresh(const struct measure *of)
     return distance(field_of(of, of->check->field), flow_ordered(field, now));
 }
 
-// The numbers (highest, number] come into the window, unseen. Positions wrap: the window divides 2^64.
+// The numbers (highest, number] come into the window, unseen. Positions wrap: the window is a power of 2.
 static void window_move(uint64_t *bits, uint64_t window, uint64_t highest, uint64_t number)
 {
-    uint64_t left = number - highest < window ? number - highest : window;
+    uint64_t left = number - highest;
+    if (left >= window)
+        memset(bits, 0, window / 8);
+    left = left < window ? left : 0;
     for (uint64_t at = number - left + 1; left > 0;) {
-        uint64_t place = at % window, step = place % 64 == 0 && left >= 64 ? 64 : 1;
+        uint64_t place = at & (window - 1), step = place % 64 == 0 && left >= 64 ? 64 : 1;
         bits[place / 64] &= step == 64 ? 0 : ~(UINT64_C(1) << place % 64);
         at += step;
         left -= step;
@@ -57,7 +64,7 @@ static void window_move(uint64_t *bits, uint64_t window, uint64_t highest, uint6
 static uint64_t order(const struct measure *of)
 {
     uint64_t number = field_of(of, of->check->field), window = of->check->window, *highest = of->part;
-    uint64_t place = window != 0 ? number % window : 0, *bits = of->part + 1 + place / 64;
+    uint64_t place = window != 0 ? number & (window - 1) : 0, *bits = of->part + 1 + place / 64;
     uint64_t bit = window != 0 ? UINT64_C(1) << place % 64 : 0;
     uint64_t behind = 0;
     if (of->is_first || number > *highest) {
@@ -101,9 +108,12 @@ static uint64_t slope(const struct measure *of)
     last[0] = value;
     last[1] = time;
     uint64_t passed = time > from[1] ? time - from[1] : 1;
-    unsigned __int128 moved = (unsigned __int128)distance(value, from[0]) * of->check->ticks;
-    moved = (moved + passed - 1) / passed;
-    return moved > REFUSED ? REFUSED : (uint64_t)moved;
+    uint64_t moved;
+    if (!__builtin_mul_overflow(distance(value, from[0]), of->check->ticks, &moved))
+        return moved / passed + (moved % passed != 0);
+    unsigned __int128 large = (unsigned __int128)distance(value, from[0]) * of->check->ticks;
+    large = (large + passed - 1) / passed;
+    return large > REFUSED ? REFUSED : (uint64_t)large;
 }
 
 static int fits(const struct measure *of, const struct system_transition *transition, uint64_t state)

@@ -101,6 +101,7 @@ static enum reason judge_send(struct engine *engine, struct message *message,
     enum reason reason = judge_value(message, schema, flow->name, flow->line, record->second, send->payload_bytes);
     if (reason != REASON_DONE)
         return reason;
+    keys_expect(engine, index, record->second, send->payload_bytes);
     if (flow->receivers[0].kind == SYSTEM_SUBSCRIPTION)
         return judge_subscription(engine, message, flow, record);
     return REASON_DONE;

@@ -26,13 +26,6 @@ struct key_link { // behind the state of a hashed entry
     uint8_t key[];
 };
 
-struct place { // where a key's entry is, or would be
-    uint8_t key[SYSTEM_KEY_BYTES_MAX];
-    size_t key_bytes;
-    struct key_entry **head; // of a hashed key: stands first in its list
-    struct key_entry *entry; // NULL: there is none
-};
-
 int keys_create(struct engine *engine, const struct system_flow *flow, struct key_table *table)
 {
     uint32_t heads = 64;
@@ -46,7 +39,7 @@ int keys_create(struct engine *engine, const struct system_flow *flow, struct ke
         table->heads = calloc(heads, sizeof *table->heads);
         table->mask = heads - 1;
     }
-    return slots_create(&table->entries, flow->keys_max, bytes) && (table->is_direct || table->heads != NULL);
+    return slots_create(&table->entries, flow->keys_max, bytes, 1) && (table->is_direct || table->heads != NULL);
 }
 
 static struct key_link *link_of(const struct key_table *table, struct key_entry *entry)
@@ -59,42 +52,58 @@ static struct key_entry *entry_at(const struct key_table *table, uint64_t index)
     return (struct key_entry *)(void *)(table->entries.bytes + index * table->entries.slot_bytes);
 }
 
-static void find_hashed(const struct engine *engine, const struct key_table *table, struct place *place)
+// The entry of engine->key, or NULL; *head: the list that it is or would be in.
+static struct key_entry *find_hashed(const struct engine *engine, const struct key_table *table, size_t key_bytes,
+                                     struct key_entry ***head)
 {
-    place->head = &table->heads[key_hash(engine, place->key, place->key_bytes) & table->mask];
-    for (place->entry = *place->head; place->entry != NULL; place->entry = link_of(table, place->entry)->next) {
-        const struct key_link *link = link_of(table, place->entry);
-        if (link->key_bytes == place->key_bytes && memcmp(link->key, place->key, place->key_bytes) == 0)
-            return;
+    *head = &table->heads[key_hash(engine, engine->key, key_bytes) & table->mask];
+    for (struct key_entry *entry = **head; entry != NULL; entry = link_of(table, entry)->next) {
+        const struct key_link *link = link_of(table, entry);
+        if (link->key_bytes == key_bytes && memcmp(link->key, engine->key, key_bytes) == 0)
+            return entry;
     }
+    return NULL;
 }
 
-static void find(const struct engine *engine, const struct system_flow *flow, const struct key_table *table,
-                 const uint8_t *message, size_t size, struct place *place)
+// The same for the key of a message. Direct keys always have one.
+static struct key_entry *find(struct engine *engine, const struct system_flow *flow, const struct key_table *table,
+                              const uint8_t *message, size_t size, size_t *key_bytes, struct key_entry ***head)
 {
     const struct schema *schema = &engine->system->schemas[flow->schema];
-    place->entry = entry_at(table, 0);
     if (flow->key_field == SYSTEM_NONE)
-        return;
+        return entry_at(table, 0);
     if (table->is_direct) {
         int64_t value = schema_value(schema, flow->key_field, message, size);
-        place->entry = entry_at(table, flow_ordered(&schema->fields[flow->key_field], value) - table->first);
-        return;
+        return entry_at(table, flow_ordered(&schema->fields[flow->key_field], value) - table->first);
     }
-    place->key_bytes = schema_key(schema, &flow->key_field, 1, message, size, place->key, sizeof place->key);
-    find_hashed(engine, table, place);
+    *key_bytes = schema_key(schema, &flow->key_field, 1, message, size, engine->key, sizeof engine->key);
+    return find_hashed(engine, table, *key_bytes, head);
 }
 
-// The new key's entry; there is room.
-static struct key_entry *add(struct key_table *table, const struct place *place)
+void keys_expect(struct engine *engine, uint16_t flow, const uint8_t *message, size_t size)
+{
+    const struct key_table *table = &engine->flows[flow].keys;
+    struct key_entry **head = NULL;
+    size_t key_bytes;
+    if (table->words == 0 || !table->is_direct)
+        return;
+    const struct key_entry *entry =
+        find(engine, &engine->system->flows[flow], table, message, size, &key_bytes, &head);
+    __builtin_prefetch(entry, 1);
+    __builtin_prefetch(&entry->state[table->words - 1], 1);
+}
+
+// The new entry of engine->key; there is room.
+static struct key_entry *add(struct engine *engine, struct key_table *table, size_t key_bytes,
+                             struct key_entry **head)
 {
     struct key_entry *entry = slots_take(&table->entries);
     struct key_link *link = link_of(table, entry);
     memset(entry, 0, sizeof *entry + 8 * (size_t)table->words);
-    link->next = *place->head;
-    link->key_bytes = place->key_bytes;
-    memcpy(link->key, place->key, place->key_bytes);
-    return *place->head = entry;
+    link->next = *head;
+    link->key_bytes = key_bytes;
+    memcpy(link->key, engine->key, key_bytes);
+    return *head = entry;
 }
 
 static void remove_entry(const struct engine *engine, struct key_table *table, struct key_entry *entry)
@@ -143,55 +152,69 @@ static void observe(const struct engine *engine, struct event *event, const stru
         event->noted[event->noted_count++] = refused;
 }
 
+// A copy of the entry's state, or of none, for the event to change.
+static struct held *copy_take(struct engine *engine, struct event *event, uint16_t flow, struct key_entry *entry)
+{
+    struct held *held = slots_take(&engine->held);
+    check(held != NULL); // there are as many as all events may need
+    *held = (struct held){.entry = entry, .event = event, .flow = flow};
+    size_t bytes = 8 * (size_t)engine->flows[flow].keys.words;
+    if (entry != NULL)
+        memcpy(held->state, entry->state, bytes);
+    else
+        memset(held->state, 0, bytes);
+    return held;
+}
+
 // One message against the state of its key, which its event holds from then on.
 static enum reason hold(struct engine *engine, struct message *message, const struct guest_record *record)
 {
     struct event *event = message->event;
-    uint16_t index = effect_flow(engine, message, record), refused = SYSTEM_NONE;
+    uint16_t index = effect_flow(engine, message, record);
     const struct system_flow *flow = &engine->system->flows[index];
     struct key_table *table = &engine->flows[index].keys;
-    struct place place;
-    const uint8_t *payload = record->second;
-    size_t size = record->send.payload_bytes, bytes = 8 * (size_t)table->words;
-    struct flow_clock clock = {engine->now_ms, engine->wall_ms, event->sent_ms};
-    place.entry = NULL;
+    struct key_entry *entry = NULL, **head = NULL;
+    struct held *held = NULL;
+    size_t size = record->send.payload_bytes, bytes = 8 * (size_t)table->words, key_bytes = 0;
+    int is_new = 0;
     if (table->words != 0) {
-        find(engine, flow, table, payload, size, &place);
-        if (place.entry != NULL && place.entry->held != NULL && place.entry->held->event != event)
+        entry = find(engine, flow, table, record->second, size, &key_bytes, &head);
+        held = entry != NULL ? entry->held : NULL;
+        if (held != NULL && held->event != event)
             return REASON_ENTERED;
-        if (place.entry == NULL && !slots_left(&table->entries)) {
+        if (entry == NULL && !slots_left(&table->entries)) {
             if (!flow->is_observed)
                 return refuse(message, REASON_KEY_TABLE, flow->name, "", flow->line);
             event->observed[record->send.flow]++;
             return REASON_DONE;
         }
-        if (place.entry == NULL)
-            memset(engine->state, 0, bytes);
-        else
-            memcpy(engine->state, place.entry->held != NULL ? place.entry->held->state : place.entry->state, bytes);
+        is_new = held == NULL;
+        if (is_new)
+            held = copy_take(engine, event, index, entry);
+        else if (flow->is_observed)
+            memcpy(engine->state, held->state, bytes); // what it goes back to
     }
-    refused = flow_check(engine->system, flow, payload, size, &clock, engine->state,
-                         flow->is_observed ? engine->measured : NULL);
+    struct flow_clock clock = {engine->now_ms, engine->wall_ms, event->sent_ms};
+    uint16_t refused = flow_check(engine->system, flow, record->second, size, &clock,
+                                  held != NULL ? held->state : NULL, flow->is_observed ? engine->measured : NULL);
     if (flow->is_observed)
         observe(engine, event, flow, record->send.flow, refused);
+    if (refused != SYSTEM_NONE && is_new)
+        slots_give(&engine->held, held);
+    else if (refused != SYSTEM_NONE && held != NULL && flow->is_observed)
+        memcpy(held->state, engine->state, bytes);
     if (refused != SYSTEM_NONE && !flow->is_observed) {
         const char *name;
         enum reason reason = reason_of(engine, flow, refused, &name);
         page_add(&engine->page->checks[refused].refused, 1);
         return refuse(message, reason, flow->name, name, engine->system->checks[refused].line);
     }
-    if (refused != SYSTEM_NONE || table->words == 0)
+    if (refused != SYSTEM_NONE || !is_new)
         return REASON_DONE;
-    if (place.entry == NULL)
-        place.entry = add(table, &place);
-    struct held *held = place.entry->held;
-    if (held == NULL) {
-        held = place.entry->held = slots_take(&engine->held);
-        check(held != NULL); // there are as many as all events may need
-        *held = (struct held){.next = event->held, .entry = place.entry, .event = event, .flow = index};
-        event->held = held;
-    }
-    memcpy(held->state, engine->state, bytes);
+    held->entry = entry != NULL ? entry : add(engine, table, key_bytes, head);
+    held->entry->held = held;
+    held->next = event->held;
+    event->held = held;
     return REASON_DONE;
 }
 
@@ -323,7 +346,7 @@ void keys_load(struct engine *engine, uint16_t index, const uint8_t *key, size_t
     const struct system_flow *flow = &engine->system->flows[index];
     struct key_table *table = &engine->flows[index].keys;
     uint64_t *to = engine->state + 1, number = 0;
-    struct place place = {.key_bytes = key_bytes, .entry = NULL};
+    struct key_entry *entry = NULL, **head = NULL;
     if (table->words == 0 || key_bytes > flow_key_bytes(engine->system, flow))
         return;
     memset(engine->state, 0, 8 * (size_t)table->words);
@@ -332,18 +355,18 @@ void keys_load(struct engine *engine, uint16_t index, const uint8_t *key, size_t
         engine->state[0] |= (uint64_t)unpack(&engine->system->schemas[flow->schema], check, to, parts, size) << i;
         to += flow_check_words(check);
     }
-    memcpy(place.key, key, key_bytes);
+    memcpy(engine->key, key, key_bytes);
     for (size_t i = 0; table->is_direct && i < key_bytes; i++)
         number = number << 8 | key[i];
     if (table->is_direct && key_bytes != 0)
         number += bias(engine, flow, key_bytes) - table->first;
     if (!table->is_direct)
-        find_hashed(engine, table, &place);
+        entry = find_hashed(engine, table, key_bytes, &head);
     else if (key_bytes == flow_key_bytes(engine->system, flow) && number < table->entries.count)
-        place.entry = entry_at(table, number);
-    if (engine->state[0] == 0 || (place.entry == NULL && (table->is_direct || !slots_left(&table->entries))))
+        entry = entry_at(table, number);
+    if (engine->state[0] == 0 || (entry == NULL && (table->is_direct || !slots_left(&table->entries))))
         return;
-    if (place.entry == NULL)
-        place.entry = add(table, &place);
-    memcpy(place.entry->state, engine->state, 8 * (size_t)table->words);
+    if (entry == NULL)
+        entry = add(engine, table, key_bytes, head);
+    memcpy(entry->state, engine->state, 8 * (size_t)table->words);
 }

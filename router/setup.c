@@ -100,7 +100,7 @@ static int keys_tables_create(struct engine *engine, uint32_t events)
         sends = most > sends ? most : sends;
     }
     return slots_create(&engine->held, (uint64_t)events * at_most(sends, ROUTER_SENDS_MAX),
-                        sizeof(struct held) + 8 * (size_t)words);
+                        sizeof(struct held) + 8 * (size_t)words, 0);
 }
 
 static int tables_create(struct engine *engine, uint64_t slots, uint32_t events)
@@ -109,8 +109,8 @@ static int tables_create(struct engine *engine, uint64_t slots, uint32_t events)
     engine->connections = calloc(engine->connection_count + 1u, sizeof *engine->connections);
     engine->connection_buckets = calloc((size_t)engine->connection_count * engine->bucket_columns + 1u,
                                         sizeof *engine->connection_buckets);
-    return slots_create(&engine->messages, slots, sizeof(struct message)) &&
-           slots_create(&engine->events, events, sizeof(struct event)) &&
+    return slots_create(&engine->messages, slots, sizeof(struct message), 0) &&
+           slots_create(&engine->events, events, sizeof(struct event), 0) &&
            keys_tables_create(engine, events) && engine->bodies != NULL && engine->connections != NULL &&
            engine->connection_buckets != NULL;
 }

@@ -219,7 +219,8 @@ struct engine {
     struct bucket *connection_buckets;
     uint32_t bucket_columns;
     struct flow_state flows[SYSTEM_FLOWS_MAX];
-    uint64_t state[FLOW_STATE_WORDS_MAX]; // of the message that is judged
+    uint64_t state[FLOW_STATE_WORDS_MAX]; // of a key, for a while; so are the next
+    uint8_t key[SYSTEM_KEY_BYTES_MAX];
     uint64_t measured[SYSTEM_FLOW_CHECKS_MAX];
     uint8_t parts[KEY_PARTS_BYTES];
     uint64_t fresh[COUNTERS_MAX];    // not yet with the store
@@ -248,7 +249,8 @@ void tell(struct engine *engine, enum engine_peer peer, uint32_t index, uint16_t
           const void *bytes, size_t size);
 
 // ---- slots.c ----
-int slots_create(struct slots *slots, uint64_t count, size_t slot_bytes); // 0: no memory
+// 0: no memory. is_random: entries are met in any order.
+int slots_create(struct slots *slots, uint64_t count, size_t slot_bytes, int is_random);
 int slots_left(const struct slots *slots);
 void *slots_take(struct slots *slots); // NULL: none left
 void slots_give(struct slots *slots, void *slot);
@@ -311,6 +313,8 @@ int keys_create(struct engine *engine, const struct system_flow *flow, struct ke
 // Judges the flow state of all sends of the event, and holds their keys; or none. REASON_DONE: held;
 // REASON_ENTERED: another event holds one, wait; else the refusal, with event->text filled.
 enum reason keys_hold(struct engine *engine, struct message *message);
+// A message whose state will be asked for: until then the processor may fetch it.
+void keys_expect(struct engine *engine, uint16_t flow, const uint8_t *message, size_t size);
 void keys_settle(struct engine *engine, struct event *event, int is_taken);
 void keys_report(struct engine *engine, const struct message *message); // what was only observed
 // The key and the state of one in the store's form; their size.
