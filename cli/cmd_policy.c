@@ -11,11 +11,12 @@
 static const struct subcommand {
     const char *name;
     int (*run)(const struct policy_system *systems, const struct policy_options *options);
-    size_t systems, words; // words: systems, and what follows them
+    size_t systems, words, words_most; // words: systems, and what follows them
     int exit_unreadable;   // when one of the systems cannot be read
 } subcommands[] = {
-    {"check", policy_check, 1, 1, EXIT_FAILED},   {"explain", policy_explain, 1, 3, EXIT_FAILED},
-    {"graph", policy_graph, 1, 1, EXIT_FAILED},   {"diff", policy_diff, 2, 2, EXIT_ABSENT},
+    {"check", policy_check, 1, 1, 1, EXIT_FAILED}, {"explain", policy_explain, 1, 3, 3, EXIT_FAILED},
+    {"graph", policy_graph, 1, 1, 1, EXIT_FAILED}, {"diff", policy_diff, 2, 2, 2, EXIT_ABSENT},
+    {"learn", policy_learn, 1, 1, 2, EXIT_FAILED},
 };
 
 static const struct subcommand *subcommand_find(const char *name)
@@ -37,7 +38,8 @@ int cmd_policy(int argc, char **argv)
         return EXIT_USAGE;
     int code = arguments_read(argc - 1, argv + 1, table, sizeof table / sizeof table[0], options.words, 4,
                               &options.word_count);
-    if (code != 0 || options.word_count != subcommand->words)
+    if (code != 0 || options.word_count < subcommand->words ||
+        options.word_count > subcommand->words_most)
         return EXIT_USAGE;
     struct policy_system systems[2] = {{.bytes = NULL}, {.bytes = NULL}};
     for (size_t i = 0; i < subcommand->systems && code == EXIT_OK; i++)

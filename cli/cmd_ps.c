@@ -190,6 +190,11 @@ static void print_status(const cJSON *reply)
             separator = ", ";
         }
         putchar('\n');
+        cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(row, "checks"))
+            if (strcmp(text_of(item, "refused"), "0") != 0)
+                printf("  %s by system.yaml:%.0f since the router started: %s\n",
+                       cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(row, "is_observed")) ? "OBSERVED, not refused," : "refused",
+                       number_of(item, "line"), text_of(item, "refused"));
     }
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(reply, "refusals"))
         cJSON_ArrayForEach(item, row)

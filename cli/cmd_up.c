@@ -86,6 +86,9 @@ static void print_summary(const char *folder, int is_json, int is_detached)
             printf("endpoint %s on %s\n",
                    cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(endpoint, "gateway")),
                    cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(endpoint, "listen")));
+        const cJSON *problem;
+        cJSON_ArrayForEach(problem, cJSON_GetObjectItemCaseSensitive(reply, "problems"))
+            printf("PROBLEM  %s\n", cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(problem, "problem")));
         printf("state    %s\nlogs     crenel logs %s   (files: %s/logs)\nstop     %s\n", folder, name, folder,
                is_detached ? "crenel down" : "Ctrl-C, or crenel down elsewhere");
     }

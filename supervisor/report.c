@@ -155,6 +155,17 @@ static void add_full_flow(struct supervisor *s, cJSON *array, size_t index)
                                      : "its senders are held back, nothing is lost");
 }
 
+static void add_observed(struct supervisor *s, cJSON *array, size_t index)
+{
+    const struct router_page *page = (const struct router_page *)(const void *)member_of(s, ROLE_ROUTER, 0)->page;
+    const struct system_flow *flow = &s->system.flows[index];
+    if (flow->is_observed)
+        add_problem(array, "`crenel policy learn` proposes bounds; write them, remove `observe: true`, and `crenel up` again",
+                    "flow %s ONLY OBSERVES: it refuses nothing for order, freshness, step, slope, state or rate of a key; "
+                    "%llu messages would have been refused", flow->name,
+                    (unsigned long long)page->counters[COUNTER_FLOW(index, REASON_OBSERVED)]);
+}
+
 static const char *sender_name(const struct system_view *system, size_t sender)
 {
     size_t unikernel = sender - SYSTEM_PRINCIPALS_MAX, service = unikernel - SYSTEM_UNIKERNELS_MAX;
@@ -210,6 +221,8 @@ static void add_problems(struct supervisor *s, cJSON *reply)
                         member_title(&s->members[i]), s->members[i].last_end);
     for (size_t i = 0; i < s->system.flow_count; i++)
         add_full_flow(s, array, i);
+    for (size_t i = 0; i < s->system.flow_count; i++)
+        add_observed(s, array, i);
     for (size_t i = 0; i < s->system.unikernel_count; i++)
         add_rationed(s, array, i);
 }
@@ -252,6 +265,25 @@ void report_ps(struct supervisor *s, cJSON *reply)
     }
 }
 
+// What each check refused, or would have, and what it measured: numbers of 64 bits are texts.
+static void add_checks(struct supervisor *s, cJSON *row, const struct system_flow *flow, const struct router_page *page)
+{
+    cJSON *array = cJSON_AddArrayToObject(row, "checks");
+    for (size_t i = flow->check_first; i < (size_t)flow->check_first + flow->check_count; i++) {
+        const struct check_page *check = &page->checks[i];
+        const uint64_t numbers[] = {check->refused, check->measured, check->peak};
+        static const char *const names[] = {"refused", "measured", "peak"};
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddNumberToObject(one, "line", s->system.checks[i].line);
+        for (int j = 0; j < 3; j++) {
+            char text[24];
+            snprintf(text, sizeof text, "%llu", (unsigned long long)numbers[j]);
+            cJSON_AddStringToObject(one, names[j], text);
+        }
+        cJSON_AddItemToArray(array, one);
+    }
+}
+
 static void add_flow(struct supervisor *s, cJSON *array, size_t flow, const struct router_page *page)
 {
     const struct system_flow *declared = &s->system.flows[flow];
@@ -281,6 +313,9 @@ static void add_flow(struct supervisor *s, cJSON *array, size_t flow, const stru
     add_number(row, "throttled", page->counters[COUNTER_FLOW(flow, REASON_THROTTLED)]);
     add_number(row, "redelivered", page->counters[COUNTER_FLOW(flow, REASON_REDELIVERED)]);
     cJSON_AddItemToObject(row, "failed_by", failed);
+    cJSON_AddBoolToObject(row, "is_observed", declared->is_observed);
+    add_number(row, "observed", page->counters[COUNTER_FLOW(flow, REASON_OBSERVED)]);
+    add_checks(s, row, declared, page);
     cJSON_AddItemToArray(array, row);
 }
 

@@ -25,7 +25,7 @@ flows:
             bytes: {per_second: 64KiB, burst: 128KiB, per: key},
             sequence: {field: sequence, window: 64}, fresh: {field: time_ms, within: 5s},
             steps: [{field: value, most: 2.000}], slopes: [{field: value, most: 0.500, per: 1s}, {field: level, most: 3, per: 2s, time: time_ms}]}
-  command: {from: ctl.command, to: [sense.command], durable: {cap: 100, time_to_live: 1h}, key: site, keys: 1000, machine: valve, actuator: true,
+  command: {from: ctl.command, to: [sense.command], durable: {cap: 100, time_to_live: 1min}, key: site, keys: 1000, machine: valve, actuator: true,
             sequence: {field: sequence, order: strict}, rate: {per_second: 10, burst: 10}, principals: anyone}
 """
 SENSE = """unikernel: sense
@@ -99,7 +99,7 @@ BAD = {
     "inverted_range": ("[0, 9.500]", "[9.500, 0]", "the lowest is above the highest"),
     "ambiguous": ("{from: open, when: {op: close}, to: closed}", "{from: open, when: {op: close}, to: closed}, {from: open, when: {value: 3}, to: broken}",
                   "a message may fit two transitions from 'open', to 'closed' and to 'broken'"),
-    "actuator_forgets": ("durable: {cap: 100, time_to_live: 1h}, key: site", "key: site", "its state would not be kept"),
+    "actuator_forgets": ("durable: {cap: 100, time_to_live: 1min}, key: site", "key: site", "its state would not be kept"),
     "actuator_observes": ("actuator: true", "actuator: true, observe: true", "leads to an actuator and must refuse"),
     "observe_before_actuator": ("key: sensor, keys: 4096,", "key: sensor, keys: 4096, observe: true,",
                                 "flow 'reading' only observes, but 'ctl' acts on it by the actuator flow 'command'"),
