@@ -7,7 +7,6 @@
 // and with a tail of zeros, and ends behind its last used byte when it is cut.
 #include "core/schema_version.h"
 
-#include "core/check.h"
 #include "core/schema_layout.h"
 
 #include <string.h>
@@ -39,17 +38,18 @@ size_t schema_cut(const struct schema *schema, const struct schema *older, const
                   size_t *kept)
 {
     uint16_t count = older->header->field_count;
-    size_t shown;
+    size_t shown = older->header->struct_bytes, end = shown;
     if (older->header->is_cut) {
-        const uint8_t *text;
-        *kept = older->fields[count - 1].offset + 2u + schema_bytes(schema, (uint16_t)(count - 1), message, size, &text);
-        shown = align_up(*kept, 8);
-    } else {
-        shown = older->header->struct_bytes;
-        *kept = shown;
-        if (schema->header->field_count > count && schema->fields[count].offset < shown)
-            *kept = schema->fields[count].offset;
+        end = older->fields[count - 1].offset + 2u;
+        if (end <= size)
+            end += message[end - 2] + 256u * message[end - 1];
+        if (end < shown)
+            shown = align_up(end, 8);
+    } else if (schema->header->field_count > count && schema->fields[count].offset < shown) {
+        end = schema->fields[count].offset;
     }
-    check(*kept <= size && *kept <= shown);
+    *kept = end < size ? end : size; // more than there is has no checked message
+    if (*kept > shown)
+        *kept = shown;
     return shown;
 }

@@ -18,7 +18,11 @@ unsigned schema_fields_shared(const struct schema *schema, const struct schema *
 int schema_extends(const struct schema *schema, const struct schema *older);
 
 // A checked message of a schema that extends `older`, as receivers of older are shown it: its first *kept bytes, then
-// zeros up to the size that is returned.
+// less than 8 zeros up to the size that is returned.
+/*@ requires schema_is_valid(schema) && schema_is_valid(older) && \valid(kept);
+    requires size > 0 ==> \valid_read(message + (0 .. size - 1));
+    assigns *kept;
+    ensures *kept <= size && *kept <= \result <= \old(older->header->struct_bytes); */
 size_t schema_cut(const struct schema *schema, const struct schema *older, const uint8_t *message, size_t size,
                   size_t *kept);
 

@@ -20,6 +20,7 @@
 #include "abi/abi.h"
 #include "core/manifest.h"
 #include "core/schema_builtin.h"
+#include "core/schema_version.h"
 #include "core/zero.h"
 
 #include <string.h>
@@ -210,11 +211,29 @@ static int is_sender_good(const struct system_view *system, size_t index)
     }
 }
 
+// Only what the flow's schema extends can be cut to, and only unikernels take less than what was sent.
+static int is_version_good(const struct system_view *system, const struct system_flow *flow,
+                           const struct system_receiver *receiver)
+{
+    if (receiver->older_schema == 0)
+        return 1;
+    return receiver->kind == SYSTEM_UNIKERNEL && receiver->older_schema <= system->schema_count &&
+           schema_extends(&system->schemas[flow->schema], &system->schemas[receiver->older_schema - 1u]);
+}
+
+static int has_sealed_field(const struct schema *schema)
+{
+    for (unsigned i = 0; i < schema->header->field_count; i++)
+        if (schema->fields[i].type == SCHEMA_SEALED)
+            return 1;
+    return 0;
+}
+
 static int is_receiver_good(const struct system_view *system, size_t index, size_t at)
 {
     const struct system_flow *flow = &system->flows[index];
     const struct system_receiver *receiver = &flow->receivers[at];
-    if (receiver->zero != 0 || receiver->zero2 != 0)
+    if (receiver->zero != 0 || !is_version_good(system, flow, receiver))
         return 0;
     if (receiver->kind == SYSTEM_UNIKERNEL)
         return receiver->index < system->unikernel_count && receiver->port < 32 &&
@@ -316,6 +335,8 @@ static const char *check_flow(const struct system_view *system, size_t index)
         return "a flag of a flow is malformed";
     if (flow->schema >= system->schema_count)
         return "a flow's schema does not exist";
+    if (flow->is_sealed != has_sealed_field(&system->schemas[flow->schema]) || (flow->is_sealed && flow->is_actuator))
+        return "a flow has a sealed field that is not allowed";
     if (flow->receiver_count == 0 || flow->receiver_count > SYSTEM_RECEIVERS_MAX)
         return "a flow has no receivers or too many";
     if (!is_sender_good(system, index))

@@ -119,7 +119,7 @@ struct system_receiver {
     uint8_t zero;
     uint16_t index; // of the unikernel, gateway or service
     uint16_t port;  // manifest input index of a unikernel
-    uint16_t zero2;
+    uint16_t older_schema; // 0: it takes the flow's schema; else 1 + index of an older one that messages are cut to
 };
 
 struct system_flow {
@@ -152,7 +152,8 @@ struct system_flow {
     uint8_t is_observed;    // its checks refuse nothing: what they would have refused is counted
     uint8_t is_actuator;    // what it leads to acts on the world
     uint8_t is_bytes_per_connection;
-    uint8_t zero2[3];
+    uint8_t is_sealed;      // its schema has a sealed field, which its source allows
+    uint8_t zero2[2];
     // How long and how much may wait.
     uint64_t bytes_max; // durable: COMMIT_ROW_BYTES and more for each message that waits in the store
     uint64_t live_ms;   // plain, durable: time to live of what waits; request: its deadline; 0: none

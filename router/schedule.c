@@ -16,6 +16,7 @@
 #include "router/state.h"
 
 #include "core/check.h"
+#include "core/schema_version.h"
 
 #include <string.h>
 
@@ -191,6 +192,22 @@ static int is_free(const struct engine *engine, const struct receiver *receiver)
            engine->page->in_flight + (receiver->in_flight != 0 ? engine->idle : 0) < engine->events.count;
 }
 
+// The payload as its receiver is shown it: the first *kept bytes, then less than 8 zeros. An older version of the
+// flow's schema gets a part; what waits, what is tried again and what becomes a dead letter is whole.
+static uint32_t payload_shown(const struct engine *engine, const struct message *message, size_t *kept)
+{
+    const struct system_flow *flow = &engine->system->flows[message->send.flow];
+    const struct schema *schemas = engine->system->schemas;
+    *kept = message->send.payload_bytes;
+    for (size_t i = 0; i < flow->receiver_count; i++) {
+        const struct system_receiver *to = &flow->receivers[i];
+        if (to->older_schema != 0 && to->kind == SYSTEM_UNIKERNEL && to->index == message->send.receiver)
+            return (uint32_t)schema_cut(&schemas[flow->schema], &schemas[to->older_schema - 1], message->body,
+                                        message->send.payload_bytes, kept);
+    }
+    return message->send.payload_bytes;
+}
+
 static void start(struct engine *engine, struct message *message)
 {
     struct event *event = message->event = slots_take(&engine->events);
@@ -206,6 +223,7 @@ static void start(struct engine *engine, struct message *message)
     }
     // A request's context is its asker's alone.
     int is_request = engine->system->flows[message->send.flow].kind == SYSTEM_REQUEST;
+    size_t kept;
     struct link_deliver deliver = {
         .header = {.kind = LINK_DELIVER, .handle = message->handle},
         .record = {.kind = ABI_EVENT},
@@ -216,17 +234,17 @@ static void start(struct engine *engine, struct message *message)
         .attempt = message->attempt,
         .principal = event_sender(message),
         .context_bytes = is_request ? 0 : message->send.context_bytes,
-        .payload_bytes = message->send.payload_bytes};
+        .payload_bytes = payload_shown(engine, message, &kept)};
     uint32_t context_size = ABI_ALIGN8(deliver.context_bytes);
     uint32_t payload_size = ABI_ALIGN8(deliver.payload_bytes);
     deliver.header.size = (uint32_t)sizeof deliver + context_size + payload_size;
     deliver.record.size = deliver.header.size - (uint32_t)offsetof(struct link_deliver, record);
     static const uint8_t zero[8]; // behind a context its slot still holds bytes of earlier messages
     struct channel_part parts[5] = {{&deliver, sizeof deliver},
-                                    {message->body + payload_size, deliver.context_bytes},
+                                    {message->body + ABI_ALIGN8(message->send.payload_bytes), deliver.context_bytes},
                                     {zero, context_size - deliver.context_bytes},
-                                    {message->body, deliver.payload_bytes},
-                                    {zero, payload_size - deliver.payload_bytes}};
+                                    {message->body, kept},
+                                    {zero, payload_size - kept}};
     (void)engine->io.send(engine->io.context, ENGINE_RECEIVER, message->send.receiver, parts, 5);
 }
 

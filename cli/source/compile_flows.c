@@ -99,9 +99,10 @@ struct reading {
     int kind; // enum manifest_flow_kind
 };
 
+// `receiver` NULL: the end is the sender.
 static void schema_meet(struct compile *compile, struct reading *reading,
                         const struct yaml_node *node, const struct end *end,
-                        const struct manifest_flow *port)
+                        const struct manifest_flow *port, struct system_receiver *receiver)
 {
     const struct schema *schema = &compile->sources[end->index].image.manifest.schemas[port->schema];
     if (reading->schema == NULL) {
@@ -109,16 +110,7 @@ static void schema_meet(struct compile *compile, struct reading *reading,
         memcpy(reading->schema_end, end->text, sizeof reading->schema_end);
         return;
     }
-    if (memcmp(reading->schema->header->digest, schema->header->digest, SCHEMA_DIGEST_BYTES) != 0)
-        yaml_error(&compile->file, node,
-                   strcmp(reading->schema->header->name, schema->header->name) == 0
-                       ? "build both with the same schema file"
-                       : "connect ports of the same schema",
-                   "'%s' carries %s, but '%s' carries %s%s", reading->schema_end,
-                   reading->schema->header->name, end->text, schema->header->name,
-                   strcmp(reading->schema->header->name, schema->header->name) == 0
-                       ? " of another content"
-                       : "");
+    compile_receiver_schema(compile, node, reading->schema_end, reading->schema, end->text, schema, receiver);
 }
 
 static void read_from(struct compile *compile, struct reading *reading)
@@ -151,7 +143,7 @@ static void read_from(struct compile *compile, struct reading *reading)
     flow->sender_port = (uint16_t)at;
     flow->count_max = port->count_max;
     reading->kind = port->kind;
-    schema_meet(compile, reading, node, from, port);
+    schema_meet(compile, reading, node, from, port, NULL);
     bind(compile, node, from, &compile->unikernels[from->index].outputs[at], reading->index);
 }
 
@@ -187,7 +179,7 @@ static void read_receiver(struct compile *compile, struct reading *reading,
             return;
         kind = port->kind;
         receiver->port = (uint16_t)at;
-        schema_meet(compile, reading, node, &end, port);
+        schema_meet(compile, reading, node, &end, port, receiver);
         bind(compile, node, &end, &compile->unikernels[end.index].inputs[at], reading->index);
     }
     if (reading->kind >= 0 && reading->kind != kind)
@@ -304,6 +296,7 @@ static void compile_flow(struct compile *compile, struct yaml_node *node, size_t
     if (reading.schema != NULL)
         flow->schema = compile_schema(compile, node, reading.schema);
     compile_checks(compile, node, flow, reading.schema);
+    compile_sealed(compile, node, flow, reading.schema);
     if (reading.schema == NULL)
         return;
     if (reading.from.kind >= 0)

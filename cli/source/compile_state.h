@@ -85,6 +85,15 @@ void compile_name(char to[SYSTEM_NAME_BYTES], const char *name);
 uint16_t compile_schema(struct compile *compile, const struct yaml_node *node,
                         const struct schema *schema);
 
+// An end of a flow that carries `schema` takes `taken`: the same, or an older version if it is a receiver (else NULL).
+// sender, taker: what the source calls the two ends.
+void compile_receiver_schema(struct compile *compile, const struct yaml_node *node, const char *sender,
+                             const struct schema *schema, const char *taker, const struct schema *taken,
+                             struct system_receiver *receiver);
+// `sealed: allowed`; the flow's actuator mark is known.
+void compile_sealed(struct compile *compile, struct yaml_node *node, struct system_flow *flow,
+                    const struct schema *schema);
+
 // "anyone" or a list of principals -> mask; *is_open: anyone.
 uint64_t compile_principals(struct compile *compile, struct yaml_node *mapping, uint8_t *is_open);
 

@@ -106,6 +106,16 @@ void policy_checks_add(const struct system_view *system, const struct system_flo
     }
     if (flow->is_observed)
         cJSON_AddStringToObject(checks, "OBSERVED", "these checks of order and rate by key REFUSE NOTHING, they only count");
+    for (size_t i = 0; i < flow->receiver_count; i++) {
+        const struct system_receiver *to = &flow->receivers[i];
+        if (to->older_schema == 0)
+            continue;
+        snprintf(text, sizeof text, "cut to %s", system->schemas[to->older_schema - 1].header->name);
+        snprintf(name, sizeof name, "for %s", system->unikernels[to->index].name);
+        cJSON_AddStringToObject(checks, name, text);
+    }
+    if (flow->is_sealed)
+        cJSON_AddStringToObject(checks, "SEALED", "part of it CANNOT BE INSPECTED but for its length");
     if (flow->is_actuator)
         cJSON_AddStringToObject(checks, "actuator", "what it leads to acts on the world");
 }

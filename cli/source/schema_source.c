@@ -158,8 +158,7 @@ static uint8_t *assemble(struct schema_draft *draft, size_t *size)
 
 // ---- Versions ----
 
-// Where two names of versions differ: "reading/1" and "reading/2" have the same stem.
-static int is_older(const char *older, const char *name)
+int schema_is_older(const char *older, const char *name)
 {
     size_t stem = strcspn(name, "/") + 1, length = strlen(name), older_length = strlen(older);
     if (strncmp(older, name, stem) != 0)
@@ -171,7 +170,7 @@ int schema_extends_or_error(struct yaml_file *file, const struct yaml_node *node
                             const struct schema *older)
 {
     const char *name = schema->header->name, *older_name = older->header->name;
-    if (!is_older(older_name, name)) {
+    if (!schema_is_older(older_name, name)) {
         yaml_error(file, node, "only a later version of the same name extends: reading/2 extends reading/1",
                    "%s does not extend %s", name, older_name);
         return 0;
@@ -210,7 +209,7 @@ static void check_extends(struct schema_draft *draft, const char *path, const ui
     size_t older_size;
     char *beside = path_beside(path, extends->text);
     check(schema_open(&schema, block, size) == STATUS_OK);
-    if (beside == NULL || !is_older(extends->text, draft->header.name))
+    if (beside == NULL || !schema_is_older(extends->text, draft->header.name))
         yaml_error(file, extends, "name an earlier version of this schema", "%s cannot extend '%s'",
                    draft->header.name, extends->text);
     else if (access(beside, F_OK) != 0)

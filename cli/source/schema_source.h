@@ -43,6 +43,9 @@ enum status schema_source_read(const char *path, uint8_t **block, size_t *size) 
 // SHA-256 over the block with the digest field zero.
 void schema_digest(const uint8_t *block, size_t size, uint8_t digest[SCHEMA_DIGEST_BYTES]);
 
+// "reading/1" is an older version of "reading/2".
+int schema_is_older(const char *older, const char *name);
+
 // Reports at `node` why `schema` does not extend `older`; 1 when it does.
 struct yaml_file;
 struct yaml_node;

@@ -230,7 +230,7 @@ def result(name, problem):
 
 
 def run(*arguments):
-    return subprocess.run([CRENEL, "policy", *arguments], capture_output=True, text=True, cwd=folder)
+    return subprocess.run([CRENEL, "policy", *arguments], capture_output=True, text=True)
 
 
 def write(text):
@@ -285,6 +285,7 @@ def main():
     diffs()
     topics_are_nodes()
     graph()
+    versions()
 
 
 def diff(*arguments):
@@ -405,6 +406,78 @@ def explain():
     result("explain_refused", None if no.returncode == 5 and "gateway:tcp -in-> front -raw-> parse -value-> judge" in no.stdout else no.stdout[:300])
     none = run("explain", ".", "service:login", "nobody", "--build", "images")
     result("explain_unknown", None if none.returncode == 3 else none.stderr[:300])
+
+
+VERSIONS = """system: versions
+tenant: works
+security_version: 1
+limits: best-effort
+principals: [press-7]
+unikernels:
+  give: {source: give, memory: 8MiB, cpu: 50%, instances: 1, deadline: 100ms}
+  old:  {source: old, memory: 8MiB, cpu: 50%, instances: 1, deadline: 100ms}
+  new:  {source: new, memory: 8MiB, cpu: 50%, instances: 1, deadline: 100ms}
+flows:
+  value: {from: give.value, to: [old.value, new.value], durable: {cap: 10}, rate: {per_second: 10, burst: 10}, principals: anyone}
+  back:  {from: new.back, to: [give.back], durable: {cap: 10, keep: newest}, rate: {per_second: 10, burst: 10}, principals: anyone}
+"""
+# unikernel: (version of the schema that it has, inputs, outputs)
+VERSION_PARTS = {"give": (2, "back", "value"), "old": (1, "value", ""), "new": (2, "value", "back")}
+NEWER = VALUE.replace("value/1", "value/2\nextends: value/1") + "  - {name: more, type: i8, min: -1, max: 1}\n"
+SEALED = NEWER.replace("type: i8, min: -1, max: 1", "type: sealed, most: 9")
+
+# name: (value/2, the system, exit code, what must be said)
+VERSION_CASES = {
+    "older_receiver": (NEWER, VERSIONS, 0, "2 flows"),
+    "older_sender": (NEWER, VERSIONS.replace("from: give.value, to: [old.value, new.value]", "from: give.value, to: [old.value]")
+                     .replace("old:  {source: old,", "old:  {source: old, unused: [],").replace("from: new.back", "from: old.back"),
+                     1, "nobody can make up the fields it added"),
+    "not_an_older_version": (NEWER.replace("extends: value/1\n", "").replace("max: 9}", "max: 8}", 1), VERSIONS, 1,
+                             "value/2 does not extend value/1: it has no such field 'sensor' in place 1"),
+    "sealed_by_surprise": (SEALED, VERSIONS, 1, "flow 'value' carries value/2, whose field 'more' is sealed"),
+    "sealed_allowed": (SEALED, VERSIONS.replace("durable:", "sealed: allowed, durable:"), 0, ""),
+    "sealed_to_an_actuator": (SEALED, VERSIONS.replace("durable:", "sealed: allowed, actuator: true, durable:"), 1,
+                              "flow 'value' leads to an actuator, but its field 'more' is sealed"),
+    "nothing_is_sealed": (NEWER, VERSIONS.replace("durable:", "sealed: allowed, durable:"), 1, "which has no sealed field"),
+    "sealed_key": (SEALED, VERSIONS.replace("durable:", "key: more, sealed: allowed, durable:"), 1,
+                   "'more' cannot be the key field of flow 'value'"),
+}
+
+
+def versions():
+    def part(name, version, inputs, outputs):
+        if name == "old" and outputs:
+            version = 1
+        flows = [", ".join(f"{{flow: {f}, schema: value/{version}{more}}}" for f in names.split() if f)
+                 for names, more in ((inputs, ""), (outputs, ", most: 1"))]
+        with open(os.path.join(name, "unikernel.yaml"), "w", encoding="utf-8") as out:
+            out.write(UNIKERNEL.format(name=name, lifetime="message", schemas=f"../value-{version}.yaml", inputs=flows[0],
+                                       outputs=flows[1], more=""))
+        with open(os.path.join(name, "main.c"), "w", encoding="utf-8") as out:
+            out.write(source(name, inputs.split(), ["value"]))
+    os.mkdir("v")
+    os.chdir("v")
+    with open("value-1.yaml", "w", encoding="utf-8") as out:
+        out.write(VALUE)
+    for name in VERSION_PARTS:
+        os.mkdir(name)
+    for name, (newer, system, code, said) in VERSION_CASES.items():
+        with open("value-2.yaml", "w", encoding="utf-8") as out:
+            out.write(newer)
+        for which, (version, inputs, outputs) in VERSION_PARTS.items():
+            part(which, version, inputs, "back" if which == "old" and name == "older_sender" else
+                 "" if which == "new" and name == "older_sender" else outputs)
+        write(system if name != "older_sender" else system.replace("new:  {source: new,", "new:  {source: new, unused: [value],"))
+        done = run("check", ".", "--build", "images")
+        said_all = done.stdout + done.stderr
+        is_good = done.returncode == code and said in said_all and (code == 0 or "  mend: " in done.stderr)
+        result("version_" + name, None if is_good else f"exit code {done.returncode}, {said_all[:400]!r}")
+    with open("value-2.yaml", "w", encoding="utf-8") as out:
+        out.write(SEALED)
+    write(VERSIONS.replace("durable:", "sealed: allowed, durable:"))
+    shown = run("explain", ".", "give", "old", "--build", "images").stdout
+    result("version_and_seal_are_shown", None if "for old     cut to value/1" in shown and "CANNOT BE INSPECTED" in shown else shown)
+    os.chdir("..")
 
 
 def source(name, handlers, types):

@@ -150,7 +150,15 @@ TEST(flow_rules)
     REFUSE(file.blocks[SUBSCRIPTION].fields[0].maximum = 30, receiver);
     REFUSE(file.blocks[REQUEST].fields[0].class = SCHEMA_CLASS_UTF8, receiver);
     REFUSE(file.flows[SUBSCRIBE].receivers[0].kind = 4, receiver);
-    REFUSE(flow->receivers[0].zero2 = 1, receiver);
+    REFUSE(flow->receivers[0].older_schema = WIRE + 1, receiver); // the flow's schema does not extend it
+    REFUSE(flow->receivers[0].older_schema = 100, receiver);
+    REFUSE(file.flows[SUBSCRIBE].receivers[0].older_schema = SUBSCRIPTION + 1, receiver); // no unikernel
+    static const char sealed[] = "a flow has a sealed field that is not allowed";
+    REFUSE(flow->is_sealed = 1, sealed);
+    const struct schema_field secret = {.name = "number", .type = SCHEMA_SEALED, .offset = 4, .capacity = 4};
+    struct schema_block *publish = &file.blocks[PUBLISH];
+    REFUSE((publish->fields[1] = secret, publish->header.is_cut = 1), sealed);
+    REFUSE((publish->fields[1] = secret, publish->header.is_cut = 1, flow->is_sealed = flow->is_actuator = 1), sealed);
     REFUSE(flow->receivers[5].index = 1, "an unused receiver is not zero");
     REFUSE((flow->receiver_count = 2, flow->receivers[1] = flow->receivers[0]),
            "a flow has a receiver twice");
@@ -188,7 +196,7 @@ TEST(flow_rules)
     expect(why_not(sizeof file) == NULL);
     file = good;
     REFUSE(flow->is_newest_kept = 2, "a flag of a flow is malformed");
-    REFUSE(flow->zero2[2] = 1, "a flag of a flow is malformed");
+    REFUSE(flow->zero2[1] = 1, "a flag of a flow is malformed");
     REFUSE(flow->is_durable = 0, checks);
     REFUSE(flow->rate_per_second = 0, checks);
     REFUSE(flow->rate_burst = 0, checks);
