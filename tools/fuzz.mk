@@ -64,7 +64,7 @@ $(foreach n,engine fault gateway member mqtt pages pool run storelink verify,$(e
 
 # The good inputs to begin from come from the replay; the corpus stays for the next time.
 FUZZ_END = $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(TIME))
-.PHONY: FORCE fuzz
+.PHONY: FORCE fuzz fuzz-oracle
 FORCE:
 fuzz-%: $(BUILD)/fuzz/% FORCE
 	@mkdir -p $(BUILD)/fuzz/corpus-$*
@@ -77,6 +77,9 @@ fuzz: $(addprefix fuzz-,$(FUZZ_NAMES)) ## every fuzz target under libFuzzer (cla
 	@for name in $(FUZZ_NAMES); do awk -v name=$$name '/number_of_executed_units/ { runs = $$2 } \
 		/average_exec_per_sec/ { printf "%-12s %12d inputs  %8d a second\n", name, runs, $$2 }' \
 		$(BUILD)/fuzz/$$name.log; done
+
+fuzz-oracle: all ## a million messages against the schema oracle in Python (MESSAGES=, SEED=)
+	@MESSAGES=$(or $(MESSAGES),1000000) CRENEL_BUILD=$(BUILD) /usr/bin/python3 tests/system/schema_oracle.py
 
 fuzz-keep-%: $(BUILD)/fuzz/%
 	@rm -rf $(BUILD)/fuzz/small-$* && mkdir -p $(BUILD)/fuzz/small-$*

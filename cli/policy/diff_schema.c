@@ -2,6 +2,8 @@
 // What messages of a new schema may hold that those of the old one could not.
 #include "cli/policy/diff.h"
 
+#include "cli/source/schema_words.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,6 +92,8 @@ static int are_rests_equal(const struct schema_field *was, const struct schema_f
         r->type = r->element = r->class = r->decimals = 0;
         r->offset = r->capacity = r->label_first = r->label_count = 0;
         r->minimum = r->maximum = 0;
+        r->deny = r->member_count = 0;
+        r->stride = 0; // follow from the fields that are compared
     }
     return memcmp(&rest[0], &rest[1], sizeof rest[0]) == 0;
 }
@@ -97,7 +101,6 @@ static int are_rests_equal(const struct schema_field *was, const struct schema_f
 static void diff_schema_field(const struct diff_entry *entry, const struct schema *old, const struct schema_field *was,
                               const struct schema *new, const struct schema_field *is)
 {
-    static const char *const classes[] = {"utf8", "token", "host", "printable", "topic"};
     if (was->type != is->type || was->element != is->element || was->decimals != is->decimals) {
         diff_add(entry, DIFF_MORE, "field %s: another type", is->name);
         return;
@@ -109,7 +112,11 @@ static void diff_schema_field(const struct diff_entry *entry, const struct schem
                  was->capacity, is->capacity);
     if (was->class != is->class)
         diff_add(entry, class_holds(was->class, is->class) ? DIFF_LESS : DIFF_MORE, "field %s: class %s -> %s", is->name,
-                 was->class < 5 ? classes[was->class] : "?", is->class < 5 ? classes[is->class] : "?");
+                 schema_class_name(was->class), schema_class_name(is->class));
+    for (unsigned i = 0; schema_sink_name(i) != NULL; i++)
+        if (((was->deny ^ is->deny) >> i & 1) != 0)
+            diff_add(entry, (is->deny >> i & 1) != 0 ? DIFF_LESS : DIFF_MORE, "field %s: %s deny %s", is->name,
+                     (is->deny >> i & 1) != 0 ? "+" : "-", schema_sink_name(i));
     diff_labels(entry, old, was, new, is);
     if (!are_rests_equal(was, is))
         diff_add(entry, DIFF_MORE, "field %s: differs in something that this comparison has no words for", is->name);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// Schemas as CDDL: one rule for the message, one for each record.
+// Schemas as CDDL: one rule for the message, one for each record and what an array is of, called NAME-FIELD.
 //
 // Integers are ranges; those of more than 15 digits are texts, as in JSON. A number with decimals may be an integer or a
 // float. Texts of ASCII classes are regular expressions with their length, others have a .size, which counts bytes.
@@ -17,7 +17,6 @@ static const char *const class_characters[] = {
     [SCHEMA_CLASS_TOKEN] = "[A-Za-z0-9_.:-]",
     [SCHEMA_CLASS_HOST] = "[a-z0-9.-]",
     [SCHEMA_CLASS_PRINTABLE] = "[ -~]",
-    [SCHEMA_CLASS_TOPIC] = "[^+#]",
 };
 
 // A bound as an integer of the data model: rounded into the range when the field has decimals.
@@ -67,7 +66,22 @@ static void emit_scalar(const struct schema *schema, const struct schema_field *
         fprintf(out, "%s\"%s\"", i == 0 ? "" : " / ", schema->labels[field->label_first + i].text);
 }
 
-static void emit_text(const struct schema_field *field, FILE *out)
+// The name of a rule beside the message's: "reading-position-list" for `position.list` of reading/1.
+static void emit_rule_name(const struct schema *schema, const char *name, size_t length, FILE *out)
+{
+    fprintf(out, "%.*s-", (int)strcspn(schema->header->name, "/"), schema->header->name);
+    for (size_t i = 0; i < length && name[i] != 0; i++)
+        fputc(name[i] == '.' ? '-' : name[i], out);
+}
+
+// Topics need two controls, so the size is a rule of its own; elements are one, too.
+static int has_rule(const struct schema_field *field)
+{
+    return (field->type == SCHEMA_STRING && field->class == SCHEMA_CLASS_TOPIC) ||
+           (field->type == SCHEMA_ARRAY && field->element != SCHEMA_RECORD);
+}
+
+static void emit_text(const struct schema *schema, const struct schema_field *field, FILE *out)
 {
     unsigned most = field->capacity;
     if (field->type != SCHEMA_STRING)
@@ -75,9 +89,10 @@ static void emit_text(const struct schema_field *field, FILE *out)
                 most);
     else if (field->class == SCHEMA_CLASS_UTF8)
         fprintf(out, "tstr .size (0..%u)", most);
-    else if (field->class == SCHEMA_CLASS_TOPIC)
-        fprintf(out, "(tstr .size (0..%u)) .and (tstr .regexp \"[^+#]*\")", most);
-    else
+    else if (field->class == SCHEMA_CLASS_TOPIC) {
+        emit_rule_name(schema, field->name, sizeof field->name, out);
+        fprintf(out, " .regexp \"[^+#]*\"");
+    } else
         fprintf(out, "tstr .regexp \"%s{0,%u}\"", class_characters[field->class], most);
 }
 
@@ -90,14 +105,11 @@ static void emit_field(const struct schema *schema, const struct schema_field *f
     if (field->type < SCHEMA_STRING) {
         emit_scalar(schema, field, field->type, out);
     } else if (is_text(field->type)) {
-        emit_text(field, out);
-    } else if (field->element == SCHEMA_RECORD) {
-        fprintf(out, "[0*%u %.*s-%s]", field->capacity, (int)strcspn(schema->header->name, "/"), schema->header->name,
-                field->name);
+        emit_text(schema, field, out);
     } else {
-        fprintf(out, "[0*%u (", field->capacity);
-        emit_scalar(schema, field, field->element, out);
-        fprintf(out, ")]");
+        fprintf(out, "[0*%u ", field->capacity);
+        emit_rule_name(schema, field->name, sizeof field->name, out);
+        fprintf(out, "]");
     }
     schema_may_be(schema, field, may_be, sizeof may_be);
     fprintf(out, "%s ; %s\n", is_last ? "" : ",", may_be);
@@ -139,8 +151,9 @@ void schema_emit_cddl(const struct schema *schema, FILE *out)
             continue;
         }
         is_last = i + count == header->field_count;
-        fprintf(out, "  %.*s: %.*s-%.*s%s\n", record_length(&fields[i]), fields[i].name, stem, header->name,
-                record_length(&fields[i]), fields[i].name, is_last ? "" : ",");
+        fprintf(out, "  %.*s: ", record_length(&fields[i]), fields[i].name);
+        emit_rule_name(schema, fields[i].name, (size_t)record_length(&fields[i]), out);
+        fprintf(out, "%s\n", is_last ? "" : ",");
     }
     fprintf(out, "}\n");
     for (unsigned i = 0; i < header->relation_count; i++)
@@ -152,9 +165,23 @@ void schema_emit_cddl(const struct schema *schema, FILE *out)
             count = 1;
             continue;
         }
-        fprintf(out, "\n%.*s-%.*s = {\n", stem, header->name, record_length(&fields[i]), fields[i].name);
+        fputc('\n', out);
+        emit_rule_name(schema, fields[i].name, (size_t)record_length(&fields[i]), out);
+        fprintf(out, " = {\n");
         for (unsigned j = i; j < i + count; j++)
             emit_field(schema, &fields[j], j + 1 == i + count, out);
         fprintf(out, "}\n");
+    }
+    for (unsigned i = 0; i < header->field_count; i++) {
+        if (!has_rule(&fields[i]))
+            continue;
+        fputc('\n', out);
+        emit_rule_name(schema, fields[i].name, sizeof fields[i].name, out);
+        fprintf(out, " = ");
+        if (fields[i].type == SCHEMA_STRING)
+            fprintf(out, "tstr .size (0..%u)", fields[i].capacity);
+        else
+            emit_scalar(schema, &fields[i], fields[i].element, out);
+        fputc('\n', out);
     }
 }
