@@ -91,12 +91,50 @@ static void print_one(cJSON *reply, const char *action, int is_json)
     free(block);
 }
 
-static enum status run(struct store_client *client, const char *action, const char *id, int is_json)
+static cJSON *request_make(const char *action, const char *flow)
 {
-    int is_list = strcmp(action, "list") == 0;
     cJSON *request = cJSON_CreateObject();
     cJSON_AddStringToObject(request, "op", "deadletter");
     cJSON_AddStringToObject(request, "action", action);
+    if (flow != NULL)
+        cJSON_AddStringToObject(request, "flow", flow);
+    return request;
+}
+
+// All of a flow: the store changes some with each request, and says where to go on.
+static enum status run_all(struct store_client *client, const char *action, const char *flow, int is_json)
+{
+    double count = 0, kept = 0, after = 0;
+    char why[128] = "";
+    for (int is_more = 1; is_more;) {
+        cJSON *request = request_make(action, flow);
+        cJSON_AddNumberToObject(request, "after", after);
+        enum status status = store_client_ask(client, request);
+        int is_last = 0;
+        cJSON *reply = status == STATUS_OK ? store_client_next(client, &is_last) : NULL;
+        if (reply == NULL)
+            return status == STATUS_OK ? STATUS_ABSENT : status;
+        count += number_of(reply, "count");
+        kept += number_of(reply, "kept");
+        after = number_of(reply, "after");
+        is_more = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "is_more"));
+        snprintf(why, sizeof why, "%s", text_of(reply, "why"));
+        cJSON_Delete(reply);
+    }
+    const char *done = strcmp(action, "drop") == 0 ? "dropped" : "sent again";
+    if (is_json)
+        printf("{\"action\":\"%s\",\"flow\":\"%s\",\"count\":%.0f,\"kept\":%.0f}\n", action, flow, count, kept);
+    else
+        printf("flow %s: %.0f %s%s%s\n", flow, count, done, why[0] != 0 ? "; others stay: " : "", why);
+    return STATUS_OK;
+}
+
+static enum status run(struct store_client *client, const char *action, const char *id, const char *flow, int is_json)
+{
+    int is_list = strcmp(action, "list") == 0;
+    if (!is_list && flow != NULL)
+        return run_all(client, action, flow, is_json);
+    cJSON *request = request_make(action, flow);
     if (!is_list)
         cJSON_AddNumberToObject(request, "id", strtod(id, NULL));
     enum status status = store_client_ask(client, request);
@@ -117,15 +155,15 @@ static enum status run(struct store_client *client, const char *action, const ch
     return status;
 }
 
-// deadletter ACTION [SYSTEM] [ID]; the action may also stand behind the system.
+// deadletter ACTION [SYSTEM] [ID] [--flow FLOW]; the action may also stand behind the system.
 int cmd_deadletter(int argc, char **argv)
 {
     int is_json = 0;
-    const char *state = NULL, *operands[3] = {NULL, NULL, NULL};
+    const char *state = NULL, *flow = NULL, *operands[3] = {NULL, NULL, NULL};
     size_t count;
-    const struct argument table[] = {{"--json", &is_json, NULL}, {"--state", NULL, &state}};
+    const struct argument table[] = {{"--json", &is_json, NULL}, {"--state", NULL, &state}, {"--flow", NULL, &flow}};
     char folder[PATH_MAX];
-    int code = arguments_read(argc, argv, table, 2, operands, 3, &count);
+    int code = arguments_read(argc, argv, table, 3, operands, 3, &count);
     if (code != 0)
         return code;
     if (is_action(operands[1]) && !is_action(operands[0])) {
@@ -137,13 +175,17 @@ int cmd_deadletter(int argc, char **argv)
         report_error(NULL, 0, "list, show, resubmit or drop", "what to do with dead letters?");
         return EXIT_USAGE;
     }
-    int needs_id = strcmp(operands[0], "list") != 0;
+    if (flow != NULL && strcmp(operands[0], "show") == 0) {
+        report_error(NULL, 0, "crenel deadletter list --flow shows the ids", "show takes one dead letter, not a flow");
+        return EXIT_USAGE;
+    }
+    int needs_id = strcmp(operands[0], "list") != 0 && flow == NULL;
     if (count - 1 > 1u + (needs_id ? 1u : 0u))
         return EXIT_USAGE;
     const char *id = needs_id ? operands[count - 1] : NULL;
     const char *system = count - 1 > (needs_id ? 1u : 0u) ? operands[1] : NULL;
     if (needs_id && (count < 2 || *id == 0 || id[strspn(id, "0123456789")] != 0)) {
-        report_error(NULL, 0, "crenel deadletter list shows the ids", "which dead letter?");
+        report_error(NULL, 0, "crenel deadletter list shows the ids; --flow FLOW means all of a flow", "which dead letter?");
         return EXIT_USAGE;
     }
     struct store_client client = {0};
@@ -151,7 +193,7 @@ int cmd_deadletter(int argc, char **argv)
     if (status == STATUS_OK)
         status = store_client_open(&client, folder, "deadletter");
     if (status == STATUS_OK)
-        status = run(&client, operands[0], id, is_json);
+        status = run(&client, operands[0], id, flow, is_json);
     store_client_close(&client);
     return client_exit_code(status);
 }

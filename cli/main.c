@@ -33,7 +33,7 @@ static const struct command commands[] = {
     {"restart", cmd_restart, "[SYSTEM] UNIKERNEL [--state DIR] [--json]", "start one unikernel anew"},
     {"query", cmd_query, "[SYSTEM] NAMESPACE [--from JSON] [--to JSON] [--index] [--limit N] [--state DIR] [--json]",
      "records of a namespace, in order of key or index"},
-    {"deadletter", cmd_deadletter, "list|show|resubmit|drop [SYSTEM] [ID] [--state DIR] [--json]",
+    {"deadletter", cmd_deadletter, "list|show|resubmit|drop [SYSTEM] [ID] [--flow FLOW] [--state DIR] [--json]",
      "messages whose event failed"},
     {"audit", cmd_audit, "show|verify [SYSTEM|DIR] [--from N] [--limit N] [--key VKEY|FILE] [--state DIR] [--json]",
      "the tamper-evident log: read it, check all of it offline"},

@@ -331,6 +331,7 @@ static const char *check_flow(const struct system_view *system, size_t index)
     if (flow->is_durable > 1 || flow->is_broadcast > 1 || flow->is_payload_kept > 1 ||
         flow->is_rate_per_connection > 1 || flow->is_open > 1 || flow->is_observed > 1 ||
         flow->is_actuator > 1 || flow->is_bytes_per_connection > 1 || flow->is_newest_kept > 1 ||
+        flow->is_dead_counted > 1 || (flow->is_dead_counted && flow->is_payload_kept) ||
         flow->zero != 0 || !is_zero(flow->zero2, 0, sizeof flow->zero2))
         return "a flag of a flow is malformed";
     if (flow->schema >= system->schema_count)

@@ -153,7 +153,8 @@ struct system_flow {
     uint8_t is_actuator;    // what it leads to acts on the world
     uint8_t is_bytes_per_connection;
     uint8_t is_sealed;      // its schema has a sealed field, which its source allows
-    uint8_t zero2[2];
+    uint8_t is_dead_counted; // what fails is counted and audited; no dead letter is kept
+    uint8_t zero2[1];
     // How long and how much may wait.
     uint64_t bytes_max; // durable: COMMIT_ROW_BYTES and more for each message that waits in the store
     uint64_t live_ms;   // plain, durable: time to live of what waits; request: its deadline; 0: none

@@ -74,7 +74,7 @@ static size_t text_commit(const struct system_view *system, const struct audit_f
     json_string(&line, "kind", "commit");
     put_names(&line, system, header);
     json_unsigned(&line, "attempt", header->attempt);
-    json_string(&line, "outcome", facts->dead != NULL ? reason_text(facts->dead->reason) : "done");
+    json_string(&line, "outcome", reason_text(facts->dead != NULL ? facts->dead->reason : header->reason));
     json_unsigned(&line, "reads", header->read_count);
     json_unsigned(&line, "writes", header->write_count);
     json_unsigned(&line, "sends", header->send_count);

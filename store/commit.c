@@ -303,7 +303,9 @@ static enum status apply_dead(struct store *store, const struct view *view, stru
         if (dead.crash_bytes != 0 && take_struct(&walk, &crash, sizeof crash))
             facts.crash = &crash;
         const uint8_t *payload = take(&walk, dead.payload_bytes);
-        enum status status = dead_letter_add(store, &view->header, &dead, facts.text, payload);
+        int is_counted = dead.flow < store->system->flow_count && store->system->flows[dead.flow].is_dead_counted;
+        enum status status =
+            is_counted ? STATUS_OK : dead_letter_add(store, &view->header, &dead, facts.text, payload);
         if (status != STATUS_OK)
             return status;
     }

@@ -38,7 +38,8 @@ static const char schema_sql[] =
 static const char format_3_sql[] =
     "ALTER TABLE outbox ADD COLUMN receipt INTEGER NOT NULL DEFAULT 0;"
     "CREATE TABLE states(flow INTEGER NOT NULL, key BLOB NOT NULL, state BLOB NOT NULL,"
-    " PRIMARY KEY(flow, key)) STRICT, WITHOUT ROWID;";
+    " PRIMARY KEY(flow, key)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX dead_letters_flow ON dead_letters(flow, id);";
 
 static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
@@ -97,13 +98,14 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         " payload) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_DEAD_LIST] =
         "SELECT id, time_ms, reason, unikernel, flow, number, attempt, principal, text,"
-        " length(payload) FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?",
+        " length(payload) FROM dead_letters WHERE id > ?1 AND (?3 = 0 OR flow = ?3) ORDER BY id LIMIT ?2",
     [STATEMENT_DEAD_GET] =
         "SELECT id, time_ms, reason, unikernel, flow, number, attempt, principal, text, payload"
         " FROM dead_letters WHERE id = ?",
-    [STATEMENT_DEAD_DELETE] = "DELETE FROM dead_letters WHERE id = ?",
-    [STATEMENT_DEAD_OLDEST] = "SELECT min(id) FROM dead_letters",
-    [STATEMENT_DEAD_COUNT] = "SELECT count(*) FROM dead_letters",
+    [STATEMENT_DEAD_DELETE] =
+        "DELETE FROM dead_letters WHERE id = ? RETURNING flow, length(text) + length(payload)",
+    [STATEMENT_DEAD_NEXT] = "SELECT id FROM dead_letters WHERE flow = ? AND id > ? ORDER BY id LIMIT 1",
+    [STATEMENT_DEAD_ALL] = "SELECT id, flow, length(text) + length(payload) FROM dead_letters ORDER BY id",
     [STATEMENT_AUDIT_ADD] = "INSERT INTO audit(text) VALUES(?)",
     [STATEMENT_AUDIT_NEXT] = "SELECT sequence, text FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?",
     [STATEMENT_AUDIT_DELETE] = "DELETE FROM audit WHERE sequence <= ?",

@@ -33,7 +33,7 @@ enum statement {
     STATEMENT_OUTBOX_NEXT_DUE, STATEMENT_OUTBOX_SPOOL, STATEMENT_OUTBOX_FLOWS,
     STATEMENT_STATE_SET, STATEMENT_STATE_ALL, STATEMENT_COUNTER_ADD, STATEMENT_COUNTER_ALL,
     STATEMENT_DEAD_ADD, STATEMENT_DEAD_LIST, STATEMENT_DEAD_GET, STATEMENT_DEAD_DELETE,
-    STATEMENT_DEAD_OLDEST, STATEMENT_DEAD_COUNT,
+    STATEMENT_DEAD_NEXT, STATEMENT_DEAD_ALL,
     STATEMENT_AUDIT_ADD, STATEMENT_AUDIT_NEXT, STATEMENT_AUDIT_DELETE, STATEMENT_AUDIT_BOUNDS,
     STATEMENT_COUNT
 };
@@ -50,6 +50,7 @@ struct store_state {
     int has_left;
     uint64_t versions[SYSTEM_NAMESPACES_MAX]; // of a namespace: rises with every write in it
     uint64_t records[SYSTEM_NAMESPACES_MAX];
+    struct spooled dead[SYSTEM_FLOWS_MAX + 1]; // dead letters; last: of flows that are not in this system
     uint64_t dead_letters;
     uint64_t audit_last;         // highest sequence given to an audit row
     uint64_t namespaces_changed; // bit i: versions[i] is not yet in its row

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// Dead letters.
+// What is counted of them in memory (store->state.dead) is what the table holds, at every moment.
 #include "store/dead_letters.h"
 
 #include "core/check.h"
@@ -11,35 +11,117 @@
 
 #include <string.h>
 
+static unsigned share_of(int flow) { return flow >= 0 ? (unsigned)flow : SYSTEM_FLOWS_MAX; }
+
+static int is_over(const struct store *store, unsigned share)
+{
+    uint64_t shares = store->system->flow_count + 1;
+    const struct spooled *dead = &store->state.dead[share];
+    return dead->count > DEAD_LETTERS_MAX / shares || dead->bytes > DEAD_LETTERS_BYTES / shares;
+}
+
+static void change(struct store *store, unsigned share, int is_added, uint64_t bytes)
+{
+    struct spooled *dead = &store->state.dead[share];
+    dead->count += is_added ? 1 : UINT64_MAX; // wraps: - 1
+    dead->bytes += is_added ? bytes : 0 - bytes;
+    store->state.dead_letters += is_added ? 1 : UINT64_MAX;
+}
+
 static enum status delete_row(struct store *store, int64_t id)
 {
     sqlite3_stmt *statement = store_statement(store, STATEMENT_DEAD_DELETE);
     bind_integer(statement, 1, id);
-    enum status status = store_run(store, statement);
-    if (status == STATUS_OK && sqlite3_changes(store->db) == 0)
-        return STATUS_ABSENT;
+    enum status status = store_step(store, statement); // gives what it deleted
+    if (status != STATUS_OK)
+        return status;
+    change(store, share_of(names_flow(store, sqlite3_column_int64(statement, 0))), 0,
+           DEAD_LETTER_ROW_BYTES + (uint64_t)sqlite3_column_int64(statement, 1));
+    return store_run(store, statement);
+}
+
+static enum status audit_dropped(struct store *store, unsigned share, uint64_t count, int64_t last)
+{
+    char text[192];
+    struct json_line line;
+    if (count == 0)
+        return STATUS_OK;
+    json_begin(&line, text, sizeof text);
+    json_string(&line, "kind", "dead_letter_dropped");
+    if (share < store->system->flow_count)
+        json_string(&line, "flow", store->system->flows[share].name);
+    json_unsigned(&line, "count", count);
+    json_integer(&line, "last_id", last);
+    json_string(&line, "why", "oldest of too many of its flow");
+    return audit_rows_add(store, text, json_end(&line));
+}
+
+enum status dead_letter_next(struct store *store, unsigned flow, int64_t after, int64_t *id)
+{
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_DEAD_NEXT);
+    bind_integer(statement, 1, store->flow_ids[flow]);
+    bind_integer(statement, 2, after);
+    enum status status = store_step(store, statement);
     if (status == STATUS_OK)
-        store->state.dead_letters--;
+        *id = sqlite3_column_int64(statement, 0);
+    sqlite3_reset(statement);
     return status;
 }
 
-static enum status drop_oldest(struct store *store)
+// Drops the oldest of a flow until it is within its share.
+static enum status keep_share(struct store *store, unsigned flow)
 {
-    sqlite3_stmt *statement = store_statement(store, STATEMENT_DEAD_OLDEST);
-    enum status status = store_step(store, statement);
-    int64_t id = status == STATUS_OK ? sqlite3_column_int64(statement, 0) : 0;
-    sqlite3_reset(statement);
+    enum status status = STATUS_OK;
+    uint64_t count = 0;
+    int64_t id = 0;
+    for (; status == STATUS_OK && is_over(store, flow); count++) {
+        status = dead_letter_next(store, flow, 0, &id);
+        check(status != STATUS_ABSENT);
+        if (status == STATUS_OK)
+            status = delete_row(store, id);
+    }
+    return status == STATUS_OK ? audit_dropped(store, flow, count, id) : status;
+}
+
+// Counts all, and drops the oldest of what has no flow any more: a row that was passed may be deleted.
+static enum status walk_all(struct store *store, int is_counting, uint64_t *dropped, int64_t *last)
+{
+    sqlite3_stmt *row = store_statement(store, STATEMENT_DEAD_ALL);
+    enum status status;
+    while ((status = store_step(store, row)) == STATUS_OK) {
+        unsigned share = share_of(names_flow(store, sqlite3_column_int64(row, 1)));
+        if (is_counting) {
+            change(store, share, 1, DEAD_LETTER_ROW_BYTES + (uint64_t)sqlite3_column_int64(row, 2));
+            continue;
+        }
+        if (!is_over(store, SYSTEM_FLOWS_MAX))
+            break;
+        if (share != SYSTEM_FLOWS_MAX)
+            continue;
+        *last = sqlite3_column_int64(row, 0);
+        ++*dropped;
+        status = delete_row(store, *last);
+        if (status != STATUS_OK)
+            break;
+    }
+    sqlite3_reset(row);
+    return status == STATUS_ABSENT ? STATUS_OK : status;
+}
+
+enum status dead_letters_load(struct store *store)
+{
+    uint64_t dropped = 0;
+    int64_t last = 0;
+    store->state.dead_letters = 0;
+    memset(store->state.dead, 0, sizeof store->state.dead);
+    enum status status = walk_all(store, 1, &dropped, &last);
     if (status == STATUS_OK)
-        status = delete_row(store, id);
-    if (status != STATUS_OK)
-        return status;
-    char text[128];
-    struct json_line line;
-    json_begin(&line, text, sizeof text);
-    json_string(&line, "kind", "dead_letter_dropped");
-    json_integer(&line, "id", id);
-    json_string(&line, "why", "oldest of too many");
-    return audit_rows_add(store, text, json_end(&line));
+        status = walk_all(store, 0, &dropped, &last);
+    if (status == STATUS_OK)
+        status = audit_dropped(store, SYSTEM_FLOWS_MAX, dropped, last);
+    for (unsigned i = 0; i < store->system->flow_count && status == STATUS_OK; i++)
+        status = keep_share(store, i);
+    return status;
 }
 
 static enum status audit(struct store *store, int64_t id, const struct commit_header *commit,
@@ -85,11 +167,10 @@ enum status dead_letter_add(struct store *store, const struct commit_header *com
     if (status != STATUS_OK)
         return status;
     int64_t id = sqlite3_last_insert_rowid(store->db);
-    store->state.dead_letters++;
+    unsigned share = share_of(dead->flow < store->system->flow_count ? dead->flow : -1);
+    change(store, share, 1, DEAD_LETTER_ROW_BYTES + (uint64_t)dead->text_bytes + dead->payload_bytes);
     status = audit(store, id, commit, dead, text);
-    if (status == STATUS_OK && store->state.dead_letters > DEAD_LETTERS_MAX)
-        status = drop_oldest(store);
-    return status;
+    return status == STATUS_OK && share != SYSTEM_FLOWS_MAX ? keep_share(store, share) : status;
 }
 
 enum status dead_letter_drop(struct store *store, int64_t id)
@@ -170,7 +251,7 @@ enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms
     added->bytes = added->count * commit_row_bytes(send.key_bytes, 0, size);
     *why = "its flow is full";
     if (!spool_has_room(store, (unsigned)flow, *added))
-        return STATUS_DENIED;
+        return STATUS_TOO_LARGE;
     for (unsigned i = 0; i < store->system->unikernel_count && status == STATUS_OK; i++) {
         if ((receivers >> i & 1) == 0)
             continue;

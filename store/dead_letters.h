@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: ISC
-// Dead letters: messages whose event failed, kept for an operator, the oldest dropped beyond a bound.
+// Dead letters: messages whose event failed, kept for an operator. Each flow has an equal share of the room, in which its
+// own oldest give way: what fails on one flow pushes out nothing of another. Flows that are no longer in the system
+// have one share together.
 #ifndef CRENEL_STORE_DEAD_LETTERS_H
 #define CRENEL_STORE_DEAD_LETTERS_H
 
 #include "store/database.h"
 
 #define DEAD_LETTERS_MAX 10000u
+#define DEAD_LETTERS_BYTES (64ull * 1024 * 1024)
+#define DEAD_LETTER_ROW_BYTES 128u // besides text and payload
 
-// In the open transaction: the dead letter of a commit, and its audit row. Beyond DEAD_LETTERS_MAX the oldest
-// goes, which its own audit row says.
+// In the open transaction, at start: what is there; a share that has become smaller is kept.
+enum status dead_letters_load(struct store *store) MUST_USE;
+
+// In the open transaction: the dead letter of a commit, and its audit row. What goes for it an audit row says.
 enum status dead_letter_add(struct store *store, const struct commit_header *commit,
                             const struct commit_dead *dead, const uint8_t *text,
                             const uint8_t *payload) MUST_USE;
@@ -16,8 +22,12 @@ enum status dead_letter_add(struct store *store, const struct commit_header *com
 // STATUS_ABSENT: no such dead letter.
 enum status dead_letter_drop(struct store *store, int64_t id) MUST_USE;
 
+// The first of that flow behind `after`. STATUS_ABSENT: there is none.
+enum status dead_letter_next(struct store *store, unsigned flow, int64_t after, int64_t *id) MUST_USE;
+
 // In the open transaction: its payload goes back into the outbox as a new message, it is removed.
-// *flow is the flow, *added what it gets: one for each receiver. STATUS_DENIED with *why: it cannot be.
+// *flow is the flow, *added what it gets: one for each receiver. STATUS_DENIED with *why: it cannot be;
+// STATUS_TOO_LARGE with *why: not now, its flow is full.
 enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms, unsigned *flow,
                                  struct spooled *added, const char **why) MUST_USE;
 

@@ -3,6 +3,7 @@
 #include "store/names.h"
 
 #include "core/check.h"
+#include "store/dead_letters.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -195,13 +196,8 @@ enum status names_load(struct store *store)
     if (status != STATUS_OK)
         return status;
     status = load_all(store);
-    if (status == STATUS_OK) {
-        sqlite3_stmt *count = store_statement(store, STATEMENT_DEAD_COUNT);
-        status = store_step(store, count);
-        if (status == STATUS_OK)
-            store->state.dead_letters = (uint64_t)sqlite3_column_int64(count, 0);
-        sqlite3_reset(count);
-    }
+    if (status == STATUS_OK)
+        status = dead_letters_load(store);
     if (status == STATUS_OK)
         return store_commit(store);
     store_rollback(store);

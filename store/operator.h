@@ -5,9 +5,11 @@
 //   {"op":"describe","namespace":N}        -> last: schema (hex of its block), key and index (field numbers), records, version
 //   {"op":"query","namespace":N,"from":HEX?,"to":HEX?,"limit":n?,"index":bool?}
 //                                          -> items {"key","version","value"} (hex); last: count
-//   {"op":"deadletter","action":"list","after":ID?,"limit":n?} -> items; last: count
+//   {"op":"deadletter","action":"list","flow":NAME?,"after":ID?,"limit":n?} -> items; last: count
 //   {"op":"deadletter","action":"show","id":ID}       -> last: its facts, payload and schema (hex)
 //   {"op":"deadletter","action":"resubmit"|"drop","id":ID}
+//   {"op":"deadletter","action":"resubmit"|"drop","flow":NAME,"after":ID?}   all of a flow, OPERATOR_MANY at a time
+//                                          -> last: count; kept (cannot be sent again); after and is_more: ask again
 //   {"op":"counters"}                      -> items {"flow"|"unikernel","code","value"}
 // Every request but describe gives an audit row. Those that change something are done only together with it.
 #ifndef CRENEL_STORE_OPERATOR_H
@@ -17,6 +19,7 @@
 
 #define OPERATOR_REQUEST_BYTES 4096u
 #define OPERATOR_REPLY_BYTES 65536u
+#define OPERATOR_MANY 256u // dead letters changed by one request
 #define OPERATOR_LINE_BYTES 32768u // no line is longer: the largest schema block and payload in hex are 25 KiB
 
 struct operator_listing { // what is left of a reply with items
@@ -27,6 +30,7 @@ struct operator_listing { // what is left of a reply with items
     size_t from_bytes, to_bytes;
     uint8_t from[ABI_KEY_BYTES_MAX], to[ABI_KEY_BYTES_MAX];
     int64_t after;  // dead letters: id
+    int64_t flow;   // of these, its id in the table names; 0: all
     uint64_t offset; // index, counters: items given
 };
 

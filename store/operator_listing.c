@@ -123,6 +123,7 @@ static enum status next_dead(struct operator_session *session, struct store *sto
     sqlite3_stmt *row = store_statement(store, STATEMENT_DEAD_LIST);
     bind_integer(row, 1, session->listing.after);
     bind_integer(row, 2, 1);
+    bind_integer(row, 3, session->listing.flow);
     enum status status = step_item(session, store, row);
     if (status == STATUS_OK) {
         struct json_line line;

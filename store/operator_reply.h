@@ -12,4 +12,27 @@
 enum status reply_begin(struct operator_session *session, struct store *store,
                         struct router_link *router, const cJSON *request, int64_t wall_ms) MUST_USE;
 
+
+struct request {
+    struct operator_session *session;
+    struct store *store;
+    struct router_link *router;
+    const cJSON *json;
+    int64_t wall_ms;
+};
+
+// Its members, or "" and the fallback.
+const char *request_text(const cJSON *json, const char *name);
+int64_t request_integer(const cJSON *json, const char *name, int64_t fallback);
+
+// The last line of a reply that refuses.
+enum status reply_refuse(struct operator_session *session, const char *error, const char *mend);
+
+// The audit record of a request; id, count 0: not in it. Requests that only read are answered even when it must wait.
+size_t request_audit_text(char text[512], const char *op, const char *action, const char *what, int64_t id,
+                          uint64_t count);
+enum status request_audit(struct store *store, const char *op, const char *action, const char *what, int64_t id) MUST_USE;
+
+enum status reply_dead_letters(struct request *request) MUST_USE;
+
 #endif

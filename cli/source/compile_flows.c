@@ -240,7 +240,7 @@ static int may_end(const struct reading *reading)
 
 static void read_rest(struct compile *compile, struct reading *reading)
 {
-    static const char *const kept[] = {"without-payload", "with-payload"};
+    static const char *const kept[] = {"without-payload", "with-payload", "none"};
     struct yaml_file *file = &compile->file;
     struct system_flow *flow = reading->flow;
     struct yaml_node *durable = yaml_child(file, reading->node, "durable", YAML_MAPPING, 0);
@@ -257,8 +257,9 @@ static void read_rest(struct compile *compile, struct reading *reading)
                        "flow '%s' touches the host and cannot be durable", flow->name);
     }
     // What comes from outside or goes to a service may hold passwords.
-    flow->is_payload_kept =
-        (uint8_t)yaml_choice(file, reading->node, "dead_letters", kept, 2, !is_secret);
+    int is_kept = yaml_choice(file, reading->node, "dead_letters", kept, 3, !is_secret);
+    flow->is_payload_kept = is_kept == 1;
+    flow->is_dead_counted = is_kept == 2;
     flow->principals = compile_principals(compile, reading->node, &flow->is_open);
 }
 

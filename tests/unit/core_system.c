@@ -196,7 +196,7 @@ TEST(flow_rules)
     expect(why_not(sizeof file) == NULL);
     file = good;
     REFUSE(flow->is_newest_kept = 2, "a flag of a flow is malformed");
-    REFUSE(flow->zero2[1] = 1, "a flag of a flow is malformed");
+    REFUSE(flow->zero2[0] = 1, "a flag of a flow is malformed");
     REFUSE(flow->is_durable = 0, checks);
     REFUSE(flow->rate_per_second = 0, checks);
     REFUSE(flow->rate_burst = 0, checks);

@@ -171,7 +171,8 @@ static void commit_new(uint64_t handle, uint64_t consume)
                                    .time_ms = 999,
                                    .unikernel = UNIKERNEL_A,
                                    .flow = FLOW_READING,
-                                   .attempt = 1};
+                                   .attempt = 1,
+                                   .reason = REASON_DONE};
     add(&header, sizeof header);
 }
 

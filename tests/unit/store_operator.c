@@ -150,21 +150,121 @@ TEST(dead_letters_are_listed_shown_dropped_and_sent_again)
     fixture_end();
 }
 
-TEST(too_many_dead_letters_drop_the_oldest_and_say_so)
+#define SHARE (DEAD_LETTERS_MAX / 3) // of two flows, and of those that are gone
+
+static void give_dead(uint16_t flow, uint64_t count, const void *payload, size_t size)
 {
-    int code;
+    for (uint64_t i = 0; i < count; i++) {
+        commit_new(i, 0);
+        commit_add_dead(REASON_FAULT, "t", payload, size);
+        struct commit_dead *dead = (struct commit_dead *)(void *)(building.bytes + sizeof(struct commit_header));
+        dead->flow = flow;
+        commit_send_it();
+        if (i % 10 != 9 && i + 1 != count)
+            continue;
+        expect(take() == STATUS_OK);
+        while (receive() != NULL)
+            ;
+    }
+}
+
+static int64_t dead_of(const char *flow)
+{
+    char sql[160];
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM dead_letters WHERE flow = (SELECT id FROM names WHERE name = '%s')",
+             flow);
+    return scalar(sql);
+}
+
+static int64_t dropped(void)
+{
+    return scalar("SELECT coalesce(sum(json_extract(text, '$.count')), 0) FROM audit"
+                  " WHERE json_extract(text, '$.kind') = 'dead_letter_dropped'");
+}
+
+// One flow's poison pushes out its own oldest, each of which is counted; nothing of another's.
+TEST(dead_letters_of_one_flow_push_out_no_other)
+{
     fixture_begin();
-    code = execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
-                        " INSERT INTO dead_letters(time_ms, reason, unikernel, flow, number, attempt, principal,"
-                        " text, payload) SELECT 1, 5, 1, 1, i, 1, 0, x'', x'' FROM n");
+    give_dead(FLOW_ALARM, 3, "p", 1);
+    give_dead(FLOW_READING, SHARE + 20, "p", 1);
+    expect(dead_of("reading") == SHARE && dead_of("alarm") == 3 && dropped() == 20);
+    expect(scalar("SELECT min(id) FROM dead_letters") == 1 && fixture.page.dead_letters == SHARE + 3);
+    expect(scalar("SELECT min(id) FROM dead_letters WHERE id > 3") == 24); // the oldest went
+    // What is known in memory is what is there, also after a start.
+    fixture_close();
+    expect(fixture_open() == STATUS_OK && fixture.store.state.dead[FLOW_READING].count == SHARE);
+    expect(fixture.store.state.dead[FLOW_ALARM].bytes == 3 * (DEAD_LETTER_ROW_BYTES + 2) && dropped() == 20);
+    fixture_end();
+}
+
+TEST(dead_letters_have_a_share_of_bytes)
+{
+    static uint8_t large[4000];
+    uint64_t fit = DEAD_LETTERS_BYTES / 3 / (DEAD_LETTER_ROW_BYTES + 1 + sizeof large);
+    fixture_begin();
+    int code = execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)"
+                   " INSERT INTO dead_letters(time_ms, reason, unikernel, flow, number, attempt, principal, text, payload)"
+                   " SELECT 1, 5, 1, (SELECT id FROM names WHERE name = 'reading'), i, 1, 0, x'74', zeroblob(4000) FROM n");
     expect(code == SQLITE_OK);
-    fixture.store.state.dead_letters = DEAD_LETTERS_MAX;
-    commit_new(1, 0);
-    commit_add_dead(REASON_FAULT, "t", "p", 1);
-    expect(commit_result_of() == COMMIT_OK);
-    expect(scalar("SELECT count(*) FROM dead_letters") == DEAD_LETTERS_MAX);
-    expect(scalar("SELECT min(id) FROM dead_letters") == 2);
-    expect(scalar("SELECT count(*) FROM audit WHERE CAST(text AS TEXT) LIKE '%dead_letter_dropped%'") == 1);
+    fixture_close();
+    expect(fixture_open() == STATUS_OK); // more than the share: at once
+    say_hello();
+    while (receive() != NULL)
+        ;
+    expect(fit < SHARE * 2 && dead_of("reading") == (int64_t)(fit < SHARE ? fit : SHARE));
+    give_dead(FLOW_READING, 1, large, sizeof large);
+    expect(dead_of("reading") == (int64_t)(fit < SHARE ? fit : SHARE) && dropped() == 6001 - dead_of("reading"));
+    fixture_end();
+}
+
+// Flows that the system no longer has share one part.
+TEST(dead_letters_of_flows_that_are_gone)
+{
+    fixture_begin();
+    give_dead(FLOW_ALARM, 2, "p", 1);
+    int code = execute("INSERT INTO names(kind, name, digest, version) VALUES(1, 'old', x'00', 0), (1, 'older', x'00', 0);"
+                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)"
+                   " INSERT INTO dead_letters(time_ms, reason, unikernel, flow, number, attempt, principal, text, payload)"
+                   " SELECT 1, 5, 1, (SELECT id FROM names WHERE name = iif(i % 2, 'old', 'older')), i, 1, 0, x'74', x''"
+                   " FROM n");
+    expect(code == SQLITE_OK);
+    fixture_close();
+    expect(fixture_open() == STATUS_OK && dead_of("alarm") == 2 && dropped() == 4000 - SHARE);
+    expect(dead_of("old") + dead_of("older") == SHARE && scalar("SELECT min(id) FROM dead_letters WHERE id > 2") == 3 + 4000 - SHARE);
+    fixture_end();
+}
+
+// All of a flow, in order; a full flow takes what it can, what cannot enter it stays.
+TEST(many_are_sent_again)
+{
+    static const struct { uint32_t sensor; int32_t value; } good = {7, 42}, bad = {9999, 0};
+    fixture_begin();
+    operator_begin(3);
+    give_dead(FLOW_READING, 1, &bad, sizeof bad);
+    give_dead(FLOW_READING, 5, &good, sizeof good);
+    give_dead(FLOW_ALARM, 1, &good, sizeof good);
+    fixture_flows[FLOW_READING].cap = 3;
+    cJSON *lines = ask("{\"op\":\"deadletter\",\"action\":\"resubmit\",\"flow\":\"reading\"}\n");
+    const cJSON *last = last_of(lines);
+    expect(number_in(last, "count") == 3 && number_in(last, "kept") == 1);
+    expect(cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(last, "is_more")));
+    expect(strcmp(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(last, "why")), "its flow is full") == 0);
+    cJSON_Delete(lines);
+    expect(scalar("SELECT count(*) FROM outbox") == 3 && dead_of("reading") == 3 && dead_of("alarm") == 1);
+    expect(scalar("SELECT value FROM counters WHERE code = 0") == 3 && fixture.page.spooled[FLOW_READING] == 3);
+    expect(!is_ok("{\"op\":\"deadletter\",\"action\":\"resubmit\",\"id\":5}\n")); // full
+    fixture_flows[FLOW_READING].cap = 100000;
+    expect(is_ok("{\"op\":\"deadletter\",\"action\":\"resubmit\",\"flow\":\"reading\"}\n") && dead_of("reading") == 1);
+    expect(is_ok("{\"op\":\"deadletter\",\"action\":\"drop\",\"flow\":\"reading\"}\n") && dead_of("reading") == 0);
+    expect(!is_ok("{\"op\":\"deadletter\",\"action\":\"drop\",\"flow\":\"redaing\"}\n") && dead_of("alarm") == 1);
+    lines = ask("{\"op\":\"deadletter\",\"action\":\"list\",\"flow\":\"alarm\"}\n");
+    expect(cJSON_GetArraySize(lines) == 2);
+    cJSON_Delete(lines);
+    int64_t said = scalar("SELECT sum(json_extract(text, '$.count')) FROM audit WHERE"
+                          " json_extract(text, '$.action') = 'resubmit' AND json_extract(text, '$.flow') = 'reading'");
+    expect(said == 5);
+    operator_end();
     fixture_end();
 }
 
@@ -173,6 +273,9 @@ int main(void)
     fixture_use_all();
     RUN(operators_query_all_records_once);
     RUN(dead_letters_are_listed_shown_dropped_and_sent_again);
-    RUN(too_many_dead_letters_drop_the_oldest_and_say_so);
+    RUN(dead_letters_of_one_flow_push_out_no_other);
+    RUN(dead_letters_have_a_share_of_bytes);
+    RUN(dead_letters_of_flows_that_are_gone);
+    RUN(many_are_sent_again);
     TEST_END();
 }
