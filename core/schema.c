@@ -23,43 +23,59 @@
 
 #include <string.h>
 
-/*@ requires width == 1 || width == 2 || width == 4 || width == 8;
-    requires \valid_read(bytes + (0 .. width - 1));
+// The path of every field of every message: a call would cost as much as what it does.
+#define INLINE static inline __attribute__((always_inline))
+
+/*@ requires \valid_read(bytes + (0 .. 1));
     assigns \nothing;
-    ensures width == 2 ==> \result == bytes[0] + 256 * bytes[1]; */
-static uint64_t load(const uint8_t *bytes, unsigned width)
+    ensures \result == bytes[0] + 256 * bytes[1]; */
+static uint32_t load_16(const uint8_t *bytes)
 {
-    uint64_t value = 0;
-    /*@ loop invariant i <= width;
-        loop invariant i == width ==> value == 0;
-        loop invariant i == width - 1 ==> value == bytes[width - 1];
-        loop invariant i == width - 2 ==> value == bytes[width - 2] + 256 * bytes[width - 1];
-        loop assigns i, value;
-        loop variant i; */
-    for (unsigned i = width; i > 0; i--)
-        value = value * 256 + bytes[i - 1];
-    return value;
+    return bytes[0] + 256u * bytes[1];
 }
 
-//@ requires width == 1 || width == 2 || width == 4 || width == 8; assigns \nothing;
-static int64_t sign_extend(uint64_t value, unsigned width)
+// Eight bytes as one number.
+/*@ requires \valid_read(bytes + (0 .. 7));
+    assigns \nothing; */
+INLINE uint64_t load_64(const uint8_t *bytes)
 {
-    unsigned shift = 64 - 8 * width;
-    return (int64_t)(value << shift) >> shift;
+    return bytes[0] | (uint64_t)bytes[1] << 8 | (uint64_t)bytes[2] << 16 | (uint64_t)bytes[3] << 24 |
+           (uint64_t)bytes[4] << 32 | (uint64_t)bytes[5] << 40 | (uint64_t)bytes[6] << 48 | (uint64_t)bytes[7] << 56;
 }
 
-// An integer, bool or enumeration of `type`, which is the field's or that of its elements.
-/*@ requires type_is_scalar(type) && \valid_read(field);
+// The scalar at this place of a message, extended to 64 bits as its type says. It lies in one word of eight bytes, since it
+// is aligned, and messages have nothing but whole words; so there is no branch on its width.
+/*@ requires type_is_scalar(type) && at % width_of(type) == 0 && at + width_of(type) <= size && size % 8 == 0;
+    requires \valid_read(message + (0 .. size - 1));
+    assigns \nothing; */
+INLINE uint64_t load(unsigned type, const uint8_t *message, size_t at, size_t size)
+{
+    static const struct {
+        uint64_t mask, sign; // the bits that a type has, and of these the one that counts less than nothing
+    } forms[SCHEMA_ENUM + 1] = {
+        [SCHEMA_U8] = {0xff, 0},         [SCHEMA_I8] = {0xff, 0x80},
+        [SCHEMA_U16] = {0xffff, 0},      [SCHEMA_I16] = {0xffff, 0x8000},
+        [SCHEMA_U32] = {UINT32_MAX, 0},  [SCHEMA_I32] = {UINT32_MAX, 0x80000000},
+        [SCHEMA_U64] = {UINT64_MAX, 0},  [SCHEMA_I64] = {UINT64_MAX, 0}, // as they are
+        [SCHEMA_BOOL] = {0xff, 0},       [SCHEMA_ENUM] = {0xff, 0}};
+    //@ assert in_one_word: at / 8 * 8 + 8 <= size;
+    (void)size;
+    uint64_t value = load_64(message + at / 8 * 8) >> (8 * (at % 8)) & forms[type].mask;
+    return (value ^ forms[type].sign) - forms[type].sign;
+}
+
+// An integer, bool or enumeration of `type`, which is the field's or that of its elements. Counted from the minimum, with
+// a wrap, signed and unsigned values are alike.
+/*@ requires \valid_read(field);
+    requires type_is_scalar(type) && at % width_of(type) == 0 && at + width_of(type) <= size && size % 8 == 0;
+    requires \valid_read(message + (0 .. size - 1));
     assigns \nothing;
     ensures \result == REASON_DONE || REASON_RANGE <= \result <= REASON_ENUMERATION; */
-static enum reason check_scalar(unsigned type, const struct schema_field *field, uint64_t raw)
+INLINE enum reason check_scalar(unsigned type, const struct schema_field *field, const uint8_t *message, size_t at,
+                                size_t size)
 {
-    int is_good = raw >= (uint64_t)field->minimum && raw <= (uint64_t)field->maximum;
-    if (is_signed(type)) {
-        int64_t value = sign_extend(raw, type_width(type));
-        is_good = value >= field->minimum && value <= field->maximum;
-    }
-    if (is_good)
+    uint64_t least = (uint64_t)field->minimum;
+    if (load(type, message, at, size) - least <= (uint64_t)field->maximum - least)
         return REASON_DONE;
     return type == SCHEMA_ENUM ? REASON_ENUMERATION : REASON_RANGE;
 }
@@ -71,16 +87,16 @@ static enum reason check_scalar(unsigned type, const struct schema_field *field,
     assigns \nothing;
     ensures \result == REASON_DONE ==> text_is_inside(field, message, size);
     ensures \result == REASON_DONE || REASON_LENGTH <= \result <= REASON_PADDING; */
-static enum reason check_text(const struct schema_field *field, const uint8_t *message, size_t size)
+static enum reason check_text(const struct schema_field *field, const uint8_t *message, size_t shift, size_t size)
 {
-    size_t length = load(message + field->offset, 2);
-    const uint8_t *bytes = message + field->offset + 2;
+    size_t at = field->offset + shift, length = load_16(message + at);
+    const uint8_t *bytes = message + at + 2;
     if (length > field->capacity)
         return REASON_LENGTH;
     if (field->type == SCHEMA_STRING && !text_is_good(field->class, field->deny, bytes, length))
         return REASON_CLASS;
-    size_t end = field_end(field) < size ? field_end(field) : size;
-    return is_zero(message, field->offset + 2u + length, end) ? REASON_DONE : REASON_PADDING;
+    size_t end = at + 2 + field->capacity < size ? at + 2 + field->capacity : size;
+    return is_zero(message, at + 2 + length, end) ? REASON_DONE : REASON_PADDING;
 }
 
 /*@ requires \valid_read(field) && field_is_valid(field) && field->type == SCHEMA_ARRAY;
@@ -88,9 +104,9 @@ static enum reason check_text(const struct schema_field *field, const uint8_t *m
     requires field->element != SCHEMA_RECORD;
     assigns \nothing;
     ensures \result == REASON_DONE || REASON_LENGTH <= \result <= REASON_PADDING; */
-static enum reason check_array(const struct schema_field *field, const uint8_t *message)
+static enum reason check_array(const struct schema_field *field, const uint8_t *message, size_t size)
 {
-    size_t count = load(message + field->offset, 2);
+    size_t count = load_16(message + field->offset);
     size_t at = elements_start(field), width = type_width(field->element);
     if (count > field->capacity)
         return REASON_LENGTH;
@@ -100,7 +116,7 @@ static enum reason check_array(const struct schema_field *field, const uint8_t *
         loop assigns i, at;
         loop variant count - i; */
     for (size_t i = 0; i < count; i++, at += width) {
-        enum reason reason = check_scalar(field->element, field, load(message + at, (unsigned)width));
+        enum reason reason = check_scalar(field->element, field, message, at, size);
         if (reason != REASON_DONE)
             return reason;
     }
@@ -114,16 +130,15 @@ static enum reason check_array(const struct schema_field *field, const uint8_t *
     assigns \nothing;
     ensures \result == REASON_DONE && type_is_text(field->type) ==> text_is_inside(field, message, size);
     ensures \result == REASON_DONE || REASON_LENGTH <= \result <= REASON_PADDING; */
-static enum reason check_field(const struct schema_field *field, const uint8_t *message,
-                               size_t size)
+static enum reason check_field(const struct schema_field *field, const uint8_t *message, size_t shift, size_t size)
 {
+    if (field->type < SCHEMA_STRING)
+        return check_scalar(field->type, field, message, field->offset + shift, size);
     if (is_text(field->type))
-        return check_text(field, message, size);
-    if (field->type != SCHEMA_ARRAY)
-        return check_scalar(field->type, field, load(message + field->offset, type_width(field->type)));
+        return check_text(field, message, shift, size);
     if (field->element != SCHEMA_RECORD)
-        return check_array(field, message);
-    return load(message + field->offset, 2) <= field->capacity ? REASON_DONE : REASON_LENGTH;
+        return check_array(field, message, size);
+    return load_16(message + field->offset) <= field->capacity ? REASON_DONE : REASON_LENGTH;
 }
 
 // The message ends where its schema says; afterwards every access below stays inside.
@@ -150,8 +165,16 @@ static enum reason check_length(const struct schema *schema, const uint8_t *mess
     const struct schema_field *last = &schema->fields[header->field_count - 1];
     if (size < last->offset + 2u || size > header->struct_bytes)
         return REASON_LENGTH;
-    size_t length = load(message + last->offset, 2);
+    size_t length = load_16(message + last->offset);
     return size == align_up(last->offset + 2u + length, 8) ? REASON_DONE : REASON_LENGTH;
+}
+
+// Its value, length or count, in the first record of an array.
+INLINE int64_t value_of(const struct schema_field *field, const uint8_t *message, size_t size)
+{
+    if (field->type >= SCHEMA_STRING)
+        return load_16(message + field->offset);
+    return (int64_t)load(field->type, message, field->offset, size);
 }
 
 /*@ requires schema_is_valid(schema) && message_is_sized(schema, message, size);
@@ -162,8 +185,8 @@ static enum reason check_length(const struct schema *schema, const uint8_t *mess
 static int holds(const struct schema *schema, const struct schema_relation *relation,
                  const uint8_t *message, size_t size)
 {
-    int64_t left = schema_value(schema, relation->left, message, size);
-    int64_t right = schema_value(schema, relation->right, message, size);
+    int64_t left = value_of(&schema->fields[relation->left], message, size);
+    int64_t right = value_of(&schema->fields[relation->right], message, size);
     // A u64 above INT64_MAX is above every value of another type.
     int is_left_huge = schema->fields[relation->left].type == SCHEMA_U64 && left < 0;
     int is_right_huge = schema->fields[relation->right].type == SCHEMA_U64 && right < 0;
@@ -187,19 +210,18 @@ struct verdict {
 };
 
 // The records of an array, whose count is good. Fields of the verdict count from the array.
-static struct verdict check_records(const struct schema_field *array, const uint8_t *message)
+static struct verdict check_records(const struct schema_field *array, const uint8_t *message, size_t size)
 {
-    size_t count = load(message + array->offset, 2), end = array->offset + 2u;
-    for (size_t i = 0; i < count; i++)
+    size_t count = load_16(message + array->offset), end = array->offset + 2u;
+    for (size_t i = 0, shift = 0; i < count; i++, shift += array->stride)
         for (uint16_t j = 1; j <= array->member_count; j++) {
             const struct schema_field *member = array + j;
-            const uint8_t *record = message + i * array->stride; // where the member's offset counts from
-            if (!is_zero(message, end, member->offset + i * array->stride))
+            if (!is_zero(message, end, member->offset + shift))
                 return (struct verdict){REASON_PADDING, j};
-            enum reason reason = check_field(member, record, field_end(member));
+            enum reason reason = check_field(member, message, shift, size);
             if (reason != REASON_DONE)
                 return (struct verdict){reason, j};
-            end = field_end(member) + i * array->stride;
+            end = field_end(member) + shift;
         }
     return (struct verdict){is_zero(message, end, records_stop(array)) ? REASON_DONE : REASON_PADDING, 0};
 }
@@ -217,21 +239,30 @@ static struct verdict judge(const struct schema *schema, const uint8_t *message,
     if (reason != REASON_DONE)
         return (struct verdict){reason, UINT16_MAX};
     size_t end = 0;
-    for (uint16_t i = 0; i < schema->header->field_count; i++) {
-        const struct schema_field *field = &schema->fields[i];
+    const struct schema_field *field = schema->fields;
+    unsigned count = schema->header->field_count;
+    for (unsigned i = 0; i < count; i++, field++) {
         if (!is_zero(message, end, field->offset))
-            return (struct verdict){REASON_PADDING, i};
-        reason = check_field(field, message, size);
+            return (struct verdict){REASON_PADDING, (uint16_t)i};
+        if (field->type < SCHEMA_STRING) { // most are
+            reason = check_scalar(field->type, field, message, field->offset, size);
+            if (reason != REASON_DONE)
+                return (struct verdict){reason, (uint16_t)i};
+            end = field->offset + type_width(field->type);
+            continue;
+        }
+        reason = check_field(field, message, 0, size);
         if (reason != REASON_DONE)
-            return (struct verdict){reason, i};
+            return (struct verdict){reason, (uint16_t)i};
         end = field_end(field);
         if (field->member_count == 0)
             continue;
-        struct verdict verdict = check_records(field, message);
+        struct verdict verdict = check_records(field, message, size);
         if (verdict.reason != REASON_DONE)
             return (struct verdict){verdict.reason, (uint16_t)(i + verdict.field)};
         end = records_stop(field);
-        i = (uint16_t)(i + field->member_count);
+        i += field->member_count;
+        field += field->member_count;
     }
     if (!is_zero(message, end, size))
         return (struct verdict){REASON_PADDING, UINT16_MAX};
@@ -272,10 +303,8 @@ int64_t schema_value(const struct schema *schema, uint16_t field, const uint8_t 
                      size_t size)
 {
     const struct schema_field *of = &schema->fields[field];
-    unsigned width = of->type >= SCHEMA_STRING ? 2 : type_width(of->type);
-    check(field < schema->header->field_count && of->offset + width <= size);
-    uint64_t raw = load(message + of->offset, width);
-    return is_signed(of->type) ? sign_extend(raw, width) : (int64_t)raw;
+    check(field < schema->header->field_count && of->offset / 8u * 8u + 8 <= size);
+    return value_of(of, message, size);
 }
 
 size_t schema_bytes(const struct schema *schema, uint16_t field, const uint8_t *message,

@@ -10,7 +10,7 @@
 //   the one before; elements of an array at the first offset of their width behind the count. struct_bytes is the end
 //   of the last, rounded up to 8.
 // - An array of records is followed by its members, none of them an array, all with its stride. The stride is what the
-//   members of one record take and less than 8 bytes more.
+//   members of one record take and less than 8 bytes more, and a multiple of what each of them is aligned to.
 // - is_cut is 1 exactly when the last field is a string, bytes or sealed, and not in an array of records.
 // - Integers: minimum <= maximum, both within the type. Bool: 0 and 1. Enumeration: 0 and label_count - 1; enumerations
 //   use the labels one after the other, all of them. The same for elements. What a type does not use is zero.
@@ -227,7 +227,8 @@ static size_t place_members(const struct schema_field *array, size_t end)
 {
     const struct schema_field *members = array + 1;
     for (unsigned i = 0; i < array->member_count; i++) {
-        if (members[i].type == SCHEMA_ARRAY || members[i].stride != array->stride)
+        if (members[i].type == SCHEMA_ARRAY || members[i].stride != array->stride ||
+            array->stride % field_alignment(members[i].type) != 0)
             return SIZE_MAX;
         end = place(&members[i], end);
         if (end > ABI_PAYLOAD_BYTES_MAX)

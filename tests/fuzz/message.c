@@ -96,7 +96,10 @@ static size_t make_member(struct take *take, size_t end)
         end = place_field(make_field(take, record, array != NULL), end, gap);
     if (array == NULL)
         return end;
-    array->stride = (uint16_t)(end - first->offset + take_byte(take) % 8);
+    unsigned alignment = 1;
+    for (unsigned i = 0; i < members; i++)
+        alignment = field_alignment(first[i].type) > alignment ? field_alignment(first[i].type) : alignment;
+    array->stride = (uint16_t)align_up(end - first->offset, alignment);
     for (unsigned i = 0; i < members; i++)
         first[i].stride = array->stride;
     return records_stop(array);

@@ -219,6 +219,9 @@ static inline int oracle_open(struct oracle *o, const uint8_t *block, size_t siz
         size_t record = end - array[1].offset;
         if (array->stride < record || array->stride > record + 7)
             return 0;
+        for (unsigned j = 1; j <= array->member_count; j++)
+            if (oracle_align(array->stride, oracle_width(array[j].type)) != array->stride)
+                return 0;
         end = array[1].offset + (size_t)array->stride * array->capacity;
         if (end > ABI_PAYLOAD_BYTES_MAX)
             return 0;
