@@ -74,6 +74,19 @@ static void start(void)
     memset(instances, 0, sizeof instances);
     fake_flows[READING].cap = 6; // a cap, tokens and a right that are soon used up
     fake_flows[READING].keys_max = 4096;
+    fake_checks[READING * 64].window = 64;
+    fake_checks[READING * 64].most = 63;
+    struct system_check *check = fake_check(READING, SYSTEM_CHECK_STEP);
+    check->field = 0;
+    check->most = 500;
+    check = fake_check(READING, SYSTEM_CHECK_RATE);
+    check->per_second = 1;
+    check->most = 3;
+    check = fake_check(NOTE, SYSTEM_CHECK_SLOPE); // without a key, and only observed
+    check->field = 0;
+    check->ticks = 1000;
+    check->most = 100;
+    fake_flows[NOTE].keys_max = fake_flows[NOTE].is_observed = 1;
     fake_flows[NOTE].rate_burst = fake_flows[NOTE].rate_per_second = 5;
     fake_flows[RAW].is_open = 0;
     fake_flows[RAW].principals = 2;
@@ -240,6 +253,29 @@ static void gone(void)
     }
 }
 
+// What a store that was damaged may say it has kept.
+static void state_step(struct take *take)
+{
+    static _Alignas(8) uint8_t packet[512];
+    struct commit_packet head = {0, COMMIT_STATE, 0, 0};
+    struct commit_state state = {READING, 4, take_byte(take)};
+    size_t size = sizeof head;
+    memset(packet, 0, sizeof packet);
+    memcpy(packet + size, &state, sizeof state);
+    packet[size + sizeof state + 3] = take_byte(take); // of the key
+    size += sizeof state + 8;
+    memcpy(packet + size, &fake_checks[READING * 64 + take_byte(take) % 3].id, 4);
+    packet[size + 4] = take_byte(take);
+    take_bytes(take, packet + size + 8, 40);
+    size += ABI_ALIGN8((size_t)state.part_bytes);
+    if (take_byte(take) % 4 == 0)
+        size += 8;
+    head.size = (uint32_t)size;
+    memcpy(packet, &head, sizeof head);
+    enum status status = fake_give(ENGINE_STORE, 0, packet, size);
+    must(status == STATUS_OK || status == STATUS_MALFORMED);
+}
+
 static void step(struct take *take)
 {
     static const uint32_t results[] = {COMMIT_CONFLICT, COMMIT_NOT_NOW, COMMIT_REFUSED};
@@ -262,6 +298,8 @@ static void step(struct take *take)
         restart(ENGINE_RECEIVER, what & 3u);
     else if (what == 0xfa)
         restart(ENGINE_GATEWAY, 0);
+    else
+        state_step(take);
 }
 
 // All are honest and take what they are given, until nothing moves any more.

@@ -224,6 +224,23 @@ static inline void fill(void)
     file = good;
 }
 
+// The checks of a flow over two messages that are zero, if its schema allows that.
+static inline uint64_t use_checks(const struct system_flow *flow)
+{
+    static const uint8_t message[4096];
+    static uint64_t state[FLOW_STATE_WORDS_MAX], measured[SYSTEM_FLOW_CHECKS_MAX];
+    const struct schema *schema = &view.schemas[flow->schema];
+    const struct flow_clock clock = {1000, 1000, 1000};
+    uint16_t field;
+    uint64_t first, sum = flow_state_bytes(&view, flow) + (uint64_t)flow_keys_are_direct(&view, flow, &first);
+    size_t size = schema->header->struct_bytes;
+    if (schema_check(schema, message, size, &field) != REASON_DONE)
+        return sum;
+    memset(state, 0, sizeof state);
+    sum += flow_check(&view, flow, message, size, &clock, state, NULL);
+    return sum + flow_check(&view, flow, message, size, &clock, state, measured);
+}
+
 // Follows every index as the processes do; with a sanitizer a wrong one is caught.
 static inline uint64_t use_all(void)
 {
@@ -235,6 +252,7 @@ static inline uint64_t use_all(void)
             sum += view.schemas[flow->schema].fields[flow->key_field].offset;
         if (flow->kind == SYSTEM_REQUEST)
             sum += view.flows[flow->pair].schema;
+        sum += use_checks(flow);
         for (size_t j = 0; j < flow->receiver_count; j++)
             if (flow->receivers[j].kind == SYSTEM_UNIKERNEL)
                 sum += view.unikernels[flow->receivers[j].index].inputs[flow->receivers[j].port];
