@@ -137,6 +137,8 @@ size_t counters_of(const struct engine *engine, const struct message *message, s
                    (uint64_t)event->counts[i] * engine->system->flows[flow].receiver_count);
         used = add(counters, used, COUNTER_FLOW(flow, REASON_OBSERVED), event->observed[i]);
     }
+    if (!event->has_logs)
+        return used;
     uint64_t refusals[MANIFEST_REFUSALS_MAX] = {0};
     struct guest_record record;
     for (size_t at = 0; effect_next(event, ABI_LOG, &at, &record);)

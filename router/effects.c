@@ -30,14 +30,14 @@ void sending_make(struct engine *engine, const struct message *message, const st
     const struct schema *schema = &engine->system->schemas[flow->schema];
     const struct system_receiver *to = &flow->receivers[turn];
     int is_service = to->kind == SYSTEM_SERVICE;
-    *sending = (struct sending){
-        .send = {.flow = index,
-                 .receiver = (uint16_t)(to->index + (is_service ? engine->system->unikernel_count : 0)),
-                 .context_bytes = (uint16_t)record->send.context_bytes,
-                 .payload_bytes = record->send.payload_bytes,
-                 .principal = message->event->principal},
-        .context = record->first,
-        .payload = record->second};
+    sending->send = (struct commit_send){
+        .flow = index,
+        .receiver = (uint16_t)(to->index + (is_service ? engine->system->unikernel_count : 0)),
+        .context_bytes = (uint16_t)record->send.context_bytes,
+        .payload_bytes = record->send.payload_bytes,
+        .principal = message->event->principal};
+    sending->context = record->first;
+    sending->payload = record->second;
     if (flow->kind == SYSTEM_REPLY) { // to the connection that asked, with the context of the question
         sending->send.context_bytes = message->send.context_bytes;
         sending->context = message->body + ABI_ALIGN8(message->send.payload_bytes);
@@ -58,9 +58,8 @@ static void send_release(struct engine *engine, struct message *message, const s
     if (!state->is_durable && !state->is_queued)
         connection_output(engine, index, message->connection, record->second);
     for (uint32_t i = 0; i < engine->system->flows[index].receiver_count && state->is_queued; i++) {
-        struct sending sending;
-        sending_make(engine, message, record, i, &sending);
-        struct message *sent = message_new(engine, &sending);
+        sending_make(engine, message, record, i, &engine->sending);
+        struct message *sent = message_new(engine, &engine->sending);
         if (record->send.delay_ms != 0)
             sent->due_ms = engine->now_ms + record->send.delay_ms;
         message_enqueue(engine, sent);
@@ -73,7 +72,7 @@ void effects_release(struct engine *engine, struct message *message)
     struct guest_record record;
     for (size_t at = 0; effect_next(message->event, ABI_SEND, &at, &record);)
         send_release(engine, message, &record);
-    for (size_t at = 0; effect_next(message->event, ABI_LOG, &at, &record);)
+    for (size_t at = 0; message->event->has_logs && effect_next(message->event, ABI_LOG, &at, &record);)
         journal(engine, message->send.receiver, record.log.level,
                 record.log.level == ABI_LOG_REFUSAL ? refusals[record.log.code] : "", record.first,
                 record.log.text_bytes);

@@ -147,11 +147,13 @@ static enum reason judge_write(struct engine *engine, struct message *message,
 enum reason judge(struct engine *engine, struct message *message)
 {
     struct event *event = message->event;
-    memset(event->counts, 0, sizeof event->counts);
-    memset(event->payload_bytes, 0, sizeof event->payload_bytes);
+    for (uint16_t i = 0; i < receiver_of(engine, message)->is->output_count; i++) {
+        event->counts[i] = event->observed[i] = 0;
+        event->bytes[i] = event->payload_bytes[i] = 0;
+    }
     event->sent_ms = engine->wall_ms;
     event->sent_count = 0;
-    event->write_count = event->own_count = event->is_durable = 0;
+    event->write_count = event->own_count = event->is_durable = event->has_logs = 0;
     enum reason reason = REASON_DONE;
     for (size_t at = 0; reason == REASON_DONE;) {
         struct guest_record record;
@@ -159,6 +161,7 @@ enum reason judge(struct engine *engine, struct message *message)
                                             receiver_of(engine, message)->is->refusal_count, &record);
         if (why != NULL)
             return refuse(message, REASON_ENVELOPE, why, "", 0);
+        event->has_logs |= record.kind == ABI_LOG;
         if (record.kind == ABI_SEND)
             reason = judge_send(engine, message, &record);
         else if (record.kind == ABI_WRITE)

@@ -222,7 +222,8 @@ enum reason keys_hold(struct engine *engine, struct message *message)
 {
     struct event *event = message->event;
     struct guest_record record;
-    memset(event->observed, 0, sizeof event->observed);
+    for (uint16_t i = 0; i < receiver_of(engine, message)->is->output_count; i++)
+        event->observed[i] = 0;
     event->noted_count = 0;
     for (size_t at = 0; effect_next(event, ABI_SEND, &at, &record);) {
         if (engine->system->flows[effect_flow(engine, message, &record)].check_count == 0)

@@ -138,7 +138,7 @@ static void again(struct engine *engine, struct message *message, uint16_t *trie
 static void take(struct engine *engine, struct message *message)
 {
     int is_stored = is_durable(message);
-    struct commit_counter counters[ROUTER_COUNTERS_PER_EVENT];
+    struct commit_counter *counters = engine->counters;
     size_t used = counters_of(engine, message, counters);
     for (size_t i = 0; i < used; i++)
         if (is_stored)

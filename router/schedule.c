@@ -211,7 +211,7 @@ static uint32_t payload_shown(const struct engine *engine, const struct message 
 static void start(struct engine *engine, struct message *message)
 {
     struct event *event = message->event = slots_take(&engine->events);
-    memset(event, 0, offsetof(struct event, text)); // the large parts stay untouched
+    memset(event, 0, offsetof(struct event, counts));
     event->text[0] = 0;
     event->principal = principal_of(message);
     struct receiver *receiver = reserve(engine, message, 1);

@@ -39,7 +39,7 @@
 #define ROUTER_CAPACITY_MAX 256u // events with one receiver at once
 #define ROUTER_PIPELINE 64u      // events of one receiver that wait for their commit
 #define ROUTER_READS_MAX 64u     // store reads of one event
-#define ROUTER_BUCKETS 1024u     // of keys in flight; a collision only serialises
+#define ROUTER_BUCKETS 8192u     // of keys in flight; a collision only serialises
 #define ROUTER_ATTEMPTS_MAX 3u
 #define ROUTER_CONFLICTS_MAX 8u
 #define ROUTER_RETRY_MS 100 // a commit that the store could not take
@@ -96,16 +96,19 @@ struct event {
     uint16_t waits, reads;           // READ rounds, and READs
     uint16_t write_count, own_count; // judged
     uint8_t is_durable; // it writes, or sends what waits in the store
-    uint16_t counts[MANIFEST_FLOWS_MAX]; // judged sends per output
-    uint32_t bytes[MANIFEST_FLOWS_MAX];  // that those in the COMMIT take in the store
-    uint32_t payload_bytes[MANIFEST_FLOWS_MAX]; // of all
-    uint16_t observed[MANIFEST_FLOWS_MAX]; // of these would have been refused
-    uint16_t noted[ROUTER_NOTES], noted_count; // by which checks
+    uint8_t has_logs;   // among its records
+    uint16_t noted_count;
     uint32_t sent_count;             // messages, over all outputs
     int64_t sent_ms;                 // the host's clock when its effects arrived
     struct held *held;               // states of keys
     uint32_t record_bytes, crash_bytes;
     uint32_t seen_bytes, seen_count; // struct commit_read
+    // From here on nothing is cleared at the start of an event. What is counted per output is cleared by judge().
+    uint16_t counts[MANIFEST_FLOWS_MAX]; // judged sends per output
+    uint32_t bytes[MANIFEST_FLOWS_MAX];  // that those in the COMMIT take in the store
+    uint32_t payload_bytes[MANIFEST_FLOWS_MAX]; // of all
+    uint16_t observed[MANIFEST_FLOWS_MAX]; // of these would have been refused
+    uint16_t noted[ROUTER_NOTES]; // by which checks
     char text[COMMIT_TEXT_BYTES_MAX]; // why it failed
     struct link_crash crash;
     _Alignas(8) uint8_t records[ABI_OUTPUT_BYTES];
@@ -198,6 +201,13 @@ struct connection {
     int64_t progress_ms;   // last time something drained, or waiting began
 };
 
+// One SEND on its way to one receiver, in the system's terms.
+struct sending {
+    struct commit_send send;
+    const uint8_t *context, *payload;
+    uint8_t key[SYSTEM_KEY_BYTES_MAX];
+};
+
 struct engine {
     const struct system_view *system;
     struct router_page *page;
@@ -225,14 +235,10 @@ struct engine {
     uint8_t parts[KEY_PARTS_BYTES];
     uint64_t fresh[COUNTERS_MAX];    // not yet with the store
     uint64_t flushing[COUNTERS_MAX]; // in the COMMIT under way
+    // Working memory of one function each: automatic variables are cleared at each call.
+    struct commit_counter counters[ROUTER_COUNTERS_PER_EVENT];
+    struct sending sending;
     _Alignas(8) uint8_t scratch[COMMIT_BYTES_MAX];
-};
-
-// One SEND on its way to one receiver, in the system's terms.
-struct sending {
-    struct commit_send send;
-    const uint8_t *context, *payload;
-    uint8_t key[SYSTEM_KEY_BYTES_MAX];
 };
 
 struct packet { // what a peer said, as long as it may be (the table in engine.c)

@@ -6,7 +6,7 @@ BENCH_IMAGES = $(patsubst %,$(BENCH)/%.img,relay relay-resident relay-connection
 .PHONY: bench bench-checks $(BENCH_IMAGES)
 bench: ## Crenel beside mosquitto and posix_spawn; some minutes. Installs the broker, which does not start by itself
 	@tools/install-packages $(BUILD) mosquitto
-	@$(MAKE_QUIETLY) all $(BENCH)/mqtt_bench $(BENCH)/spawn_bench $(BENCH)/checks_bench $(BENCH)/wall_bench $(BENCH)/hello $(BENCH_IMAGES)
+	@$(MAKE_QUIETLY) all $(BENCH)/mqtt_bench $(BENCH)/spawn_bench $(BENCH)/checks_bench $(BENCH)/wall_bench $(BENCH)/router_bench $(BENCH)/hello $(BENCH_IMAGES)
 	@/usr/bin/python3 tests/bench/bench.py $(BUILD)
 	@$(BENCH)/checks_bench
 
@@ -18,6 +18,9 @@ $(BENCH)/checks_bench: $(BUILD)/tests/bench/checks_bench.o $(filter-out %/main.o
 
 $(BENCH)/mqtt_bench: $(BUILD)/tests/bench/mqtt_bench.o
 	$(Q)$(CC) $(HOST_LDFLAGS) -o $@ $<
+
+$(BENCH)/router_bench: $(BUILD)/tests/bench/router_bench.o $(filter-out %/main.o,$(call room,router)) $(HOST) $(CORE)
+	$(Q)$(CC) $(HOST_LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^)
 
 # It starts the tender that lies beside it.
 $(BENCH)/spawn_bench: $(BUILD)/tests/bench/spawn_bench.o $(filter-out %/main.o,$(call room,cli)) $(HOST) $(CORE)
