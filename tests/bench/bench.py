@@ -5,8 +5,10 @@
 Every round measures everything once, one after the other, so that a change of the machine meets all alike; printed
 are medians over the rounds and ratios of these medians. Nothing here passes or fails.
 """
+import contextlib
 import os
 import platform
+import socket
 import statistics
 import subprocess
 import sys
@@ -16,11 +18,12 @@ sys.dont_write_bytecode = True
 TREE = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 sys.path.insert(0, os.path.join(TREE, "examples", "machine-watch", "demo"))
 
-import clients
 import crenel
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
-MESSAGES = {1: 1000, 32: 4000}  # window: messages
+MESSAGES = {1: 1000, 32: 20000}  # window: messages
+SLOW_MESSAGES = 20000  # to a slow subscriber
+ROUTED, KEYS = 2000000, 1000000
 SPAWNS = 400
 
 # (name, QoS, topic prefix in the relay system; None: mosquitto alone)
@@ -53,21 +56,46 @@ class Mosquitto:
         end = time.monotonic() + 10
         while time.monotonic() < end:
             try:
-                clients.socket.create_connection((clients.HOST, self.port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
                 return
             except OSError:
                 time.sleep(0.1)
         raise RuntimeError("mosquitto does not listen")
 
 
-def measure(build, ports, qos, topic, window, credentials):
+def processor_us(pids):
+    """Processor time of these processes, and of their children that have ended."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+            ticks += sum(map(int, file.read().rpartition(b")")[2].split()[11:15]))
+    return ticks * 1e6 / os.sysconf("SC_CLK_TCK")
+
+
+def measure(build, ports, qos, topic, window, credentials, root):
+    messages = MESSAGES.get(window, SLOW_MESSAGES)
     arguments = [os.path.join(build, "tests", "bench", "mqtt_bench"), *map(str, ports), str(qos), topic or "bench",
-                 f"{topic}/out" if topic else "bench", str(MESSAGES[window]), str(window)]
+                 f"{topic}/out" if topic else "bench", str(messages), str(window)]
+    pids = crenel.family(root)
+    before = processor_us(pids)
     done = subprocess.run(arguments + ([credentials] if topic else []), capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip())
     rate, p50, p99, lost = done.stdout.split()
-    return float(rate), float(p50), float(p99), int(lost)
+    used = processor_us(set(pids) | set(crenel.family(root))) - before
+    return float(rate), float(p50), float(p99), int(lost), used / messages
+
+
+def router_round(build):
+    """(messages/s, ns) of the router alone, with so many keys."""
+    rows = {}
+    for keys in (1000, KEYS):
+        done = subprocess.run([os.path.join(build, "tests", "bench", "router_bench"), str(ROUTED), str(keys)],
+                              capture_output=True, text=True, timeout=300)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.strip() or "router_bench failed")
+        rows[keys] = tuple(map(float, done.stdout.split()))
+    return rows
 
 
 def spawn_round(build):
@@ -100,14 +128,29 @@ def print_messages(results):
     for qos in (0, 1):
         base = {window: results[("mosquitto", qos, window)] for window in MESSAGES}
         print(f"\nPublish to subscriber, QoS {qos}          one at a time            32 on their way"
-              "                   lost")
-        print(f"  {'':<28}{'p50':>9}{'p99':>10}    {'messages/s':>11}{'p50':>10}{'p99':>10}{'ratio':>9}")
+              "                   processor   lost")
+        print(f"  {'':<28}{'p50':>9}{'p99':>10}    {'messages/s':>11}{'p50':>10}{'p99':>10}{'ratio':>9}{'a message':>12}")
         for name in dict.fromkeys(name for name, level, _ in results if level == qos):
             one, many = results[(name, qos, 1)], results[(name, qos, 32)]
             ratio = median(many, 0) / median(base[32], 0)
             lost = sum(row[3] for row in one + many)
             print(f"  {name:<28}{median(one, 1):>6.0f} us{median(one, 2):>7.0f} us    {median(many, 0):>11,.0f}"
-                  f"{median(many, 1):>7.0f} us{median(many, 2):>7.0f} us{ratio:>9.3f}{lost:>7}")
+                  f"{median(many, 1):>7.0f} us{median(many, 2):>7.0f} us{ratio:>9.3f}{median(many, 4):>9.1f} us{lost:>7}")
+
+
+def print_slow(results):
+    print(f"\nSlow subscriber, QoS 1, 20 unacknowledged{'':<8}{'received/s':>16}   lost of {SLOW_MESSAGES:,} acknowledged")
+    for (name, _, window), rows in results.items():
+        if window == "20s":
+            print(f"  {name:<47}{median(rows, 0):>13,.0f}   {median(rows, 3):>8,.0f}  (at most "
+                  f"{max(row[3] for row in rows):,})")
+
+
+def print_router(rounds):
+    print(f"\nThe router alone, 64 bytes, 11 fields{'':<19}{'messages/s':>14}{'ns each':>10}")
+    for keys in rounds[0]:
+        rate = statistics.median(row[keys][0] for row in rounds)
+        print(f"  {f'{keys:,} keys, batches of 64':<54}{rate:>14,.0f}{1e9 / rate:>10.0f}")
 
 
 def print_spawns(rounds):
@@ -148,7 +191,7 @@ def main():
     folder = os.path.join(build, "bench")
     system = crenel.System(folder, build, source=os.path.join(TREE, "tests", "bench", "relay"), first_port=18832)
     broker = None
-    results, spawns = {}, []
+    results, spawns, routed = {}, [], []
     walls = {"process": []}
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
         walls["kvm"] = []
@@ -164,9 +207,11 @@ def main():
             progress(f"round {number + 1} of {ROUNDS}")
             for name, qos, topic in SUBJECTS:
                 ports = system.ports if topic else [broker.port] * 2
-                for window in MESSAGES:
+                root = system.supervisor_pid() if topic else broker.process.pid
+                for window in [*MESSAGES, *(["20s"] if qos == 1 else [])]:
                     results.setdefault((name, qos, window), []).append(
-                        measure(build, ports, qos, topic, window, credentials))
+                        measure(build, ports, qos, topic, window, credentials, root))
+            routed.append(router_round(build))
             spawns.append(spawn_round(build))
             for wall, rounds in walls.items():
                 rounds.append(wall_round(build, wall))
@@ -174,12 +219,15 @@ def main():
         print(f"{os.cpu_count()} processors, Linux {platform.release()}, {version}; load average {begin:.1f} before, "
               f"{os.getloadavg()[0]:.1f} after; medians of {ROUNDS} rounds; payload 100 bytes")
         print_messages(results)
+        print_slow(results)
+        print_router(routed)
         print_spawns(spawns)
         for wall, rounds in walls.items():
             print_wall(wall, rounds)
     finally:
         if broker is not None:
-            clients.stop(broker.process)
+            broker.process.terminate()
+            broker.process.wait()
         system.down()
 
 

@@ -8,6 +8,10 @@
 // a larger one its throughput. A message that does not arrive within 5 seconds is lost. Both connections
 // acknowledge QoS 1 at once. CREDENTIALS-FILE: two lines for the publisher (user, password), two for the
 // subscriber. Prints one line: messages/s, p50 and p99 in microseconds, lost.
+//
+// WINDOW as "20s", with QoS 1: a slow subscriber. Then so many publications are unacknowledged at any time, and the
+// subscriber, with little room in its kernel, takes SLOW_BYTES a millisecond, less than the publisher sends. Lost is what
+// was acknowledged to the publisher and does not arrive.
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -25,6 +29,8 @@
 #define LOST_MS 5000
 #define MESSAGES_MAX 1000000
 #define BUFFER_BYTES 65536u
+#define SLOW_BYTES 1024u // about eight messages
+#define SLOW_ROOM 8192
 
 struct connection {
     int fd;
@@ -98,10 +104,10 @@ static void drop_packet(struct connection *connection, size_t size)
     memmove(connection->in, connection->in + size, connection->in_bytes);
 }
 
-static void receive(struct connection *connection)
+static void receive(struct connection *connection, size_t most)
 {
-    ssize_t n = read(connection->fd, connection->in + connection->in_bytes,
-                     BUFFER_BYTES - connection->in_bytes);
+    size_t room = BUFFER_BYTES - connection->in_bytes;
+    ssize_t n = read(connection->fd, connection->in + connection->in_bytes, room < most ? room : most);
     if (n == 0)
         errno = ECONNRESET;
     if (n <= 0)
@@ -114,7 +120,7 @@ static void expect(struct connection *connection, uint8_t type, uint8_t code_at,
 {
     size_t body = 0, size;
     while ((size = packet_size(connection, &body)) == 0)
-        receive(connection);
+        receive(connection, BUFFER_BYTES);
     if (connection->in[0] >> 4 != type || connection->in[body + code_at] > code_most) {
         errno = EACCES;
         fail(type == 2 ? "CONNACK" : "SUBACK");
@@ -122,12 +128,14 @@ static void expect(struct connection *connection, uint8_t type, uint8_t code_at,
     drop_packet(connection, size);
 }
 
-static void open_connection(struct connection *connection, int port, const char *name, FILE *credentials)
+static void open_connection(struct connection *connection, int port, const char *name, int room, FILE *credentials)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int one = 1;
     connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (room != 0)
+        setsockopt(connection->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
     if (connection->fd < 0 || connect(connection->fd, (struct sockaddr *)&address, sizeof address) != 0)
         fail("connect");
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -179,7 +187,7 @@ static void publish(struct connection *connection, const char *topic, uint8_t qo
 struct run {
     uint32_t messages;
     int64_t *latency_ns; // by number; 0: not there yet
-    uint32_t received, duplicates;
+    uint32_t received, duplicates, acknowledged;
 };
 
 // Takes every whole packet that has arrived: counts publications, acknowledges them.
@@ -207,8 +215,66 @@ static void take_packets(struct connection *connection, struct run *run)
                 run->duplicates++;
             }
         }
+        run->acknowledged += first >> 4 == 4;
         drop_packet(connection, size);
     }
+}
+
+// Returns when it began to wait for what is lost, or was done.
+static int64_t run_slowly(struct run *run, struct connection *publisher, struct connection *subscriber, const char *topic,
+                          uint32_t window)
+{
+    uint32_t sent = 0;
+    int64_t last = now_ns(), next = last;
+    while (run->received < run->messages && now_ns() - last < (int64_t)LOST_MS * 1000000) {
+        while (sent < run->messages && sent - run->acknowledged < window)
+            publish(publisher, topic, 1, sent++);
+        struct pollfd fds[2] = {{publisher->fd, POLLIN, 0}, {subscriber->fd, POLLIN, 0}};
+        if (poll(fds, 2, 1) < 0)
+            fail("poll");
+        if (fds[0].revents) {
+            receive(publisher, BUFFER_BYTES);
+            take_packets(publisher, run);
+            last = now_ns();
+        }
+        if (fds[1].revents && now_ns() >= next) {
+            receive(subscriber, SLOW_BYTES);
+            take_packets(subscriber, run);
+            last = next = now_ns();
+            next += 1000000;
+        } else if (fds[1].revents && !fds[0].revents) {
+            struct timespec pause = {.tv_nsec = 200000};
+            nanosleep(&pause, NULL);
+        }
+    }
+    return last;
+}
+
+// Returns when the last message came.
+static int64_t run_closed(struct run *run, struct connection *publisher, struct connection *subscriber,
+                          const char *topic, uint8_t qos, uint32_t window)
+{
+    uint32_t sent = 0, lost = 0;
+    int64_t last = now_ns();
+    while (run->received + lost < run->messages) {
+        while (sent < run->messages && sent - run->received - lost < window)
+            publish(publisher, topic, qos, sent++);
+        struct pollfd fds[2] = {{subscriber->fd, POLLIN, 0}, {publisher->fd, POLLIN, 0}};
+        int ready = poll(fds, 2, LOST_MS);
+        if (ready < 0)
+            fail("poll");
+        if (ready == 0)
+            lost = sent - run->received;
+        uint32_t before = run->received;
+        for (int i = 0; i < 2; i++)
+            if (fds[i].revents) {
+                receive(i == 0 ? subscriber : publisher, BUFFER_BYTES);
+                take_packets(i == 0 ? subscriber : publisher, run);
+            }
+        if (run->received != before)
+            last = now_ns();
+    }
+    return last;
 }
 
 static int compare(const void *a, const void *b)
@@ -236,33 +302,16 @@ int main(int argc, char **argv)
     FILE *credentials = argc == 9 ? fopen(argv[8], "re") : NULL;
     if (run.latency_ns == NULL || (argc == 9 && credentials == NULL))
         fail("start");
-    open_connection(&publisher, port, "bench-publisher", credentials);
-    open_connection(&subscriber, subscriber_port, "bench-subscriber", credentials);
+    int is_slow = strchr(argv[7], 's') != NULL;
+    open_connection(&publisher, port, "bench-publisher", 0, credentials);
+    open_connection(&subscriber, subscriber_port, "bench-subscriber", is_slow ? SLOW_ROOM : 0, credentials);
     subscribe(&subscriber, argv[5], qos);
 
-    uint32_t sent = 0, lost = 0;
-    int64_t start = now_ns(), last = start;
-    while (run.received + lost < run.messages) {
-        while (sent < run.messages && sent - run.received - lost < window)
-            publish(&publisher, argv[4], qos, sent++);
-        struct pollfd fds[2] = {{subscriber.fd, POLLIN, 0}, {publisher.fd, POLLIN, 0}};
-        int ready = poll(fds, 2, LOST_MS);
-        if (ready < 0)
-            fail("poll");
-        if (ready == 0)
-            lost = sent - run.received;
-        uint32_t before = run.received;
-        if (fds[0].revents) {
-            receive(&subscriber);
-            take_packets(&subscriber, &run);
-        }
-        if (fds[1].revents) {
-            receive(&publisher);
-            take_packets(&publisher, &run);
-        }
-        if (run.received != before)
-            last = now_ns();
-    }
+    int64_t start = now_ns();
+    int64_t last = is_slow ? run_slowly(&run, &publisher, &subscriber, argv[4], window)
+                           : run_closed(&run, &publisher, &subscriber, argv[4], qos, window);
+    uint32_t owed = is_slow ? run.acknowledged : run.messages;
+    uint32_t lost = run.received < owed ? owed - run.received : 0;
     int64_t *sorted = run.latency_ns;
     uint32_t count = 0;
     for (uint32_t i = 0; i < run.messages; i++)
@@ -272,7 +321,7 @@ int main(int argc, char **argv)
     double seconds = (double)(last - start) / 1e9;
     printf("%.0f %.1f %.1f %u\n", seconds > 0 ? (double)run.received / seconds : 0.0,
            count ? (double)sorted[count / 2] / 1e3 : 0.0,
-           count ? (double)sorted[(size_t)count * 99 / 100] / 1e3 : 0.0, run.messages - run.received);
+           count ? (double)sorted[(size_t)count * 99 / 100] / 1e3 : 0.0, lost);
     free(run.latency_ns);
     return 0;
 }
