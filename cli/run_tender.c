@@ -208,7 +208,7 @@ enum status run_tender_start(struct run_tender *tender, const struct run_config 
     close(page_fd);
     tender->control_fd = control[0];
     channel_init(&tender->link, link[0], NULL, 0);
-    channel_gather(&tender->link, NULL, tender->inbox);
+    channel_gather(&tender->link, NULL, tender->inbox, CHANNEL_PACKET_BYTES);
     status = tender->pid < 0 ? STATUS_SYSTEM : hand_over(tender, config, link[1]);
     if (status != STATUS_OK)
         report_error(config->image_path, 0, "the lines above say why; crenel doctor says what this host lacks",

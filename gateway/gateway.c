@@ -199,7 +199,7 @@ enum status gateway_init(struct gateway *gateway, struct loop *loop, int listene
     *gateway = (struct gateway){
         .limits = *limits, .page = page, .loop = loop, .listener_fd = listener_fd};
     channel_init(&gateway->link, link_fd, NULL, 0);
-    channel_gather(&gateway->link, gateway->gathered, gateway->inbox);
+    channel_gather(&gateway->link, gateway->gathered, gateway->inbox, CHANNEL_PACKET_BYTES);
     // One event's output may come on top of what already waits.
     size_t capacity = limits->output_bytes_max + (size_t)LINK_INPUT_BYTES_MAX;
     gateway->connections = calloc(limits->connections_max, sizeof *gateway->connections);

@@ -40,10 +40,12 @@ void channel_init(struct channel *channel, int fd, uint8_t *buffer, size_t capac
         (void)fcntl(fd, F_SETFL, wanted);
 }
 
-void channel_gather(struct channel *channel, uint8_t *packet, uint8_t *inbox)
+void channel_gather(struct channel *channel, uint8_t *packet, uint8_t *inbox, size_t packet_most)
 {
+    check(packet_most % 8 == 0);
     channel->packet = packet;
     channel->inbox = inbox;
+    channel->packet_most = packet_most;
     channel->packet_bytes = channel->inbox_bytes = channel->inbox_at = 0;
 }
 
@@ -135,9 +137,9 @@ enum status channel_send_parts(struct channel *channel, const struct channel_par
     size_t total = 0;
     for (size_t i = 0; i < count; i++)
         total += parts[i].size;
-    check(total <= CHANNEL_PACKET_BYTES);
+    check(total <= channel->packet_most);
     enum status status = STATUS_OK;
-    if (total > CHANNEL_PACKET_BYTES - channel->packet_bytes)
+    if (total > channel->packet_most - channel->packet_bytes)
         status = send_gathered(channel);
     uint8_t *at = channel->packet + channel->packet_bytes;
     for (size_t i = 0; i < count; i++)
@@ -145,7 +147,7 @@ enum status channel_send_parts(struct channel *channel, const struct channel_par
             memcpy(at, parts[i].bytes, parts[i].size);
             at += parts[i].size;
         }
-    size_t padding = (8 - total % 8) % 8; // CHANNEL_PACKET_BYTES is a multiple of 8
+    size_t padding = (8 - total % 8) % 8;
     memset(at, 0, padding);
     channel->packet_bytes += total + padding;
     return status;
@@ -217,7 +219,7 @@ enum status channel_receive(struct channel *channel, void *bytes, size_t capacit
         return receive_packet(channel, bytes, capacity, size, wait);
     if (channel->inbox_at == channel->inbox_bytes) {
         size_t packet_bytes = 0;
-        enum status status = receive_packet(channel, channel->inbox, CHANNEL_PACKET_BYTES, &packet_bytes, wait);
+        enum status status = receive_packet(channel, channel->inbox, channel->packet_most, &packet_bytes, wait);
         if (status != STATUS_OK)
             return status;
         channel->inbox_bytes = packet_bytes;

@@ -22,20 +22,21 @@ struct channel {
     size_t capacity, used, head;
     uint8_t *packet;     // outgoing: records that are gathered, or NULL; not owned
     size_t packet_bytes; // of them
+    size_t packet_most;  // capacity of packet and inbox each
     uint8_t *inbox;      // incoming: the packet whose records are handed out, or NULL; not owned
     size_t inbox_bytes, inbox_at;
 };
 
-#define CHANNEL_PACKET_BYTES 65536u // that a channel which gathers sends at most; a record is no longer
+#define CHANNEL_PACKET_BYTES 65536u // room for packets of links (proto/link.h)
 
 // Two connected ends, close-on-exec, with socket buffers large enough for COMMIT_BYTES_MAX packets.
 enum status channel_pair(int fds[2]) MUST_USE;
 
 // Takes fd. With a buffer the descriptor becomes non-blocking and channel_send never blocks.
 void channel_init(struct channel *channel, int fd, uint8_t *buffer, size_t capacity);
-// From now on it gathers: both ends, or one that only receives (packet NULL). Each has CHANNEL_PACKET_BYTES, 8-byte
-// aligned, and is used by this channel alone.
-void channel_gather(struct channel *channel, uint8_t *packet, uint8_t *inbox);
+// From now on it gathers: both ways, or only what it receives (packet NULL). Packets are of packet_most bytes at most, a
+// multiple of 8, and so are records. packet and inbox have that room, 8-byte aligned, and are this channel's alone.
+void channel_gather(struct channel *channel, uint8_t *packet, uint8_t *inbox, size_t packet_most);
 void channel_close(struct channel *channel);
 
 // Sends one record. STATUS_CLOSED: peer gone. STATUS_FULL: the outgoing buffer has no room (only with a buffer).

@@ -25,7 +25,7 @@ enum status service_init(struct service *service, const struct system_view *syst
     service->system = system;
     service->request = &system->schemas[system->flows[own->request_flow].schema];
     channel_init(&service->link, link_fd, NULL, 0);
-    channel_gather(&service->link, service->gathered, service->inbox);
+    channel_gather(&service->link, service->gathered, service->inbox, CHANNEL_PACKET_BYTES);
     return users_init(&service->users, directory_fd);
 }
 

@@ -33,6 +33,7 @@
 // itself when its time to live has passed, or when a newer message needs its room in a flow that keeps the newest;
 // LEFT tells the router, behind the DONEs of the transaction in which that happened.
 //
+// A packet holds any number of records, each at 8 bytes (host/channel.h).
 // Everything is little-endian; sections follow struct commit_header in the order of its counts; every
 // section entry starts 8-byte aligned, its variable parts follow it, each padded to 8.
 #ifndef CRENEL_PROTO_COMMIT_H

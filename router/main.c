@@ -22,7 +22,7 @@
 #define LINKS_MAX (1u + SYSTEM_UNIKERNELS_MAX + SYSTEM_SERVICES_MAX + SYSTEM_GATEWAYS_MAX)
 #define RECORDS_PER_TURN 64 // and the rest of the last one's packet
 // What a link's peer may leave unread. The pages are touched only when it does. What is sent in one turn of the loop
-// leaves in one packet; COMMITs leave at once, for the store gathers them itself.
+// leaves in one packet.
 #define LINK_BUFFER_BYTES (1024u * 1024u)
 #define STORE_BUFFER_BYTES (8u * 1024u * 1024u)
 #define STORE_HEADROOM_BYTES (2u * 1024u * 1024u) // kept for READ, CREDIT and HELLO
@@ -33,7 +33,8 @@ struct link {
     int is_broken;
     struct channel channel;
     struct loop_watch watch;
-    _Alignas(8) uint8_t gathered[CHANNEL_PACKET_BYTES], inbox[CHANNEL_PACKET_BYTES];
+    uint8_t *gathered, *inbox;
+    size_t packet_most;
 };
 
 static struct {
@@ -131,8 +132,7 @@ static void link_attach(enum engine_peer peer, size_t index, int fd)
     struct link *link = &router.links[router.first[peer] + index];
     link_close(link);
     channel_init(&link->channel, fd, link->channel.buffer, link->channel.capacity);
-    if (peer != ENGINE_STORE)
-        channel_gather(&link->channel, link->gathered, link->inbox);
+    channel_gather(&link->channel, link->gathered, link->inbox, link->packet_most);
     if (router.engine != NULL)
         link_watch(link);
 }
@@ -192,10 +192,12 @@ static void links_add(enum engine_peer peer, size_t count)
         const struct system_gateway *gateway = &router.system.gateways[i];
         if (peer == ENGINE_GATEWAY) // what its connections may leave undrained, and records about them
             capacity += (size_t)gateway->connections_max * gateway->output_bytes_max;
-        link->peer = peer; // the rest is zero, and large
-        link->index = i;
+        size_t most = peer == ENGINE_STORE ? COMMIT_BYTES_MAX : CHANNEL_PACKET_BYTES;
+        *link = (struct link){.peer = peer, .index = i, .packet_most = most};
+        link->gathered = calloc(2, most);
+        link->inbox = link->gathered + most;
         link->channel = (struct channel){.fd = -1, .buffer = calloc(1, capacity), .capacity = capacity};
-        if (link->channel.buffer == NULL)
+        if (link->channel.buffer == NULL || link->gathered == NULL)
             process_fail("no memory for a link", router.system.header->name);
     }
 }

@@ -22,11 +22,18 @@ void router_link_init(struct router_link *link, int fd)
     link->deferred_bytes = 0;
     link->next_due_ms = INT64_MAX;
     channel_init(&link->channel, fd, NULL, 0);
+    channel_gather(&link->channel, link->gathered, link->inbox, COMMIT_BYTES_MAX);
 }
 
 static enum status send_simple(struct router_link *link, void *record, size_t size)
 {
     return channel_send(&link->channel, record, size);
+}
+
+// What was said leaves now: one packet for a batch.
+static enum status say(struct router_link *link, enum status status)
+{
+    return status == STATUS_OK && link->channel.fd >= 0 ? channel_flush(&link->channel) : status;
 }
 
 // As many states in a packet as fit: there may be a million.
@@ -223,7 +230,7 @@ static enum status end_batch(struct router_link *link, struct store *store, enum
     }
     if (status == STATUS_OK)
         status = send_left(link, store);
-    return status == STATUS_OK ? answer_deferred(link, store) : status;
+    return say(link, status == STATUS_OK ? answer_deferred(link, store) : status);
 }
 
 static enum status take_commit(struct router_link *link, struct store *store, size_t size)
@@ -317,7 +324,8 @@ enum status router_link_take(struct router_link *link, struct store *store, int6
     if (wall_ms > link->now_ms)
         link->now_ms = wall_ms;
     // Bounded, so that operators and the audit process get their turn.
-    for (unsigned taken = 0; taken < 4 * ROUTER_BATCH_MAX && status == STATUS_OK; taken++) {
+    for (unsigned taken = 0;
+         (taken < 4 * ROUTER_BATCH_MAX || channel_has_more(&link->channel)) && status == STATUS_OK; taken++) {
         size_t size;
         status = channel_receive(&link->channel, link->packet, sizeof link->packet, &size, 0);
         if (status == STATUS_AGAIN)
@@ -346,7 +354,7 @@ enum status router_link_push(struct router_link *link, struct store *store, int6
         return STATUS_OK;
     enum status status =
         outbox_push(&link->push, store, &link->channel, link->now_ms, &link->next_due_ms);
-    return status == STATUS_FULL ? STATUS_SYSTEM : status;
+    return say(link, status == STATUS_FULL ? STATUS_SYSTEM : status);
 }
 
 enum status router_link_expire(struct router_link *link, struct store *store, int64_t wall_ms, int *is_more)
@@ -366,7 +374,7 @@ enum status router_link_expire(struct router_link *link, struct store *store, in
     }
     if (status == STATUS_FULL) // not now: there is a next time
         return STATUS_OK;
-    return status == STATUS_OK ? send_left(link, store) : status;
+    return say(link, status == STATUS_OK ? send_left(link, store) : status);
 }
 
 enum status router_link_resubmitted(struct router_link *link, struct store *store, unsigned flow,
@@ -377,5 +385,5 @@ enum status router_link_resubmitted(struct router_link *link, struct store *stor
     enum status status = send_counter(link, COUNTER_FLOW(flow, REASON_ENTERED), added.count);
     if (status == STATUS_OK)
         status = send_spool(link, flow, added);
-    return status == STATUS_OK ? send_left(link, store) : status; // what gave way to them
+    return say(link, status == STATUS_OK ? send_left(link, store) : status); // what gave way to them
 }

@@ -23,6 +23,7 @@ struct router_link {
     size_t deferred_bytes;
     uint8_t deferred[ROUTER_DEFERRED_BYTES];
     uint8_t packet[COMMIT_BYTES_MAX];
+    _Alignas(8) uint8_t gathered[COMMIT_BYTES_MAX], inbox[COMMIT_BYTES_MAX];
     struct records_answer answer;
 };
 

@@ -48,7 +48,7 @@ static void take_descriptors(struct tender *tender)
                                                 {CONTROL_KVM, &tender->kvm_fd}};
     process_attach(wanted, tender->is_kvm ? 3 : 2);
     channel_init(&tender->router, router_fd, NULL, 0);
-    channel_gather(&tender->router, tender->gathered, tender->inbox);
+    channel_gather(&tender->router, tender->gathered, tender->inbox, CHANNEL_PACKET_BYTES);
 }
 
 // Who handed it over has compared its digest with the system's, and sealed it: nobody changes it any more.

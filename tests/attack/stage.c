@@ -135,7 +135,7 @@ int stage_begin(struct stage *stage, const struct attack_guest *guest, const str
     close(system_fd);
     stage->control_fd = control[0];
     channel_init(&stage->link, link[0], NULL, 0);
-    channel_gather(&stage->link, NULL, stage->inbox);
+    channel_gather(&stage->link, NULL, stage->inbox, CHANNEL_PACKET_BYTES);
     attach(control[0], CONTROL_IMAGE, image_fd);
     attach(control[0], CONTROL_ROUTER_LINK, link[1]);
     if (stage->wall == ATTACK_KVM)

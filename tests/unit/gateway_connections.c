@@ -42,7 +42,7 @@ static void start(uint16_t connections_max, uint32_t first_byte_ms, uint32_t slo
            gateway_init(&gateway, &loop, listener, fds[0], &limits, &page) == STATUS_OK);
     static uint8_t inbox[CHANNEL_PACKET_BYTES];
     channel_init(&router, fds[1], NULL, 0);
-    channel_gather(&router, NULL, inbox);
+    channel_gather(&router, NULL, inbox, CHANNEL_PACKET_BYTES);
 }
 
 static void stop(void)

@@ -148,8 +148,8 @@ TEST(gathers)
     static uint8_t record[30000], got[30000];
     size_t size;
     open_pair(NULL, 0);
-    channel_gather(&left, packet, NULL);
-    channel_gather(&right, NULL, inbox);
+    channel_gather(&left, packet, NULL, CHANNEL_PACKET_BYTES);
+    channel_gather(&right, NULL, inbox, CHANNEL_PACKET_BYTES);
     for (uint32_t i = 4; i < 30000; i += 2997) {
         memcpy(record, &i, sizeof i);
         memset(record + 4, (int)i, i - 4);
@@ -175,7 +175,7 @@ TEST(gathered_by_a_stranger)
     uint8_t packet[64] = {8}, got[16];
     size_t size;
     open_pair(NULL, 0);
-    channel_gather(&right, NULL, inbox);
+    channel_gather(&right, NULL, inbox, CHANNEL_PACKET_BYTES);
     const uint32_t sizes[] = {0, 3, 57, 0xffffffff, 0xfffffff9};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         memcpy(packet + 8, &sizes[i], sizeof sizes[i]);

@@ -59,7 +59,7 @@ static void start(void)
     expect(channel_pair(fds) == STATUS_OK);
     static uint8_t inbox[CHANNEL_PACKET_BYTES];
     channel_init(&router, fds[1], NULL, 0);
-    channel_gather(&router, NULL, inbox);
+    channel_gather(&router, NULL, inbox, CHANNEL_PACKET_BYTES);
     int directory = open(folder, O_RDONLY | O_DIRECTORY);
     expect(service_init(&service, &system_view, 0, directory, fds[0]) == STATUS_OK);
 }

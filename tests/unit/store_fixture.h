@@ -63,6 +63,7 @@ struct fixture {
     struct channel router; // our end
     int64_t now_ms;
     uint8_t packet[COMMIT_BYTES_MAX]; // last one received
+    uint8_t inbox[COMMIT_BYTES_MAX];
     size_t packet_bytes;
     const uint8_t *seen; // of the last ANSWER
     size_t seen_bytes, seen_count;
@@ -102,6 +103,7 @@ static enum status fixture_open(void)
         return STATUS_SYSTEM;
     router_link_init(&fixture.link, ends[0]);
     channel_init(&fixture.router, ends[1], NULL, 0);
+    channel_gather(&fixture.router, NULL, fixture.inbox, COMMIT_BYTES_MAX);
     return STATUS_OK;
 }
 
