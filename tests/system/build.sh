@@ -76,7 +76,7 @@ text = [x for x in i["segments"] if x["name"] == "text"][0]
 assert 0 < s["application_code_bytes"] and s["application_code_bytes"] + s["library_code_bytes"] <= text["memory_bytes"]
 assert not any("w" in x["permissions"] and "x" in x["permissions"] for x in i["segments"])
 '
-"$crenel" symbolize build/hot.img 0x1004 >symbol.txt 2>&1
+"$crenel" symbolize build/hot.img "0x$(nm build/hot.debug | sed -n 's/ t on_reading$//p')" >symbol.txt 2>&1
 is symbolize_names_function_and_line grep -q 'on_reading at .*hot.c:[0-9]' symbol.txt
 says symbolize_without_symbols 3 "mend:" "$crenel" symbolize first.img 0x1004
 
