@@ -147,6 +147,7 @@ struct abi_item {
 
 enum abi_send_flag {
     ABI_SEND_REPLY = 1, // answers the request that this event is; goes to its sender
+    ABI_SEND_RECEIPT = 2, // a receipt shall come, with this context, when the message has ended; durable flows only
 };
 
 // Followed by context, payload. delay_ms > 0 only on a flow from a unikernel to itself (a timer).

@@ -199,6 +199,8 @@ static void take_send(const struct manifest *manifest, const uint8_t *bytes,
         add_bytes(line, "context", context, send.context_bytes);
     if ((send.flags & ABI_SEND_REPLY) != 0)
         (void)cJSON_AddTrueToObject(line, "reply");
+    if ((send.flags & ABI_SEND_RECEIPT) != 0)
+        (void)cJSON_AddTrueToObject(line, "receipt");
     if (send.delay_ms != 0) {
         add_number(line, "delay_ms", send.delay_ms);
         add_timer(manifest, &send, context, timers);

@@ -104,7 +104,7 @@ static const char *judge_fields(const struct guest_record *record, uint32_t refu
     case ABI_READ:
         return is_read_good(&record->read) ? NULL : "READ with a kind, limit or key out of range";
     case ABI_SEND:
-        return (record->send.flags & ~(unsigned)ABI_SEND_REPLY) == 0 &&
+        return (record->send.flags & ~(unsigned)(ABI_SEND_REPLY | ABI_SEND_RECEIPT)) == 0 &&
                        record->send.context_bytes <= ABI_CONTEXT_BYTES_MAX &&
                        record->send.payload_bytes <= ABI_PAYLOAD_BYTES_MAX
                    ? NULL

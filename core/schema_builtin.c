@@ -17,7 +17,7 @@ struct builtin_field {
 static const struct builtin {
     const char *name;
     unsigned field_count;
-    struct builtin_field fields[2];
+    struct builtin_field fields[3];
 } builtins[] = {
     {"wire/1", 2, {{"is_closed", SCHEMA_BOOL, 0, 0, 1}, {"bytes", SCHEMA_BYTES, 0, 2048, 0}}},
     {"subscription/1", 2, {{"port", SCHEMA_U16, 0, 0, 31}, {"is_joined", SCHEMA_BOOL, 0, 0, 1}}},
@@ -25,6 +25,8 @@ static const struct builtin {
      {{"user", SCHEMA_STRING, SCHEMA_CLASS_TOKEN, 32, 0}, {"password", SCHEMA_BYTES, 0, 128, 0}}},
     {"password-reply/1", 2,
      {{"is_accepted", SCHEMA_BOOL, 0, 0, 1}, {"principal", SCHEMA_U16, 0, 0, 64}}},
+    {"receipt/1", 3,
+     {{"output", SCHEMA_U16, 0, 0, 31}, {"reason", SCHEMA_U16, 0, 0, 255}, {"is_taken", SCHEMA_BOOL, 0, 0, 1}}},
 };
 
 const char *schema_builtin_differs(const struct schema *schema, const char *name)

@@ -190,3 +190,19 @@ uint64_t system_row_bytes(const struct schema *schema)
     return COMMIT_ROW_BYTES + ABI_ALIGN8((uint64_t)schema->header->struct_bytes) + SYSTEM_KEY_BYTES_MAX +
            ABI_CONTEXT_BYTES_MAX;
 }
+
+uint16_t system_receipts(const struct system_view *system, uint16_t unikernel)
+{
+    for (uint16_t i = 0; i < system->flow_count; i++)
+        if (system->flows[i].sender_kind == SYSTEM_RECEIPTS && system->flows[i].receivers[0].index == unikernel)
+            return i;
+    return SYSTEM_NONE;
+}
+
+int system_has_receipts(const struct system_flow *flow)
+{
+    int is_self = flow->receivers[0].kind == SYSTEM_UNIKERNEL && flow->receivers[0].index == flow->sender;
+    if (flow->sender_kind != SYSTEM_UNIKERNEL)
+        return 0;
+    return flow->kind == SYSTEM_REQUEST ? flow->live_ms != 0 : flow->kind == SYSTEM_PLAIN && flow->is_durable && !is_self;
+}

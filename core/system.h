@@ -32,6 +32,12 @@ enum status system_open(struct system_view *system, const uint8_t *bytes, size_t
 // Input of that unikernel at which the flow ends, or SYSTEM_NONE: it does not receive it.
 uint16_t system_input_port(const struct system_flow *flow, uint16_t unikernel);
 
+// The flow of its receipts, or SYSTEM_NONE.
+uint16_t system_receipts(const struct system_view *system, uint16_t unikernel);
+// May messages of the flow make receipts, if its sender takes some? Durable ones that do not lead back, and requests
+// with a deadline, of which each makes one that is not answered.
+int system_has_receipts(const struct system_flow *flow);
+
 // The messages that one event of its sender may put into the flow at most, one for each receiver.
 uint64_t system_flow_need(const struct system_flow *flow);
 // The most that one message of the flow takes in the store (proto/commit.h: COMMIT_ROW_BYTES).

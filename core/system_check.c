@@ -206,6 +206,11 @@ static int is_sender_good(const struct system_view *system, size_t index)
         return flow->sender < system->service_count && flow->sender_port == 0 &&
                system->services[flow->sender].reply_flow == index &&
                carries(system, flow, SYSTEM_REPLY, "password-reply/1");
+    case SYSTEM_RECEIPTS: // the only one of a unikernel
+        return flow->sender == 0 && flow->sender_port == 0 && flow->is_durable && flow->kind == SYSTEM_PLAIN &&
+               flow->receiver_count == 1 && flow->receivers[0].kind == SYSTEM_UNIKERNEL && flow->is_open &&
+               schema_builtin_differs(&system->schemas[flow->schema], "receipt/1") == NULL &&
+               system_receipts(system, flow->receivers[0].index) == index;
     default:
         return 0;
     }
@@ -264,8 +269,8 @@ static int is_broadcast_good(const struct system_view *system, const struct syst
         int is_own = flow->sender_kind == SYSTEM_UNIKERNEL && flow->sender == index;
         int is_broadcast = flow->receivers[i].kind == SYSTEM_UNIKERNEL &&
                            system->unikernels[index].lifetime == LIFETIME_CONNECTION &&
-                           flow->sender_kind != SYSTEM_GATEWAY && flow->kind != SYSTEM_REPLY &&
-                           !is_own;
+                           flow->sender_kind != SYSTEM_GATEWAY && flow->sender_kind != SYSTEM_RECEIPTS &&
+                           flow->kind != SYSTEM_REPLY && !is_own;
         if (is_broadcast != flow->is_broadcast || (is_broadcast && flow->kind == SYSTEM_REQUEST))
             return 0;
     }
@@ -280,6 +285,8 @@ static int is_pair_good(const struct system_view *system, const struct system_fl
         flow->sender_kind != SYSTEM_UNIKERNEL)
         return 0;
     const struct system_flow *reply = &system->flows[flow->pair];
+    if (flow->live_ms != 0 && system_receipts(system, flow->sender) == SYSTEM_NONE)
+        return 0; // nobody would learn of its deadline
     return reply->kind == SYSTEM_REPLY && reply->sender_kind == flow->receivers[0].kind &&
            reply->sender == flow->receivers[0].index && reply->receiver_count == 1 &&
            reply->receivers[0].kind == SYSTEM_UNIKERNEL &&
@@ -297,7 +304,7 @@ static int is_spool_good(const struct system_view *system, const struct system_f
     int is_back = 0;
     for (size_t i = 0; i < flow->receiver_count; i++)
         is_back |= flow->sender_kind == flow->receivers[i].kind && flow->sender == flow->receivers[i].index;
-    int is_plain = flow->is_durable && flow->kind == SYSTEM_PLAIN && !is_back;
+    int is_plain = flow->is_durable && flow->kind == SYSTEM_PLAIN && !is_back && flow->sender_kind != SYSTEM_RECEIPTS;
     if (flow->is_newest_kept && !is_plain)
         return 0;
     if (flow->live_ms > SYSTEM_LIVE_MS_MAX || (flow->live_ms != 0 && !is_plain && flow->kind != SYSTEM_REQUEST))
@@ -318,7 +325,11 @@ static int are_bounds_good(const struct system_view *system, const struct system
         (flow->bytes_per_second == 0) != (flow->bytes_burst == 0) ||
         (flow->is_bytes_per_connection && flow->bytes_burst == 0))
         return 0;
-    if (!is_spool_good(system, flow))
+    uint64_t receipts = 0; // that one event of who takes them may be promised
+    for (size_t i = 0; flow->sender_kind == SYSTEM_RECEIPTS && i < system->flow_count; i++)
+        if (system_has_receipts(&system->flows[i]) && system->flows[i].sender == flow->receivers[0].index)
+            receipts += system_flow_need(&system->flows[i]);
+    if (!is_spool_good(system, flow) || receipts > flow->cap)
         return 0;
     uint64_t known = system->principal_count == 64 ? UINT64_MAX
                                                    : (UINT64_C(1) << system->principal_count) - 1;

@@ -25,6 +25,14 @@ struct builtin_password_reply { // password-reply/1
     uint8_t zero2[4];
 };
 
+struct builtin_receipt { // receipt/1
+    uint16_t output;
+    uint16_t reason; // enum reason
+    uint8_t is_taken;
+    uint8_t zero[3];
+};
+
+_Static_assert(sizeof(struct builtin_receipt) == 8, "builtin_receipt");
 _Static_assert(sizeof(struct builtin_wire) == 4, "builtin_wire");
 _Static_assert(sizeof(struct builtin_subscription) == 8, "builtin_subscription");
 _Static_assert(sizeof(struct builtin_password_reply) == 8, "builtin_password_reply");

@@ -33,6 +33,9 @@
 // itself when its time to live has passed, or when a newer message needs its room in a flow that keeps the newest;
 // LEFT tells the router, behind the DONEs of the transaction in which that happened.
 //
+// A receipt is a message of the flow of receipts of who sent the message that ended. Who ends a message with
+// COMMIT_RECEIPT makes it in the same transaction: the router among the sends of its COMMIT, the store what it ends itself.
+//
 // A packet holds any number of records, each at 8 bytes (host/channel.h).
 // Everything is little-endian; sections follow struct commit_header in the order of its counts; every
 // section entry starts 8-byte aligned, its variable parts follow it, each padded to 8.
@@ -123,15 +126,18 @@ struct commit_write {
     uint32_t zero;
 };
 
+enum commit_send_flag { COMMIT_RECEIPT = 1 }; // its end, whoever ends it, makes a receipt, which the context is for
+
 struct commit_send {
     uint16_t flow;       // system's index
     uint16_t receiver;   // unikernel index
     uint16_t key_bytes;  // of the flow's key field
     uint16_t context_bytes;
     uint32_t payload_bytes;
-    uint32_t principal;
+    uint16_t principal;
+    uint16_t flags; // enum commit_send_flag
     int64_t due_ms; // 0: at once
-    // The connection that this message is for, or of a request the one whose instance asked; 0: none.
+    // The connection that this message is for, or of a request, or with a receipt, the one whose instance sent it; 0: none.
     uint64_t connection;
 };
 
@@ -195,12 +201,14 @@ struct commit_spool {
     struct commit_packet packet; // handle = flow
     uint64_t waiting;            // outbox rows of that flow
     uint64_t bytes;              // that they take
+    uint64_t promised;           // of a flow of receipts: that messages wait which make one
 };
 
 // Messages that the router never had and that ended in the store, in a transaction that also counted them.
 struct commit_left {
     struct commit_packet packet; // handle = flow
     uint64_t count, bytes;
+    uint64_t receipts, receipt_bytes; // that they made
     uint32_t reason; // enum reason
     uint32_t zero;
 };

@@ -112,6 +112,7 @@ enum system_endpoint { // what a flow begins or ends at
     SYSTEM_GATEWAY = 1,      // the outside, through that gateway
     SYSTEM_SERVICE = 2,      // a host service process
     SYSTEM_SUBSCRIPTION = 3, // the router's own table of subscriptions
+    SYSTEM_RECEIPTS = 4,     // sender only: what became of the messages that the receiver sent
 };
 
 struct system_receiver {

@@ -8,6 +8,7 @@
 #include "router/state.h"
 
 #include "core/check.h"
+#include "proto/builtin.h"
 
 #include <string.h>
 
@@ -36,9 +37,10 @@ static int is_dead(const struct message *message)
     return message->reason == REASON_RATIONED || (message->event != NULL && message->reason != REASON_DONE);
 }
 
-int is_durable(const struct message *message)
+int is_durable(const struct engine *engine, const struct message *message)
 {
-    return message->is_durable || is_dead(message) || (message->event != NULL && message->event->is_durable);
+    return message->is_durable || is_dead(message) || (message->event != NULL && message->event->is_durable) ||
+           receipt_flow(engine, message) != SYSTEM_NONE;
 }
 
 static uint16_t put_writes(struct engine *engine, struct writer *writer, const struct message *message)
@@ -111,6 +113,19 @@ static uint16_t put_states(struct engine *engine, struct writer *writer, const s
     return entries;
 }
 
+static uint16_t put_receipt(struct engine *engine, struct writer *writer, const struct message *message)
+{
+    struct builtin_receipt receipt;
+    struct sending to;
+    if (receipt_flow(engine, message) == SYSTEM_NONE)
+        return 0;
+    (void)receipt_make(engine, message, &to, &receipt);
+    put(writer, &to.send, sizeof to.send);
+    put(writer, to.context, to.send.context_bytes);
+    put(writer, to.payload, to.send.payload_bytes);
+    return 1;
+}
+
 static size_t add(struct commit_counter *counters, size_t used, uint32_t index, uint64_t value)
 {
     check(used < ROUTER_COUNTERS_PER_EVENT);
@@ -125,6 +140,9 @@ size_t counters_of(const struct engine *engine, const struct message *message, s
     const struct event *event = message->event;
     // A broadcast is counted once, when all its copies have ended.
     size_t used = add(counters, 0, COUNTER_FLOW(message->send.flow, message->reason), message->parent == NULL);
+    uint16_t receipts = receipt_flow(engine, message);
+    if (receipts != SYSTEM_NONE)
+        used = add(counters, used, COUNTER_FLOW(receipts, REASON_ENTERED), 1);
     if (message->reason == REASON_GUEST)
         return add(counters, used, COUNTER_REFUSAL(index, event->code), 1);
     if (event == NULL || message->reason != REASON_DONE)
@@ -197,8 +215,10 @@ enum status commit_send(struct engine *engine, struct message *message)
         header.read_count = (uint16_t)event->seen_count;
         header.write_count = put_writes(engine, &writer, message);
         header.send_count = put_sends(engine, &writer, message);
-        header.state_count = put_states(engine, &writer, event);
     }
+    header.send_count = (uint16_t)(header.send_count + put_receipt(engine, &writer, message));
+    if (event != NULL && message->reason == REASON_DONE)
+        header.state_count = put_states(engine, &writer, event);
     struct commit_counter counters[ROUTER_COUNTERS_PER_EVENT];
     header.counter_count = (uint16_t)counters_of(engine, message, counters);
     put(&writer, counters, header.counter_count * sizeof counters[0]);

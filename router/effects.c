@@ -3,6 +3,8 @@
 // the store.
 #include "router/state.h"
 
+#include "proto/builtin.h"
+
 #include <string.h>
 
 int effect_next(const struct event *event, uint16_t kind, size_t *at, struct guest_record *record)
@@ -35,20 +37,59 @@ void sending_make(struct engine *engine, const struct message *message, const st
         .receiver = (uint16_t)(to->index + (is_service ? engine->system->unikernel_count : 0)),
         .context_bytes = (uint16_t)record->send.context_bytes,
         .payload_bytes = record->send.payload_bytes,
-        .principal = message->event->principal};
+        .principal = (uint16_t)message->event->principal};
     sending->context = record->first;
     sending->payload = record->second;
     if (flow->kind == SYSTEM_REPLY) { // to the connection that asked, with the context of the question
         sending->send.context_bytes = message->send.context_bytes;
         sending->context = message->body + ABI_ALIGN8(message->send.payload_bytes);
     }
-    // Besides replies, a question and a message to itself keep the connection whose instance sends it.
-    if (flow->kind != SYSTEM_PLAIN || to->index == message->send.receiver)
+    if ((record->send.flags & ABI_SEND_RECEIPT) != 0 || (flow->kind == SYSTEM_REQUEST && flow->live_ms != 0))
+        sending->send.flags = COMMIT_RECEIPT;
+    // Besides replies, a question, a message to itself and one with a receipt keep the connection whose instance sends it.
+    if (flow->kind != SYSTEM_PLAIN || to->index == message->send.receiver || sending->send.flags != 0)
         sending->send.connection = message->send.connection;
     if (flow->key_field != SYSTEM_NONE)
         sending->send.key_bytes =
             (uint16_t)schema_key(schema, &flow->key_field, 1, record->second, record->send.payload_bytes,
                                  sending->key, sizeof sending->key);
+}
+
+// Is it a request that its event answered?
+static int is_answered(const struct engine *engine, const struct message *message)
+{
+    const struct system_flow *flow = &engine->system->flows[message->send.flow];
+    const struct receiver *receiver = receiver_of(engine, message);
+    if (flow->kind != SYSTEM_REQUEST || message->event == NULL || message->reason != REASON_DONE)
+        return 0;
+    for (uint16_t i = 0; i < receiver->is->output_count; i++)
+        if (receiver->is->outputs[i] == flow->pair)
+            return message->event->counts[i] != 0;
+    return 0;
+}
+
+uint16_t receipt_flow(const struct engine *engine, const struct message *message)
+{
+    int is_due = (message->send.flags & COMMIT_RECEIPT) != 0 && message->parent == NULL && !is_answered(engine, message);
+    return is_due ? engine->receivers[engine->system->flows[message->send.flow].sender].receipts : SYSTEM_NONE;
+}
+
+uint64_t receipt_make(const struct engine *engine, const struct message *message, struct sending *sending,
+                      struct builtin_receipt *receipt)
+{
+    const struct system_flow *flow = &engine->system->flows[message->send.flow];
+    *receipt = (struct builtin_receipt){.output = flow->sender_port,
+                                        .reason = message->reason,
+                                        .is_taken = message->reason == REASON_DONE};
+    *sending = (struct sending){.send = {.flow = receipt_flow(engine, message),
+                                         .receiver = flow->sender,
+                                         .context_bytes = message->send.context_bytes,
+                                         .payload_bytes = sizeof *receipt,
+                                         .principal = message->send.principal,
+                                         .connection = message->send.connection},
+                                .context = message->body + ABI_ALIGN8(message->send.payload_bytes),
+                                .payload = (const uint8_t *)receipt};
+    return commit_row_bytes(0, sending->send.context_bytes, sending->send.payload_bytes);
 }
 
 static void send_release(struct engine *engine, struct message *message, const struct guest_record *record)

@@ -49,11 +49,11 @@ static enum status hello_receive(struct engine *engine, const struct packet *pac
     return STATUS_OK;
 }
 
-// When a message that was accepted then is too late; 0: never.
-static int64_t live_until(const struct engine *engine, uint16_t flow, int64_t time_ms)
+// May its messages promise receipts?
+static int is_promising(const struct engine *engine, uint16_t flow)
 {
-    uint64_t live_ms = engine->system->flows[flow].live_ms;
-    return live_ms == 0 ? 0 : time_ms + (int64_t)live_ms;
+    const struct system_flow *definition = &engine->system->flows[flow];
+    return system_has_receipts(definition) && engine->receivers[definition->sender].receipts != SYSTEM_NONE;
 }
 
 static enum status outbox_receive(struct engine *engine, const struct packet *packet)
@@ -65,6 +65,7 @@ static enum status outbox_receive(struct engine *engine, const struct packet *pa
     size_t context_at = sizeof outbox + ABI_ALIGN8((size_t)send->key_bytes);
     size_t payload_at = context_at + ABI_ALIGN8((size_t)send->context_bytes);
     if (!is_spooled_for(engine, send->flow, send->receiver) ||
+        (send->flags != 0 && !is_promising(engine, send->flow)) ||
         send->payload_bytes > ABI_PAYLOAD_BYTES_MAX || send->context_bytes > ABI_CONTEXT_BYTES_MAX ||
         send->key_bytes > sizeof sending.key || packet->size != payload_at + ABI_ALIGN8(send->payload_bytes))
         return STATUS_MALFORMED;
@@ -75,7 +76,6 @@ static enum status outbox_receive(struct engine *engine, const struct packet *pa
     message->is_durable = 1;
     message->number = packet->handle;
     message->time_ms = outbox.time_ms;
-    message->end_ms = live_until(engine, send->flow, outbox.time_ms);
     message_enqueue(engine, message);
     return STATUS_OK;
 }
@@ -142,6 +142,8 @@ static enum status spool_receive(struct engine *engine, const struct packet *pac
     memcpy(&spool, packet->bytes, sizeof spool);
     if (packet->handle < engine->system->flow_count && engine->flows[packet->handle].is_durable)
         flow_change(engine, (uint16_t)packet->handle, (int64_t)spool.waiting, (int64_t)spool.bytes);
+    if (packet->handle < engine->system->flow_count)
+        engine->flows[packet->handle].promised += spool.promised;
     return STATUS_OK;
 }
 
@@ -152,11 +154,18 @@ static enum status left_receive(struct engine *engine, const struct packet *pack
     memcpy(&left, packet->bytes, sizeof left);
     if (packet->handle >= engine->system->flow_count || !engine->flows[packet->handle].is_durable ||
         left.reason >= REASON_COUNT || !reason_is_end(left.reason) ||
-        left.count > engine->flows[packet->handle].waiting || left.bytes > engine->flows[packet->handle].bytes)
+        left.count > engine->flows[packet->handle].waiting || left.bytes > engine->flows[packet->handle].bytes ||
+        (left.receipts != 0 && !is_promising(engine, (uint16_t)packet->handle)))
         return STATUS_MALFORMED;
     uint16_t flow = (uint16_t)packet->handle;
     page_add(&engine->page->counters[COUNTER_FLOW(flow, left.reason)], left.count);
     flow_change(engine, flow, -(int64_t)left.count, -(int64_t)left.bytes);
+    if (left.receipts != 0) {
+        uint16_t receipts = engine->receivers[engine->system->flows[flow].sender].receipts;
+        page_add(&engine->page->counters[COUNTER_FLOW(receipts, REASON_ENTERED)], left.receipts);
+        flow_change(engine, receipts, (int64_t)left.receipts, (int64_t)left.receipt_bytes);
+        engine->flows[receipts].promised -= left.receipts;
+    }
     return STATUS_OK;
 }
 

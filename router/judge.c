@@ -53,9 +53,12 @@ static enum reason judge_subscription(const struct engine *engine, struct messag
 }
 
 // What a flow may carry besides its payload.
-static int is_envelope_good(const struct system_flow *flow, int is_self, const struct abi_send *send)
+static int is_envelope_good(const struct system_flow *flow, int is_self, int takes_receipts, const struct abi_send *send)
 {
-    int is_context_allowed = flow->kind == SYSTEM_REQUEST || (is_self && flow->kind == SYSTEM_PLAIN);
+    int has_receipt = (send->flags & ABI_SEND_RECEIPT) != 0;
+    int is_context_allowed = flow->kind == SYSTEM_REQUEST || (is_self && flow->kind == SYSTEM_PLAIN) || has_receipt;
+    if (has_receipt && (!takes_receipts || flow->kind != SYSTEM_PLAIN || !system_has_receipts(flow)))
+        return 0;
     return ((send->flags & ABI_SEND_REPLY) == 0 || flow->kind == SYSTEM_REPLY) &&
            (send->delay_ms == 0 || is_self) && (send->context_bytes == 0 || is_context_allowed);
 }
@@ -82,7 +85,7 @@ static enum reason judge_send(struct engine *engine, struct message *message,
     const struct schema *schema = &engine->system->schemas[flow->schema];
     if (flow->kind == SYSTEM_REPLY && engine->system->flows[message->send.flow].pair != index)
         return refuse(message, REASON_FLOW, flow->name, "", flow->line); // an answer to that question only
-    if (!is_envelope_good(flow, engine->flows[index].is_self, send))
+    if (!is_envelope_good(flow, engine->flows[index].is_self, receiver->receipts != SYSTEM_NONE, send))
         return refuse(message, REASON_ENVELOPE, flow->name, "", flow->line);
     event->is_durable |= engine->flows[index].is_durable;
     if (++event->counts[send->flow] > (flow->kind == SYSTEM_REPLY ? 1 : flow->count_max))
@@ -98,6 +101,10 @@ static enum reason judge_send(struct engine *engine, struct message *message,
     if (engine->flows[index].is_self && !engine->flows[index].is_own &&
         !has_room_of_own(engine, index, message, event->counts[send->flow]))
         return refuse(message, REASON_BUDGET, flow->name, "is full of its own", flow->line);
+    if ((send->flags & ABI_SEND_RECEIPT) != 0 || (flow->kind == SYSTEM_REQUEST && system_has_receipts(flow)))
+        event->receipts += flow->receiver_count;
+    if (event->receipts != 0 && !has_room_of_own(engine, receiver->receipts, message, event->receipts))
+        return refuse(message, REASON_BUDGET, flow->name, "receipts", flow->line);
     enum reason reason = judge_value(message, schema, flow->name, flow->line, record->second, send->payload_bytes);
     if (reason != REASON_DONE)
         return reason;
@@ -154,7 +161,10 @@ enum reason judge(struct engine *engine, struct message *message)
     event->sent_ms = engine->wall_ms;
     event->sent_count = 0;
     event->write_count = event->own_count = event->is_durable = event->has_logs = 0;
+    event->receipts = 0;
     enum reason reason = REASON_DONE;
+    if (message->end_ms != 0 && message->end_ms <= engine->wall_ms && late_reason(engine, message) == REASON_LATE)
+        return refuse(message, REASON_LATE, engine->system->flows[message->send.flow].name, "deadline", 0);
     for (size_t at = 0; reason == REASON_DONE;) {
         struct guest_record record;
         const char *why = guest_record_next(event->records, event->record_bytes, &at,

@@ -159,6 +159,9 @@ static int bind(struct engine *engine, struct message *message)
 void message_enqueue(struct engine *engine, struct message *message)
 {
     struct receiver *receiver = receiver_of(engine, message);
+    uint64_t live_ms = engine->system->flows[message->send.flow].live_ms;
+    if (live_ms != 0 && message->parent == NULL)
+        message->end_ms = message->time_ms + (int64_t)live_ms;
     if (!message->is_durable && message->parent == NULL)
         flow_change(engine, message->send.flow, 1, 0);
     int is_connection = receiver->is->lifetime == LIFETIME_CONNECTION;
@@ -191,6 +194,11 @@ void queue_end(struct engine *engine, const struct connection *connection)
     }
 }
 
+enum reason late_reason(const struct engine *engine, const struct message *message)
+{
+    return engine->system->flows[message->send.flow].kind == SYSTEM_REQUEST ? REASON_LATE : REASON_EXPIRED;
+}
+
 // Looks at every queue when the first may be too late, so not at every tick.
 void queues_expire(struct engine *engine)
 {
@@ -211,7 +219,7 @@ void queues_expire(struct engine *engine)
                 continue;
             }
             message_dequeue(engine, message);
-            message_end(engine, message, REASON_EXPIRED);
+            message_end(engine, message, late_reason(engine, message));
         }
     }
     engine->end_ms = least_ms < engine->wall_ms + ROUTER_END_MS ? engine->wall_ms + ROUTER_END_MS : least_ms;
@@ -241,6 +249,10 @@ void message_finish(struct engine *engine, struct message *message)
         copy_finish(engine, message);
     else
         flow_change(engine, message->send.flow, -1, -row_bytes(message));
+    if (message->parent == NULL && (message->send.flags & COMMIT_RECEIPT) != 0) {
+        uint16_t sender = engine->system->flows[message->send.flow].sender;
+        engine->flows[engine->receivers[sender].receipts].promised--;
+    }
     message->state = MESSAGE_FREE;
     slots_give(&engine->messages, message);
     if (connection != NULL)

@@ -12,6 +12,7 @@
 
 #include "core/check.h"
 #include "core/crash.h"
+#include "proto/builtin.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -82,7 +83,7 @@ void message_proceed(struct engine *engine, struct message *message)
             return;
         }
     }
-    if (!is_durable(message)) {
+    if (!is_durable(engine, message)) {
         message_committed(engine, message, COMMIT_OK);
         return;
     }
@@ -137,7 +138,7 @@ static void again(struct engine *engine, struct message *message, uint16_t *trie
 // The effects of an event that ended well, or of which the store has taken its part.
 static void take(struct engine *engine, struct message *message)
 {
-    int is_stored = is_durable(message);
+    int is_stored = is_durable(engine, message);
     struct commit_counter *counters = engine->counters;
     size_t used = counters_of(engine, message, counters);
     for (size_t i = 0; i < used; i++)
@@ -145,9 +146,16 @@ static void take(struct engine *engine, struct message *message)
             page_add(&engine->page->counters[counters[i].index], counters[i].value);
         else
             count(engine, counters[i].index, counters[i].value);
+    uint16_t receipts = receipt_flow(engine, message);
+    struct sending sending;
+    struct builtin_receipt receipt;
+    if (receipts != SYSTEM_NONE)
+        flow_change(engine, receipts, 1, (int64_t)receipt_make(engine, message, &sending, &receipt));
     if (message->event == NULL || message->reason != REASON_DONE)
         return;
     const struct receiver *receiver = receiver_of(engine, message);
+    if (message->event->receipts != 0)
+        engine->flows[receiver->receipts].promised += message->event->receipts;
     for (uint16_t i = 0; i < receiver->is->output_count; i++) {
         uint16_t flow = receiver->is->outputs[i];
         if (message->event->counts[i] != 0 && engine->flows[flow].is_durable)

@@ -84,7 +84,8 @@ static int64_t *faults_of(const struct engine *engine, const struct message *mes
         receiver_of(engine, message)->is->lifetime == LIFETIME_CONNECTION)
         return NULL;
     if (sender >= SYSTEM_PRINCIPALS_MAX)
-        sender = SYSTEM_PRINCIPALS_MAX + flow->sender +
+        sender = SYSTEM_PRINCIPALS_MAX +
+                 (flow->sender_kind == SYSTEM_RECEIPTS ? flow->receivers[0].index : flow->sender) +
                  (flow->sender_kind == SYSTEM_SERVICE ? SYSTEM_UNIKERNELS_MAX : 0);
     return &engine->page->faults_ms[message->send.receiver][sender];
 }
@@ -107,7 +108,7 @@ static int is_rationed(const struct engine *engine, const struct message *messag
 static uint64_t load_of(const struct engine *engine, uint32_t flow, const struct message *input)
 {
     const struct flow_state *state = &engine->flows[flow];
-    uint64_t load = state->waiting + state->reserved;
+    uint64_t load = state->waiting + state->promised + state->reserved;
     return flow == input->send.flow && load > 0 ? load - 1 : load;
 }
 
@@ -144,13 +145,19 @@ static int needs_room(const struct engine *engine, uint16_t flow, uint32_t princ
     return flow != SYSTEM_NONE && is_principal_allowed(&engine->system->flows[flow], principal);
 }
 
+// Its outputs, and behind them the flow of its receipts, in which it needs room for those that it asks for.
+static uint16_t output_of(const struct receiver *receiver, uint16_t i)
+{
+    return i < receiver->is->output_count ? receiver->is->outputs[i] : receiver->receipts;
+}
+
 static int has_room(const struct engine *engine, const struct receiver *receiver,
                     const struct message *message)
 {
     uint32_t principal = principal_of(message);
-    for (uint16_t i = 0; i < receiver->is->output_count; i++)
-        if (needs_room(engine, receiver->is->outputs[i], principal) &&
-            !has_room_on(engine, receiver->is->outputs[i], message))
+    for (uint16_t i = 0; i <= receiver->is->output_count; i++)
+        if (needs_room(engine, output_of(receiver, i), principal) &&
+            !has_room_on(engine, output_of(receiver, i), message))
             return 0;
     return 1;
 }
@@ -158,10 +165,10 @@ static int has_room(const struct engine *engine, const struct receiver *receiver
 static struct receiver *reserve(struct engine *engine, struct message *message, int is_taken)
 {
     struct receiver *receiver = receiver_of(engine, message);
-    for (uint16_t i = 0; i < receiver->is->output_count; i++) {
-        if (!needs_room(engine, receiver->is->outputs[i], message->event->principal))
+    for (uint16_t i = 0; i <= receiver->is->output_count; i++) {
+        if (!needs_room(engine, output_of(receiver, i), message->event->principal))
             continue;
-        struct flow_state *state = &engine->flows[receiver->is->outputs[i]];
+        struct flow_state *state = &engine->flows[output_of(receiver, i)];
         check(is_taken || state->reserved >= state->need);
         state->reserved += is_taken ? state->need : 0 - state->need;
     }
@@ -221,8 +228,9 @@ static void start(struct engine *engine, struct message *message)
         message->connection->has_instance = 1;
         receiver->instances++;
     }
-    // A request's context is its asker's alone.
-    int is_request = engine->system->flows[message->send.flow].kind == SYSTEM_REQUEST;
+    // A request's context is its asker's alone, that of a message with a receipt its sender's.
+    int is_hidden = engine->system->flows[message->send.flow].kind == SYSTEM_REQUEST ||
+                    (message->send.flags & COMMIT_RECEIPT) != 0;
     size_t kept;
     struct link_deliver deliver = {
         .header = {.kind = LINK_DELIVER, .handle = message->handle},
@@ -233,7 +241,7 @@ static void start(struct engine *engine, struct message *message)
         .flow = message->port,
         .attempt = message->attempt,
         .principal = event_sender(message),
-        .context_bytes = is_request ? 0 : message->send.context_bytes,
+        .context_bytes = is_hidden ? 0 : message->send.context_bytes,
         .payload_bytes = payload_shown(engine, message, &kept)};
     uint32_t context_size = ABI_ALIGN8(deliver.context_bytes);
     uint32_t payload_size = ABI_ALIGN8(deliver.payload_bytes);
@@ -310,7 +318,7 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
         int is_late = message->end_ms != 0 && message->end_ms <= engine->wall_ms;
         if (is_late || is_rationed(engine, message)) {
             message_dequeue(engine, message);
-            message_end(engine, message, is_late ? REASON_EXPIRED : REASON_RATIONED);
+            message_end(engine, message, is_late ? late_reason(engine, message) : REASON_RATIONED);
             continue;
         }
         if (is_busy(receiver, message) || *blocked == engine->pass)

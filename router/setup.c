@@ -37,10 +37,27 @@ static uint64_t flow_init(struct engine *engine, const struct system_flow *flow,
     state->bytes_need = flow->is_durable ? most * system_row_bytes(&engine->system->schemas[flow->schema]) : 0;
     if (flow->is_newest_kept)
         state->need = 0; // the store makes room
+    if (flow->sender_kind == SYSTEM_RECEIPTS) { // receipts_init()
+        state->is_self = 1;
+        state->need = state->bytes_need = 0;
+    }
     if (flow->is_durable)
         return (uint64_t)ROUTER_WINDOW * flow->receiver_count;
     // What events in flight hold of the same flow comes on top.
     return state->is_queued && !state->is_own ? state->limit + ROUTER_CAPACITY_MAX + ROUTER_PIPELINE : 0;
+}
+
+// Room for receipts is needed when messages that promise one are sent, by whom they come to: of one event at most.
+static void receipts_init(struct engine *engine)
+{
+    const struct system_view *system = engine->system;
+    for (uint16_t i = 0; i < system->flow_count; i++) {
+        const struct system_flow *flow = &system->flows[i];
+        if (!system_has_receipts(flow) || engine->receivers[flow->sender].receipts == SYSTEM_NONE)
+            continue;
+        struct flow_state *state = &engine->flows[engine->receivers[flow->sender].receipts];
+        state->need += system_flow_need(flow);
+    }
 }
 
 // Returns the events that they may have at once.
@@ -59,6 +76,7 @@ static uint32_t receivers_init(struct engine *engine)
             service->output_count = 1;
             service->instances_max = ROUTER_SERVICE_CAPACITY;
         }
+        receiver->receipts = i < unikernels ? system_receipts(system, (uint16_t)i) : SYSTEM_NONE;
         events += router_capacity(receiver->is->instances_max, LINK_BATCH_MAX) + ROUTER_PIPELINE;
     }
     return events;
@@ -135,6 +153,7 @@ struct engine *engine_create(const struct system_view *system, struct router_pag
         events = receivers_init(engine);
         for (uint32_t i = 0; i < system->flow_count; i++)
             slots += flow_init(engine, &system->flows[i], &engine->flows[i]);
+        receipts_init(engine);
         slots += gateways_init(engine);
     }
     events = at_most(events, ROUTER_EVENTS_MAX);

@@ -99,6 +99,7 @@ struct event {
     uint8_t has_logs;   // among its records
     uint16_t noted_count;
     uint32_t sent_count;             // messages, over all outputs
+    uint32_t receipts;               // that these promise
     int64_t sent_ms;                 // the host's clock when its effects arrived
     struct held *held;               // states of keys
     uint32_t record_bytes, crash_bytes;
@@ -159,6 +160,7 @@ struct flow_state {
     uint64_t limit;     // cap or quota
     uint64_t waiting;   // entered, not ended
     uint64_t reserved;  // a multiple of need
+    uint64_t promised;  // of a flow of receipts: messages that will make one
     uint64_t bytes_need, bytes_limit, bytes; // the same, of a durable flow
     uint64_t blocked;   // pass in which its first message had to wait
     struct bucket buckets[2]; // messages, bytes
@@ -173,6 +175,7 @@ struct receiver { // a unikernel's tender or a host service
     uint32_t instances; // of connections; of those that are closing, too: no more than instances_max
     uint32_t copies, copies_max;
     uint32_t own_need, own_max; // messages on own flows: of one event, of one connection at most
+    uint16_t receipts; // the flow that brings it receipts, or SYSTEM_NONE
     struct message queue;
     uint64_t queued; // timers left out
     struct bucket log_bucket;
@@ -278,6 +281,7 @@ void message_requeue(struct engine *engine, struct message *message); // back to
 void message_dequeue(struct engine *engine, struct message *message);
 void queue_end(struct engine *engine, const struct connection *connection); // ends what waits for it
 void queues_expire(struct engine *engine); // ends what waits and is too late
+enum reason late_reason(const struct engine *engine, const struct message *message);
 void message_finish(struct engine *engine, struct message *message); // over and counted, with message->reason
 
 // ---- schedule.c ----
@@ -310,6 +314,11 @@ uint16_t effect_flow(const struct engine *engine, const struct message *message,
                      const struct guest_record *send);
 void sending_make(struct engine *engine, const struct message *message, const struct guest_record *record,
                   uint32_t turn, struct sending *sending);
+// The flow of receipts on which the end of the message makes one, or SYSTEM_NONE; and that one: returns its bytes.
+uint16_t receipt_flow(const struct engine *engine, const struct message *message);
+struct builtin_receipt;
+uint64_t receipt_make(const struct engine *engine, const struct message *message, struct sending *sending,
+                      struct builtin_receipt *receipt);
 void effects_release(struct engine *engine, struct message *message); // of volatile flows, and log lines
 
 _Static_assert(KEY_PARTS_BYTES <= COMMIT_PARTS_BYTES_MAX, "the state of a key fits");
@@ -331,7 +340,7 @@ void keys_load(struct engine *engine, uint16_t flow, const uint8_t *key, size_t 
 
 // ---- commit.c ----
 #define HANDLE_FLUSH 0u // no message has it
-int is_durable(const struct message *message); // does its end need a COMMIT?
+int is_durable(const struct engine *engine, const struct message *message); // does its end need a COMMIT?
 // STATUS_TOO_LARGE: the effects do not fit one COMMIT. STATUS_FULL: the store has no room now.
 enum status commit_send(struct engine *engine, struct message *message) MUST_USE;
 // What the end of a message counts, at most ROUTER_COUNTERS_PER_EVENT.

@@ -81,7 +81,8 @@ static void check_sends(struct walk *walk, const struct store *store, unsigned c
         (void)take(walk, send.payload_bytes);
         if (send.flow >= store->system->flow_count ||
             send.receiver >= store->system->unikernel_count ||
-            send.payload_bytes > ABI_PAYLOAD_BYTES_MAX)
+            send.payload_bytes > ABI_PAYLOAD_BYTES_MAX || send.context_bytes > ABI_CONTEXT_BYTES_MAX ||
+            (send.flags != 0 && (send.flags != COMMIT_RECEIPT || !spool_makes_receipts(store, send.flow))))
             walk->is_bad = 1;
     }
 }
@@ -180,7 +181,7 @@ static enum status validate_writes(struct store *store, const struct view *view,
 static int has_room(const struct store *store, const struct view *view, struct walk walk,
                     const struct outbox_row *consumed)
 {
-    struct spooled added[SYSTEM_FLOWS_MAX] = {{0, 0}};
+    struct spooled added[SYSTEM_FLOWS_MAX] = {{0, 0, 0}};
     struct commit_send send;
     for (unsigned i = 0; i < view->header.send_count; i++) {
         check(take_struct(&walk, &send, sizeof send));
@@ -240,7 +241,7 @@ static enum status apply_sends(struct store *store, const struct view *view, str
         if (i == 0)
             *first_id = (uint64_t)id;
     }
-    return spool_make_room(store);
+    return spool_make_room(store, now_ms);
 }
 
 static enum status apply_states(struct store *store, const struct view *view, struct walk walk)
@@ -346,7 +347,7 @@ enum status commit_apply(struct store *store, const uint8_t *packet, size_t size
     struct walk walk = {packet, size, view.reads, 0};
     // Duplicate first: what was consumed is done, whatever became of the records since.
     int is_consumed = view.header.consume != 0;
-    struct outbox_row consumed = {-1, 0};
+    struct outbox_row consumed = {-1, 0, 0};
     if (is_consumed) {
         status = outbox_get(store, view.header.consume, &consumed);
         if (status == STATUS_ABSENT) {

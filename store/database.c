@@ -64,28 +64,29 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_RECORD_COUNT] = "SELECT count(*) FROM records WHERE namespace = ?",
     [STATEMENT_OUTBOX_ADD] =
         "INSERT INTO outbox(flow, receiver, due_ms, time_ms, principal, connection,"
-        " key, context, payload) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " key, context, payload, receipt) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_OUTBOX_GET] =
-        "SELECT flow, length(key) + length(context) + length(payload) FROM outbox WHERE id = ?",
+        "SELECT flow, length(key) + length(context) + length(payload), receipt FROM outbox WHERE id = ?",
     [STATEMENT_OUTBOX_DELETE] = "DELETE FROM outbox WHERE id = ?",
     [STATEMENT_OUTBOX_NOW] =
         "SELECT id, flow, due_ms, time_ms, principal, connection, key, context,"
-        " payload FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms = 0 AND id > ?2 ORDER BY id LIMIT ?3",
+        " payload, receipt FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms = 0 AND id > ?2 ORDER BY id LIMIT ?3",
     [STATEMENT_OUTBOX_FIRST] =
-        "SELECT id, time_ms, length(key) + length(context) + length(payload)"
+        "SELECT id, time_ms, length(key) + length(context) + length(payload), receipt, principal, connection, context"
         " FROM outbox WHERE receiver = ?1 AND flow = ?2 AND due_ms = 0 AND id > ?3 ORDER BY id LIMIT 1",
     [STATEMENT_OUTBOX_DUE] =
         "SELECT id, flow, due_ms, time_ms, principal, connection, key, context,"
-        " payload FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms > 0 AND (due_ms, id) > (?4, ?2)"
+        " payload, receipt FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms > 0 AND (due_ms, id) > (?4, ?2)"
         " AND due_ms <= ?5 ORDER BY due_ms, id LIMIT ?3",
     [STATEMENT_OUTBOX_NEXT_DUE] =
         "SELECT due_ms FROM outbox WHERE receiver = ?1 AND flow = ?4 AND due_ms > 0 AND (due_ms, id) > (?2, ?3)"
         " ORDER BY due_ms, id LIMIT 1",
     [STATEMENT_OUTBOX_SPOOL] =
-        "SELECT flow, count(*), sum(length(key) + length(context) + length(payload)) FROM outbox GROUP BY flow",
+        "SELECT flow, count(*), sum(length(key) + length(context) + length(payload)), sum(receipt)"
+        " FROM outbox GROUP BY flow",
     [STATEMENT_OUTBOX_FLOWS] =
         "SELECT o.flow, o.receiver, count(*), (SELECT name FROM names WHERE id = o.flow),"
-        " (SELECT name FROM names WHERE id = o.receiver) FROM outbox o GROUP BY o.flow, o.receiver",
+        " (SELECT name FROM names WHERE id = o.receiver), sum(o.receipt) FROM outbox o GROUP BY o.flow, o.receiver",
     [STATEMENT_STATE_SET] = "INSERT INTO states(flow, key, state) VALUES(?1, ?2, ?3) ON CONFLICT(flow, key)"
                             " DO UPDATE SET state = ?3",
     [STATEMENT_STATE_ALL] = "SELECT flow, key, state FROM states",

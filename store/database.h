@@ -40,12 +40,14 @@ enum statement {
 
 struct spooled { // messages of one flow, and the bytes that they take (COMMIT_ROW_BYTES)
     uint64_t count, bytes;
+    uint64_t receipts; // that they promise
 };
 
 // What a transaction changes in memory; put back when it is rolled back.
 struct store_state {
     struct spooled spool[SYSTEM_FLOWS_MAX]; // waits in the outbox
     struct spooled left[SYSTEM_FLOWS_MAX];  // ended here, and the router does not know yet
+    uint64_t left_receipt_bytes[SYSTEM_FLOWS_MAX]; // of the receipts that they made
     uint16_t left_reason[SYSTEM_FLOWS_MAX];
     int has_left;
     uint64_t versions[SYSTEM_NAMESPACES_MAX]; // of a namespace: rises with every write in it

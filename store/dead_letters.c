@@ -242,12 +242,12 @@ enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms
     const struct system_flow *entry = &store->system->flows[flow];
     struct commit_send send = {.flow = (uint16_t)flow,
                                .payload_bytes = (uint32_t)size,
-                               .principal = principal};
+                               .principal = (uint16_t)principal};
     if (entry->key_field != SYSTEM_NONE)
         send.key_bytes =
             (uint16_t)schema_key(&store->system->schemas[entry->schema], &entry->key_field, 1,
                                  payload, size, key, sizeof key);
-    *added = (struct spooled){(uint64_t)__builtin_popcount(receivers), 0};
+    *added = (struct spooled){(uint64_t)__builtin_popcount(receivers), 0, 0};
     added->bytes = added->count * commit_row_bytes(send.key_bytes, 0, size);
     *why = "its flow is full";
     if (!spool_has_room(store, (unsigned)flow, *added))
@@ -261,6 +261,6 @@ enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms
     }
     *flow_out = (unsigned)flow;
     if (status == STATUS_OK)
-        status = spool_make_room(store);
+        status = spool_make_room(store, now_ms);
     return status == STATUS_OK ? delete_row(store, id) : status;
 }

@@ -144,6 +144,9 @@ static enum status check_waiting(struct store *store, const uint64_t changed[2])
                 why = "no longer goes to that unikernel";
             else if (!entry->is_durable)
                 why = "is no longer durable";
+            else if (sqlite3_column_int64(statement, 5) != 0 &&
+                     (!system_has_receipts(entry) || system_receipts(store->system, entry->sender) == SYSTEM_NONE))
+                why = "no longer comes from one who takes the receipts that they promise";
         }
         if (why == NULL)
             continue;

@@ -92,7 +92,7 @@ struct change { // of dead letters, in one transaction
 static enum status change_one(struct request *request, struct change *change, int64_t id)
 {
     unsigned flow = 0;
-    struct spooled added = {0, 0};
+    struct spooled added = {0, 0, 0};
     enum status status = change->is_drop ? dead_letter_drop(request->store, id)
                                          : dead_letter_resubmit(request->store, id, request->wall_ms, &flow, &added,
                                                                 &change->why);

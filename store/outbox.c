@@ -24,6 +24,7 @@ enum status outbox_add(struct store *store, const struct commit_send *send, int6
     bind_bytes(statement, 7, key, send->key_bytes);
     bind_bytes(statement, 8, context, send->context_bytes);
     bind_bytes(statement, 9, payload, send->payload_bytes);
+    bind_integer(statement, 10, (send->flags & COMMIT_RECEIPT) != 0);
     enum status status = store_run(store, statement);
     if (status == STATUS_OK) {
         *id = sqlite3_last_insert_rowid(store->db);
@@ -31,6 +32,7 @@ enum status outbox_add(struct store *store, const struct commit_send *send, int6
         store->state.spool[send->flow].count++;
         store->state.spool[send->flow].bytes +=
             commit_row_bytes(send->key_bytes, send->context_bytes, send->payload_bytes);
+        store->state.spool[send->flow].receipts += (send->flags & COMMIT_RECEIPT) != 0;
     }
     return status;
 }
@@ -42,7 +44,8 @@ enum status outbox_get(struct store *store, uint64_t id, struct outbox_row *out)
     enum status status = store_step(store, row);
     if (status == STATUS_OK)
         *out = (struct outbox_row){names_flow(store, sqlite3_column_int64(row, 0)),
-                                   COMMIT_ROW_BYTES + (uint64_t)sqlite3_column_int64(row, 1)};
+                                   COMMIT_ROW_BYTES + (uint64_t)sqlite3_column_int64(row, 1),
+                                   sqlite3_column_int(row, 2) != 0};
     sqlite3_reset(row);
     return status;
 }
@@ -56,6 +59,7 @@ enum status outbox_delete(struct store *store, uint64_t id, const struct outbox_
     if (status == STATUS_OK && row->flow >= 0) {
         store->state.spool[row->flow].count--;
         store->state.spool[row->flow].bytes -= row->bytes;
+        store->state.spool[row->flow].receipts -= row->has_receipt != 0;
     }
     return status;
 }
@@ -78,7 +82,8 @@ static enum status send_row(struct store *store, struct channel *router, unsigne
                  .key_bytes = (uint16_t)key_bytes,
                  .context_bytes = (uint16_t)context_bytes,
                  .payload_bytes = (uint32_t)payload_bytes,
-                 .principal = names_principal(store, sqlite3_column_int64(row, 4)),
+                 .principal = (uint16_t)names_principal(store, sqlite3_column_int64(row, 4)),
+                 .flags = sqlite3_column_int(row, 9) != 0 ? COMMIT_RECEIPT : 0,
                  .due_ms = sqlite3_column_int64(row, 2),
                  .connection = (uint64_t)sqlite3_column_int64(row, 5)}};
     const struct channel_part parts[] = {

@@ -15,6 +15,7 @@ enum status outbox_add(struct store *store, const struct commit_send *send, int6
 struct outbox_row {
     int flow;
     uint64_t bytes;
+    int has_receipt;
 };
 enum status outbox_get(struct store *store, uint64_t id, struct outbox_row *row) MUST_USE;
 enum status outbox_delete(struct store *store, uint64_t id, const struct outbox_row *row) MUST_USE;

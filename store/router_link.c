@@ -82,7 +82,7 @@ static enum status send_counter(struct router_link *link, uint32_t index, uint64
 static enum status send_spool(struct router_link *link, unsigned flow, struct spooled waiting)
 {
     struct commit_spool record = {{.size = sizeof record, .kind = COMMIT_SPOOL, .handle = flow},
-                                  waiting.count, waiting.bytes};
+                                  waiting.count, waiting.bytes, waiting.receipts};
     return send_simple(link, &record, sizeof record);
 }
 
@@ -94,9 +94,11 @@ static enum status send_left(struct router_link *link, struct store *store)
         struct spooled left = store->state.left[i];
         if (left.count == 0)
             continue;
-        store->state.left[i] = (struct spooled){0, 0};
         struct commit_left record = {{.size = sizeof record, .kind = COMMIT_LEFT, .handle = i},
-                                     left.count, left.bytes, store->state.left_reason[i], 0};
+                                     left.count, left.bytes, left.receipts, store->state.left_receipt_bytes[i],
+                                     store->state.left_reason[i], 0};
+        store->state.left[i] = (struct spooled){0, 0, 0};
+        store->state.left_receipt_bytes[i] = 0;
         if (status == STATUS_OK && link->channel.fd >= 0 && link->is_ready)
             status = send_simple(link, &record, sizeof record);
     }
@@ -129,8 +131,11 @@ static enum status send_spools(struct router_link *link, struct store *store)
 {
     enum status status = STATUS_OK;
     for (unsigned i = 0; i < store->system->flow_count && status == STATUS_OK; i++)
-        if (store->system->flows[i].is_durable)
-            status = send_spool(link, i, store->state.spool[i]);
+        if (store->system->flows[i].is_durable) {
+            struct spooled waiting = store->state.spool[i];
+            waiting.receipts = spool_promised(store, i);
+            status = send_spool(link, i, waiting);
+        }
     return status;
 }
 
@@ -235,7 +240,7 @@ static enum status end_batch(struct router_link *link, struct store *store, enum
 
 static enum status take_commit(struct router_link *link, struct store *store, size_t size)
 {
-    struct commit_done_facts facts = {COMMIT_NOT_NOW, 0, {-1, 0}};
+    struct commit_done_facts facts = {COMMIT_NOT_NOW, 0, {-1, 0, 0}};
     struct commit_packet packet;
     memcpy(&packet, link->packet, sizeof packet);
     enum status status = STATUS_OK;

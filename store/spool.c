@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: ISC
 // Within a queue (a receiver and a flow) messages end in order of their ids, from the first that is not with the
-// router. Only plain messages do (system_check.c), so none of them is a timer.
+// router. Only plain messages and requests do (system_check.c), so none of them is a timer.
 #include "store/spool.h"
 
 #include "core/check.h"
 #include "core/json_line.h"
+#include "proto/builtin.h"
 #include "store/audit_rows.h"
 #include "store/commit.h"
 #include "store/names.h"
 
+#include <string.h>
+
 enum status spool_load(struct store *store)
 {
-    struct spooled waiting[SYSTEM_FLOWS_MAX] = {{0, 0}};
+    struct spooled waiting[SYSTEM_FLOWS_MAX] = {{0, 0, 0}};
     sqlite3_stmt *row = store_statement(store, STATEMENT_OUTBOX_SPOOL);
     enum status status;
     while ((status = store_step(store, row)) == STATUS_OK) {
         int flow = names_flow(store, sqlite3_column_int64(row, 0));
         check(flow >= 0); // names_load refused anything else
         uint64_t count = (uint64_t)sqlite3_column_int64(row, 1);
-        waiting[flow] = (struct spooled){count, count * COMMIT_ROW_BYTES + (uint64_t)sqlite3_column_int64(row, 2)};
+        waiting[flow] = (struct spooled){count, count * COMMIT_ROW_BYTES + (uint64_t)sqlite3_column_int64(row, 2),
+                                         (uint64_t)sqlite3_column_int64(row, 3)};
     }
     if (status != STATUS_ABSENT)
         return status;
@@ -30,12 +34,28 @@ enum status spool_load(struct store *store)
     return STATUS_OK;
 }
 
+int spool_makes_receipts(const struct store *store, unsigned flow)
+{
+    const struct system_flow *definition = &store->system->flows[flow];
+    return system_has_receipts(definition) && system_receipts(store->system, definition->sender) != SYSTEM_NONE;
+}
+
+uint64_t spool_promised(const struct store *store, unsigned receipts)
+{
+    const struct system_flow *flows = store->system->flows;
+    uint64_t promised = 0;
+    for (size_t i = 0; flows[receipts].sender_kind == SYSTEM_RECEIPTS && i < store->system->flow_count; i++)
+        if (system_has_receipts(&flows[i]) && flows[i].sender == flows[receipts].receivers[0].index)
+            promised += store->state.spool[i].receipts;
+    return promised;
+}
+
 int spool_has_room(const struct store *store, unsigned flow, struct spooled added)
 {
     const struct system_flow *definition = &store->system->flows[flow];
     struct spooled stays = store->state.spool[flow];
     if (definition->is_newest_kept)
-        stays = store->push != NULL ? store->push->taken[flow] : (struct spooled){0, 0};
+        stays = store->push != NULL ? store->push->taken[flow] : (struct spooled){0, 0, 0};
     return stays.count + added.count <= definition->cap && stays.bytes + added.bytes <= definition->bytes_max;
 }
 
@@ -43,6 +63,8 @@ struct first { // of a queue: the oldest that is not with the router
     int64_t id; // 0: none
     int64_t time_ms;
     struct outbox_row row;
+    struct commit_send receipt; // that it promises
+    uint8_t context[ABI_CONTEXT_BYTES_MAX];
 };
 
 static enum status first_get(struct store *store, unsigned flow, unsigned receiver, struct first *first)
@@ -54,18 +76,50 @@ static enum status first_get(struct store *store, unsigned flow, unsigned receiv
     bind_integer(row, 3, after);
     enum status status = store_step(store, row);
     *first = (struct first){0};
-    if (status == STATUS_OK)
-        *first = (struct first){sqlite3_column_int64(row, 0), sqlite3_column_int64(row, 1),
-                                {(int)flow, COMMIT_ROW_BYTES + (uint64_t)sqlite3_column_int64(row, 2)}};
+    if (status == STATUS_OK) {
+        size_t context_bytes;
+        const uint8_t *context = column_bytes(row, 6, &context_bytes);
+        check(context_bytes <= sizeof first->context);
+        first->id = sqlite3_column_int64(row, 0);
+        first->time_ms = sqlite3_column_int64(row, 1);
+        first->row = (struct outbox_row){(int)flow, COMMIT_ROW_BYTES + (uint64_t)sqlite3_column_int64(row, 2),
+                                         sqlite3_column_int(row, 3) != 0};
+        first->receipt = (struct commit_send){
+            .payload_bytes = sizeof(struct builtin_receipt),
+            .context_bytes = (uint16_t)context_bytes,
+            .principal = (uint16_t)names_principal(store, sqlite3_column_int64(row, 4)),
+            .connection = (uint64_t)sqlite3_column_int64(row, 5)};
+        memcpy(first->context, context, context_bytes);
+    }
     sqlite3_reset(row);
     return status == STATUS_ABSENT ? STATUS_OK : status;
 }
 
-static enum status end(struct store *store, const struct first *first, enum reason reason)
+// The receipt that it promised. names_load() let in no message whose sender takes none.
+static enum status receipt_add(struct store *store, const struct first *first, enum reason reason, int64_t now_ms)
+{
+    unsigned flow = (unsigned)first->row.flow;
+    const struct system_flow *definition = &store->system->flows[flow];
+    struct builtin_receipt receipt = {.output = definition->sender_port, .reason = (uint16_t)reason};
+    struct commit_send send = first->receipt;
+    int64_t id;
+    if (!first->row.has_receipt)
+        return STATUS_OK;
+    send.flow = system_receipts(store->system, definition->sender);
+    send.receiver = definition->sender;
+    store->state.left[flow].receipts++;
+    store->state.left_receipt_bytes[flow] += commit_row_bytes(0, send.context_bytes, send.payload_bytes);
+    return outbox_add(store, &send, now_ms, now_ms, NULL, first->context, (const uint8_t *)&receipt, &id);
+}
+
+static enum status end(struct store *store, const struct first *first, enum reason reason, int64_t now_ms)
 {
     unsigned flow = (unsigned)first->row.flow;
     struct spooled *left = &store->state.left[flow];
     check(left->count == 0 || store->state.left_reason[flow] == reason);
+    enum status status = receipt_add(store, first, reason, now_ms);
+    if (status != STATUS_OK)
+        return status;
     left->count++;
     left->bytes += first->row.bytes;
     store->state.left_reason[flow] = (uint16_t)reason;
@@ -73,7 +127,7 @@ static enum status end(struct store *store, const struct first *first, enum reas
     return outbox_delete(store, (uint64_t)first->id, &first->row);
 }
 
-static enum status displace(struct store *store, unsigned flow)
+static enum status displace(struct store *store, unsigned flow, int64_t now_ms)
 {
     const struct system_flow *definition = &store->system->flows[flow];
     struct first oldest = {0};
@@ -86,10 +140,10 @@ static enum status displace(struct store *store, unsigned flow)
             oldest = first;
     }
     check(oldest.id != 0); // spool_has_room() said so
-    return end(store, &oldest, REASON_DISPLACED);
+    return end(store, &oldest, REASON_DISPLACED, now_ms);
 }
 
-enum status spool_make_room(struct store *store)
+enum status spool_make_room(struct store *store, int64_t now_ms)
 {
     enum status status = STATUS_OK;
     for (unsigned i = 0; i < store->system->flow_count; i++) {
@@ -97,7 +151,7 @@ enum status spool_make_room(struct store *store)
         const struct spooled *waiting = &store->state.spool[i];
         while (definition->is_newest_kept && status == STATUS_OK &&
                (waiting->count > definition->cap || waiting->bytes > definition->bytes_max))
-            status = displace(store, i);
+            status = displace(store, i, now_ms);
     }
     return status;
 }
@@ -114,7 +168,7 @@ static enum status queue_expire(struct store *store, unsigned flow, unsigned rec
                    now_ms - first.time_ms >= (int64_t)definition->live_ms;
         if (!*is_late || i == most)
             return status;
-        status = end(store, &first, REASON_EXPIRED);
+        status = end(store, &first, definition->kind == SYSTEM_REQUEST ? REASON_LATE : REASON_EXPIRED, now_ms);
         if (status != STATUS_OK)
             return status;
     }
@@ -163,6 +217,9 @@ enum status spool_settle(struct store *store)
         json_string(&line, "reason", reason_text(reason));
         json_unsigned(&line, "count", left->count);
         status = counter_add(store, COUNTER_FLOW(i, reason), left->count);
+        if (status == STATUS_OK && left->receipts != 0)
+            status = counter_add(store, COUNTER_FLOW(system_receipts(store->system, store->system->flows[i].sender),
+                                                     REASON_ENTERED), left->receipts);
         if (status == STATUS_OK)
             status = audit_rows_add(store, text, json_end(&line));
     }

@@ -11,11 +11,16 @@
 // At start, and whenever it shall be counted again: what waits.
 enum status spool_load(struct store *store) MUST_USE;
 
+// May messages of the flow promise receipts: does their sender take them?
+int spool_makes_receipts(const struct store *store, unsigned flow);
+// Receipts that are promised to who takes this flow of receipts.
+uint64_t spool_promised(const struct store *store, unsigned receipts);
+
 // Is there room for so much more, perhaps by what can give way?
 int spool_has_room(const struct store *store, unsigned flow, struct spooled added);
 
 // In the open transaction: ends the oldest of flows that keep the newest until each is within its caps.
-enum status spool_make_room(struct store *store) MUST_USE;
+enum status spool_make_room(struct store *store, int64_t now_ms) MUST_USE;
 
 // Does something wait that is too late? And, in the open transaction: ends some of it.
 int spool_is_late(struct store *store, int64_t now_ms);

@@ -39,6 +39,14 @@ static void enum_emit(FILE *out, const char *kind, const char *prefix, const voi
     fprintf(out, "};\n");
 }
 
+static int takes_receipts(const struct build_source *source)
+{
+    for (size_t i = 0; i < source->header.input_count; i++)
+        if (strcmp(source->schemas[source->inputs[i].schema].header->name, "receipt/1") == 0)
+            return 1;
+    return 0;
+}
+
 static void send_emit(const struct build_source *source, size_t index, FILE *out)
 {
     const struct manifest_flow *flow = &source->outputs[index];
@@ -67,6 +75,12 @@ static void send_emit(const struct build_source *source, size_t index, FILE *out
             "static inline void send_%s_after(const struct %s *message, uint32_t delay_ms)\n{\n"
             "    crenel_send(OUTPUT_%s, &crenel_layout_%s, message, delay_ms, 0, 0);\n}\n",
             name, schema, upper, schema);
+    if (flow->kind == MANIFEST_PLAIN && takes_receipts(source))
+        fprintf(out,
+                "static inline void send_%s_receipt(const struct %s *message, const void *context, "
+                "size_t context_bytes)\n{\n"
+                "    crenel_send_receipt(OUTPUT_%s, &crenel_layout_%s, message, context, context_bytes);\n}\n",
+                name, schema, upper, schema);
 }
 
 // SCHEMA_send: to an output chosen at run time.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-// What a durable flow may keep in the store: messages, bytes, for how long, and what gives way when it is full.
+// What a durable flow may keep in the store: messages, bytes, for how long, and what gives way when it is full; and the
+// flows that bring receipts.
 #include "cli/source/compile_state.h"
 
 #include <stdio.h>
@@ -31,4 +32,49 @@ void compile_durable(struct compile *compile, struct yaml_node *durable, struct 
     snprintf(mend, sizeof mend, "make it at least %lluB", (unsigned long long)(rows * row));
     if (flow->bytes_max < rows * row)
         yaml_error(file, durable, mend, "the bytes of flow '%s' have no room for what one event may send", flow->name);
+}
+
+// A flow of receipts: who takes them asks for so many with one event at most.
+static void receipts_check(struct compile *compile, size_t index)
+{
+    struct system_flow *flow = &compile->flows[index];
+    struct yaml_file *file = &compile->file;
+    const struct yaml_node *node = compile->flow_nodes[index];
+    const struct system_view view = {.flows = compile->flows, .flow_count = compile->flow_count};
+    uint64_t need = 0;
+    char mend[64];
+    if (flow->receiver_count == 0 || flow->receivers[0].kind != SYSTEM_UNIKERNEL)
+        return;
+    if (flow->receiver_count != 1)
+        yaml_error(file, node, "make a flow for each of them", "flow '%s' brings receipts to several", flow->name);
+    if (!flow->is_durable)
+        yaml_error(file, node, "add 'durable: {cap: N}'", "flow '%s' brings receipts, which wait in the store", flow->name);
+    if (system_receipts(&view, flow->receivers[0].index) != index)
+        yaml_error(file, node, "keep one of them", "two flows bring receipts to '%s'",
+                   compile->unikernels[flow->receivers[0].index].name);
+    for (size_t i = 0; i < compile->flow_count; i++)
+        if (system_has_receipts(&compile->flows[i]) && compile->flows[i].sender == flow->receivers[0].index)
+            need += system_flow_need(&compile->flows[i]);
+    snprintf(mend, sizeof mend, "make it at least %llu", (unsigned long long)need);
+    if (flow->is_durable && flow->cap < need)
+        yaml_error(file, node, mend, "the cap of flow '%s' has no room for the %llu receipts that one event may ask for",
+                   flow->name, (unsigned long long)need);
+}
+
+void compile_receipts(struct compile *compile)
+{
+    const struct system_view view = {.flows = compile->flows, .flow_count = compile->flow_count};
+    char mend[160];
+    for (size_t i = 0; i < compile->flow_count; i++) {
+        const struct system_flow *flow = &compile->flows[i];
+        if (flow->sender_kind == SYSTEM_RECEIPTS)
+            receipts_check(compile, i);
+        if (flow->kind != SYSTEM_REQUEST || flow->live_ms == 0 || flow->sender_kind != SYSTEM_UNIKERNEL ||
+            system_receipts(&view, flow->sender) != SYSTEM_NONE)
+            continue;
+        const char *name = compile->unikernels[flow->sender].name;
+        snprintf(mend, sizeof mend, "give '%s' an input of schema receipt/1 and a flow to it from router:receipts", name);
+        yaml_error(&compile->file, compile->flow_nodes[i], mend,
+                   "request '%s' has a deadline, but '%s' takes no receipts and would not learn of it", flow->name, name);
+    }
 }

@@ -16,7 +16,7 @@ struct end { // of a flow, as the source names it
     char text[2 * SYSTEM_NAME_BYTES + 16];
 };
 
-// "unikernel.port", "gateway:NAME", "service:NAME", "router:subscription".
+// "unikernel.port", "gateway:NAME", "service:NAME", "router:subscription", "router:receipts".
 static struct end end_read(struct compile *compile, const struct yaml_node *node, const char *text)
 {
     struct end end = {.kind = -1, .index = -1};
@@ -26,8 +26,8 @@ static struct end end_read(struct compile *compile, const struct yaml_node *node
         return end;
     }
     memcpy(end.text, text, length + 1);
-    if (strcmp(text, "router:subscription") == 0) {
-        end.kind = SYSTEM_SUBSCRIPTION;
+    if (strcmp(text, "router:subscription") == 0 || strcmp(text, "router:receipts") == 0) {
+        end.kind = text[7] == 's' ? SYSTEM_SUBSCRIPTION : SYSTEM_RECEIPTS;
         end.index = 0;
     } else if (strncmp(text, "gateway:", 8) == 0) {
         end.index = compile_refer(compile, node, "gateway", compile->gateways,
@@ -130,7 +130,7 @@ static void read_from(struct compile *compile, struct reading *reading)
     flow->sender = (uint16_t)from->index;
     if (from->kind == SYSTEM_SUBSCRIPTION)
         yaml_error(&compile->file, node, "use it under 'to'", "nothing comes from router:subscription");
-    if (from->kind == SYSTEM_GATEWAY)
+    if (from->kind == SYSTEM_GATEWAY || from->kind == SYSTEM_RECEIPTS)
         reading->kind = MANIFEST_PLAIN;
     if (from->kind == SYSTEM_SERVICE)
         reading->kind = MANIFEST_REPLY;
@@ -165,6 +165,10 @@ static void read_receiver(struct compile *compile, struct reading *reading,
     struct end end = end_read(compile, node, node->text);
     if (end.kind < 0)
         return;
+    if (end.kind == SYSTEM_RECEIPTS) {
+        yaml_error(file, node, "use it under 'from'", "nothing goes to router:receipts");
+        return;
+    }
     struct system_receiver *receiver = &flow->receivers[flow->receiver_count++];
     *receiver = (struct system_receiver){.kind = (uint8_t)end.kind, .index = (uint16_t)end.index};
     int kind = end.kind == SYSTEM_SERVICE ? MANIFEST_REQUEST : MANIFEST_PLAIN;
@@ -197,7 +201,8 @@ static void set_broadcast(struct compile *compile, struct reading *reading)
         int is_broadcast =
             receiver->kind == SYSTEM_UNIKERNEL &&
             compile->unikernels[receiver->index].lifetime == LIFETIME_CONNECTION &&
-            flow->sender_kind != SYSTEM_GATEWAY && reading->kind != MANIFEST_REPLY &&
+            flow->sender_kind != SYSTEM_GATEWAY && flow->sender_kind != SYSTEM_RECEIPTS &&
+            reading->kind != MANIFEST_REPLY &&
             !(flow->sender_kind == SYSTEM_UNIKERNEL && flow->sender == receiver->index);
         if (i == 0)
             flow->is_broadcast = (uint8_t)is_broadcast;
@@ -235,7 +240,7 @@ static int may_end(const struct reading *reading)
     for (size_t i = 0; i < flow->receiver_count; i++)
         if (flow->receivers[i].kind == reading->from.kind && flow->receivers[i].index == reading->from.index)
             return 0; // timers
-    return reading->kind <= MANIFEST_PLAIN;
+    return reading->kind <= MANIFEST_PLAIN && reading->from.kind != SYSTEM_RECEIPTS;
 }
 
 static void read_rest(struct compile *compile, struct reading *reading)
@@ -260,13 +265,14 @@ static void read_rest(struct compile *compile, struct reading *reading)
     int is_kept = yaml_choice(file, reading->node, "dead_letters", kept, 3, !is_secret);
     flow->is_payload_kept = is_kept == 1;
     flow->is_dead_counted = is_kept == 2;
-    flow->principals = compile_principals(compile, reading->node, &flow->is_open);
+    if (reading->kind == MANIFEST_REQUEST)
+        flow->live_ms = (uint64_t)yaml_ms(file, reading->node, "deadline", 1, SYSTEM_LIVE_MS_MAX, 1, 0);
 }
 
 // The schema that an end of the host's own must carry.
 static void check_builtin(struct compile *compile, struct reading *reading, unsigned kind, int is_from)
 {
-    static const char *const names[] = {"", "wire/1", "password-request/1", "subscription/1"};
+    static const char *const names[] = {"", "wire/1", "password-request/1", "subscription/1", "receipt/1"};
     const char *name = kind == SYSTEM_SERVICE && is_from ? "password-reply/1" : names[kind];
     if (kind == SYSTEM_UNIKERNEL || reading->schema == NULL)
         return;
@@ -296,8 +302,16 @@ static void compile_flow(struct compile *compile, struct yaml_node *node, size_t
         flow->kind = (uint8_t)reading.kind;
     if (reading.schema != NULL)
         flow->schema = compile_schema(compile, node, reading.schema);
-    compile_checks(compile, node, flow, reading.schema);
-    compile_sealed(compile, node, flow, reading.schema);
+    if (reading.from.kind == SYSTEM_RECEIPTS) { // follow from messages that were checked, and paid for
+        flow->key_field = SYSTEM_NONE;
+        flow->check_first = (uint16_t)compile->check_count;
+        flow->is_open = 1;
+        flow->rate_per_second = flow->rate_burst = 1;
+    } else {
+        flow->principals = compile_principals(compile, node, &flow->is_open);
+        compile_checks(compile, node, flow, reading.schema);
+        compile_sealed(compile, node, flow, reading.schema);
+    }
     if (reading.schema == NULL)
         return;
     if (reading.from.kind >= 0)
@@ -350,4 +364,5 @@ void compile_flows(struct compile *compile)
             compile_flow(compile, mapping->children[i], i);
     for (size_t i = 0; i < compile->flow_count; i++)
         pair_flow(compile, i);
+    compile_receipts(compile);
 }

@@ -107,6 +107,9 @@ void compile_checks(struct compile *compile, struct yaml_node *node, struct syst
 int compile_machine(struct compile *compile, const struct yaml_node *node, const char *name,
                     const struct system_flow *flow, const struct schema *schema);
 
+// What needs receipts has them, and flows of receipts have room: when all flows are known.
+void compile_receipts(struct compile *compile);
+
 // Appends one line to a unikernel's configuration.
 void compile_configure(struct compile *compile, size_t unikernel, const struct yaml_node *node,
                        const char *line);

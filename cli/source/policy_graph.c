@@ -187,8 +187,23 @@ static int can_block(const struct system_view *system, const struct system_flow 
     if (flow->kind == SYSTEM_REPLY || receiver->kind != SYSTEM_UNIKERNEL || flow->sender_kind != SYSTEM_UNIKERNEL ||
         flow->sender == receiver->index)
         return 0;
-    return !flow->is_durable || (!flow->is_newest_kept && flow->live_ms == 0 &&
-                                 !has_connections(system, flow->sender) && !has_connections(system, receiver->index));
+    if (flow->is_newest_kept || flow->live_ms != 0)
+        return 0;
+    return !flow->is_durable ||
+           (!has_connections(system, flow->sender) && !has_connections(system, receiver->index));
+}
+
+// Does that node end messages whose receipts the unikernel takes?
+static int tells(const struct system_view *system, uint16_t node, uint16_t unikernel)
+{
+    for (size_t i = 0; i < system->flow_count; i++) {
+        const struct system_flow *flow = &system->flows[i];
+        for (size_t j = 0; j < flow->receiver_count; j++)
+            if (system_has_receipts(flow) && flow->sender == unikernel &&
+                end_node(flow->receivers[j].kind, flow->receivers[j].index) == node)
+                return 1;
+    }
+    return 0;
 }
 
 // What whoever may publish on the topic can send: see the header.
@@ -230,6 +245,8 @@ static void expand(struct search *search, uint16_t node)
             expand_topic(search, node, &graph->topics[i]);
     for (uint16_t i = 0; i < system->flow_count; i++) {
         const struct system_flow *flow = &system->flows[i];
+        if (!search->is_blocking && flow->sender_kind == SYSTEM_RECEIPTS && tells(system, node, flow->receivers[0].index))
+            reach(search, node, flow->receivers[0].index, i);
         if (end_node(flow->sender_kind, flow->sender) != node)
             continue;
         for (size_t j = 0; j < flow->receiver_count; j++)

@@ -13,6 +13,8 @@
 //     send_FLOW(&message)                    one per output
 //     send_FLOW_with(&message, bytes, n)     ... with context (at most 256 bytes): it comes back in
 //                                            event->context with the reply, or when the timer fires
+//     send_FLOW_receipt(&message, bytes, n)  ... with context, and a receipt comes when the message has ended (if there is
+//                                            an input of schema receipt/1; the flow must be durable)
 //     send_FLOW_after(&message, ms)          ... later; only on a flow to oneself: a timer
 //     reply_FLOW(&message)                   one per output that answers a request
 //     SCHEMA_send(output, &message)          to any output of that schema, chosen at run time
@@ -49,6 +51,19 @@ struct event {
     const void *context;  // the bytes given to send_FLOW_with, when this is the reply or the timer
     size_t context_bytes; // 0..256
     const uint8_t *seed;  // 32 random bytes, the same ones at each attempt; NULL unless `random: true`
+};
+
+// What a receipt/1 message says in `reason`; event->context is what was sent with the message. is_taken: its receiver's event
+// ended well and its effects are committed. Otherwise nothing of that event happened. A request on a flow with a
+// deadline brings its reply or one of these, without being asked; DONE then means that it was taken and not answered.
+enum receipt_reason {
+    RECEIPT_DONE = 1,
+    RECEIPT_REFUSED = 15,   // by the receiver; other numbers below 31: by the inspector (core/reason.h)
+    RECEIPT_FAULT = 16,     // the receiver crashed
+    RECEIPT_DEADLINE = 17,  // or took too long for one event
+    RECEIPT_EXPIRED = 31,   // the time to live of the flow passed
+    RECEIPT_DISPLACED = 32, // a newer message took its room
+    RECEIPT_LATE = 33,      // the deadline of the request passed
 };
 
 // Refuses the input: drops all effects of this event, and the message becomes a dead letter under that
@@ -154,6 +169,8 @@ void init(void);
 
 void crenel_send(unsigned output, const struct crenel_layout *layout, const void *message,
                  uint32_t delay_ms, const void *context, size_t context_bytes);
+void crenel_send_receipt(unsigned output, const struct crenel_layout *layout, const void *message, const void *context,
+                         size_t context_bytes);
 void crenel_key_unsigned(struct crenel_key *key, uint64_t value, unsigned width);
 void crenel_key_signed(struct crenel_key *key, int64_t value, unsigned width);
 void crenel_key_bytes(struct crenel_key *key, const void *bytes, size_t size, bool is_last);

@@ -110,8 +110,8 @@ static void message_encode(const struct crenel_layout *layout, const uint8_t *me
     parts_clear(layout->parts, layout->part_count, out, used);
 }
 
-void crenel_send(unsigned output, const struct crenel_layout *layout, const void *message,
-                 uint32_t delay_ms, const void *context, size_t context_bytes)
+static void send_record(unsigned output, const struct crenel_layout *layout, const void *message, uint16_t flags,
+                        uint32_t delay_ms, const void *context, size_t context_bytes)
 {
     struct guest *guest = guest_state();
     size_t used;
@@ -130,12 +130,24 @@ void crenel_send(unsigned output, const struct crenel_layout *layout, const void
     size_t size = sizeof(struct abi_send) + ABI_ALIGN8(context_bytes) + payload_bytes;
     struct abi_send *send = guest_record(ABI_SEND, size, port->name);
     send->flow = (uint16_t)output;
-    send->flags = port->is_reply ? ABI_SEND_REPLY : 0;
+    send->flags = port->is_reply ? ABI_SEND_REPLY : flags;
     send->delay_ms = delay_ms;
     send->context_bytes = (uint32_t)context_bytes;
     send->payload_bytes = (uint32_t)payload_bytes;
     message_encode(layout, message, used, guest_copy((uint8_t *)(send + 1), context, context_bytes));
     guest->sent[output]++;
+}
+
+void crenel_send(unsigned output, const struct crenel_layout *layout, const void *message,
+                 uint32_t delay_ms, const void *context, size_t context_bytes)
+{
+    send_record(output, layout, message, 0, delay_ms, context, context_bytes);
+}
+
+void crenel_send_receipt(unsigned output, const struct crenel_layout *layout, const void *message, const void *context,
+                         size_t context_bytes)
+{
+    send_record(output, layout, message, ABI_SEND_RECEIPT, 0, context, context_bytes);
 }
 
 static struct abi_write *write_record(unsigned namespace_index, uint16_t op,

@@ -44,8 +44,8 @@ static enum status read_field(const char *field)
 
 TEST(builtins_are_the_files)
 {
-    static const char *const names[] = {"wire", "subscription", "password-request", "password-reply"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const names[] = {"wire", "subscription", "password-request", "password-reply", "receipt"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char file[64], name[64];
         snprintf(file, sizeof file, "schemas/%s.yaml", names[i]);
         snprintf(name, sizeof name, "%s/1", names[i]);

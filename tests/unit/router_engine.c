@@ -751,7 +751,7 @@ TEST(next_epoch)
     expect(fake_give(ENGINE_STORE, 0, &entered, sizeof entered) == STATUS_OK);
     entered.counter = (struct commit_counter){COUNTER_FLOW(RAW, REASON_ENTERED), 0, 4};
     expect(fake_give(ENGINE_STORE, 0, &entered, sizeof entered) == STATUS_OK);
-    struct commit_spool spool = {{sizeof spool, COMMIT_SPOOL, 0, RAW}, 4, 4 * 200};
+    struct commit_spool spool = {{sizeof spool, COMMIT_SPOOL, 0, RAW}, 4, 4 * 200, 0};
     expect(fake_give(ENGINE_STORE, 0, &spool, sizeof spool) == STATUS_OK);
     struct commit_packet ready = {sizeof ready, COMMIT_READY, 0, 0};
     expect(fake_give(ENGINE_STORE, 0, &ready, sizeof ready) == STATUS_OK);

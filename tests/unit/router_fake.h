@@ -20,8 +20,9 @@
 #include <string.h>
 
 enum { FRONT, DECODE, SINK, LOGIN }; // receivers
-enum { WIRE_IN, WIRE_OUT, SUBSCRIBE, LOGIN_ASK, LOGIN_REPLY, RAW, READING, NOTE, ALARM, TICK, LATER, FLOWS };
-enum { SCHEMA_WIRE, SCHEMA_ITEM, SCHEMA_SUBSCRIPTION, SCHEMA_REPLY };
+enum { WIRE_IN, WIRE_OUT, SUBSCRIBE, LOGIN_ASK, LOGIN_REPLY, RAW, READING, NOTE, ALARM, TICK, LATER, FLOWS,
+       RECEIPT = FLOWS }; // RECEIPT: only with fake_receipts()
+enum { SCHEMA_WIRE, SCHEMA_ITEM, SCHEMA_SUBSCRIPTION, SCHEMA_REPLY, SCHEMA_RECEIPT };
 enum { OUT_WIRE, OUT_SUBSCRIBE, OUT_LOGIN, OUT_RAW, OUT_NOTE, OUT_TICK }; // of front
 enum { OUT_READING, OUT_ALARM };                                         // of decode
 
@@ -94,13 +95,13 @@ struct fake {
 
 static struct fake fake;
 static struct system_unikernel fake_unikernels[3];
-static struct system_flow fake_flows[FLOWS];
+static struct system_flow fake_flows[FLOWS + 1];
 static struct system_gateway fake_gateways[1];
 static struct system_service fake_services[1];
 static struct system_principal fake_principals[2];
 static struct system_namespace fake_namespaces[1];
-static struct schema_header fake_headers[4];
-static struct schema_field fake_fields[4][3];
+static struct schema_header fake_headers[5];
+static struct schema_field fake_fields[5][3];
 static struct system_header fake_header;
 static struct system_check fake_checks[SYSTEM_CHECKS_MAX];
 static struct system_machine fake_machines[1];
@@ -160,7 +161,11 @@ static inline void fake_schemas(void)
     fake_field(SCHEMA_REPLY, 0, "is_accepted", SCHEMA_BOOL, 0, 0, 1);
     fake_field(SCHEMA_REPLY, 1, "principal", SCHEMA_U16, 2, 0, 64);
     fake_headers[SCHEMA_REPLY].struct_bytes = 8;
-    for (int i = 0; i < 4; i++)
+    fake_field(SCHEMA_RECEIPT, 0, "output", SCHEMA_U16, 0, 0, 31);
+    fake_field(SCHEMA_RECEIPT, 1, "reason", SCHEMA_U16, 2, 0, 255);
+    fake_field(SCHEMA_RECEIPT, 2, "is_taken", SCHEMA_BOOL, 4, 0, 1);
+    fake_headers[SCHEMA_RECEIPT].struct_bytes = 8;
+    for (int i = 0; i < 5; i++)
         fake.system.schemas[i] = (struct schema){.header = &fake_headers[i], .fields = fake_fields[i]};
 }
 
@@ -201,6 +206,18 @@ static inline void fake_unikernel(int index, const char *name, uint8_t lifetime,
     unikernel->image_digest[0] = (uint8_t)(index + 1);
 }
 
+// That unikernel takes receipts, at its next input.
+static inline void fake_receipts(int unikernel, uint32_t cap)
+{
+    uint16_t port = fake_unikernels[unikernel].input_count++;
+    fake_flow(RECEIPT, "receipt", SYSTEM_RECEIPTS, 0, SCHEMA_RECEIPT, SYSTEM_UNIKERNEL, (uint16_t)unikernel, port, 1);
+    fake_flows[RECEIPT].is_durable = 1;
+    fake_flows[RECEIPT].cap = cap;
+    fake_flows[RECEIPT].bytes_max = 1 << 30;
+    fake_unikernels[unikernel].inputs[port] = RECEIPT;
+    fake.system.flow_count = FLOWS + 1;
+}
+
 static inline void fake_endpoints(void)
 {
     fake_unikernel(FRONT, "front", 1, 8);
@@ -225,6 +242,9 @@ static inline void fake_endpoints(void)
     fake_unikernels[SINK].outputs[0] = LATER;
     fake_unikernels[SINK].input_count = 3;
     fake_unikernels[SINK].output_count = 1;
+    for (int i = FRONT; i <= SINK; i++)
+        for (uint16_t j = 0; j < fake_unikernels[i].output_count; j++)
+            fake_flows[fake_unikernels[i].outputs[j]].sender_port = j;
     fake_unikernels[SINK].namespace_count = 1;
     fake_unikernels[SINK].writes_max = 1;
     fake_namespaces[0] = (struct system_namespace){
@@ -631,10 +651,10 @@ static inline uint64_t fake_ended(const uint64_t *counters, uint32_t flow)
 // entered = done + failures + waiting, in the page and in the store.
 static inline int fake_is_exact(void)
 {
-    uint64_t rows[FLOWS] = {0};
+    uint64_t rows[FLOWS + 1] = {0};
     for (uint32_t i = 0; i < fake.row_count && i < FAKE_ROWS; i++)
         rows[fake.rows[i].send.flow] += fake.rows[i].is_alive != 0;
-    for (uint32_t flow = 0; flow < FLOWS; flow++) {
+    for (uint32_t flow = 0; flow < fake.system.flow_count; flow++) {
         if (!fake_flows[flow].is_durable)
             continue;
         if (fake_count(flow, REASON_ENTERED) != fake_ended(fake.page->counters, flow) + fake.page->spooled[flow] ||
@@ -667,7 +687,7 @@ static inline void fake_clear(void)
     fake.system.flow_count = FLOWS;
     fake.system.namespace_count = fake.system.service_count = fake.system.gateway_count = 1;
     fake.system.principal_count = 2;
-    fake.system.schema_count = 4;
+    fake.system.schema_count = 5;
     fake.rows = calloc(FAKE_ROWS, sizeof *fake.rows);
     fake.page = calloc(1, STATUS_PAGE_BYTES);
     fake.now_ms = 1000000;

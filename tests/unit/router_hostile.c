@@ -109,7 +109,7 @@ TEST(order_in_two_blocked_flows)
                                         {.flow = READING, .receiver = SINK, .principal = 2},
                                         {.flow = LATER, .receiver = SINK, .principal = 2},
                                         {.flow = READING, .receiver = SINK}};
-    struct commit_spool spool = {{sizeof spool, COMMIT_SPOOL, 0, LATER}, 1, 200};
+    struct commit_spool spool = {{sizeof spool, COMMIT_SPOOL, 0, LATER}, 1, 200, 0};
     expect(fake_give(ENGINE_STORE, 0, &spool, sizeof spool) == STATUS_OK);
     for (int i = 0; i < 4; i++)
         fake.rows[fake.row_count++] = (struct fake_row){.send = sends[i], .is_alive = 1};

@@ -168,7 +168,7 @@ TEST(nobody)
         fake.rows[fake.row_count++] = (struct fake_row){.send = own, .is_alive = 1};
         fake.counters[COUNTER_FLOW(LATER, REASON_ENTERED)]++;
         fake.page->counters[COUNTER_FLOW(LATER, REASON_ENTERED)]++;
-        struct commit_spool spool = {{sizeof spool, COMMIT_SPOOL, 0, LATER}, 1, COMMIT_ROW_BYTES};
+        struct commit_spool spool = {{sizeof spool, COMMIT_SPOOL, 0, LATER}, 1, COMMIT_ROW_BYTES, 0};
         expect(fake_give(ENGINE_STORE, 0, &spool, sizeof spool) == STATUS_OK);
         fake_store();
         expect(fake.delivery_count[SINK] == (i < FAULTS_MAX));

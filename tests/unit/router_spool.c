@@ -54,7 +54,7 @@ TEST(newest_needs_no_room)
     publish(9);
     expect(fake.row_count == 6 && fake.page->spooled[RAW] == 6);
     // What the store ended for it.
-    struct commit_left left = {{sizeof left, COMMIT_LEFT, 0, RAW}, 1, commit_row_bytes(4, 0, 16), REASON_DISPLACED, 0};
+    struct commit_left left = {{sizeof left, COMMIT_LEFT, 0, RAW}, 1, commit_row_bytes(4, 0, 16), 0, 0, REASON_DISPLACED, 0};
     expect(fake_give(ENGINE_STORE, 0, &left, sizeof left) == STATUS_OK);
     expect(fake.page->spooled[RAW] == 5 && fake_count(RAW, REASON_DISPLACED) == 1);
     expect(fake_count(RAW, REASON_ENTERED) == 6 && fake_ended(fake.page->counters, RAW) == 1);
@@ -104,7 +104,7 @@ TEST(what_is_too_late_ends)
 static void give_row(uint16_t flow, uint16_t receiver, uint64_t waiting)
 {
     fake.rows[fake.row_count++] = (struct fake_row){.send = {.flow = flow, .receiver = receiver}, .is_alive = 1};
-    struct commit_spool spool = {{sizeof spool, COMMIT_SPOOL, 0, flow}, waiting, waiting * COMMIT_ROW_BYTES};
+    struct commit_spool spool = {{sizeof spool, COMMIT_SPOOL, 0, flow}, waiting, waiting * COMMIT_ROW_BYTES, 0};
     expect(fake_give(ENGINE_STORE, 0, &spool, sizeof spool) == STATUS_OK);
     fake.counters[COUNTER_FLOW(flow, REASON_ENTERED)] += waiting;
     fake.page->counters[COUNTER_FLOW(flow, REASON_ENTERED)] += waiting;

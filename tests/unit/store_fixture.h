@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum { UNIKERNEL_A, UNIKERNEL_B };
-enum { FLOW_READING, FLOW_ALARM };
+enum { FLOW_READING, FLOW_ALARM, FLOW_RECEIPT };
 enum { SPACE_MODELS, SPACE_HOURS };
 
 // reading/1: sensor u32, value i32
@@ -26,13 +26,16 @@ static struct {
 
 static struct system_header fixture_header = {.name = "test", .tenant = "plant"};
 static struct system_unikernel fixture_unikernels[2] = {{.name = "decode"}, {.name = "detect"}};
-static struct system_flow fixture_flows[2] = {
+static size_t fixture_flow_count = 2; // 3: with receipts for unikernel A
+static struct system_flow fixture_flows[3] = {
     {.name = "reading", .is_durable = 1, .is_payload_kept = 1, .receiver_count = 2, .key_field = 0, .count_max = 1,
      .cap = 100000, .bytes_max = 1 << 30,
      .receivers = {{.index = UNIKERNEL_A}, {.index = UNIKERNEL_B}}},
     {.name = "alarm", .is_durable = 1, .receiver_count = 1, .key_field = SYSTEM_NONE, .count_max = 1,
      .cap = 100000, .bytes_max = 1 << 30,
-     .receivers = {{.index = UNIKERNEL_B}}}};
+     .receivers = {{.index = UNIKERNEL_B}}},
+    {.name = "receipt", .sender_kind = SYSTEM_RECEIPTS, .is_durable = 1, .receiver_count = 1, .key_field = SYSTEM_NONE,
+     .count_max = 1, .cap = 100000, .bytes_max = 1 << 30, .receivers = {{.index = UNIKERNEL_A}}}};
 static struct system_namespace fixture_namespaces[2] = {
     {.name = "models", .key_count = 1, .records_max = 3},
     {.name = "hours", .key_count = 1, .index_count = 1, .records_max = 1000}};
@@ -46,7 +49,7 @@ static struct system_view fixture_system(void)
                                .namespaces = fixture_namespaces,
                                .principals = fixture_principals,
                                .unikernel_count = 2,
-                               .flow_count = 2,
+                               .flow_count = fixture_flow_count,
                                .namespace_count = 2,
                                .principal_count = 2,
                                .schema_count = 1};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 // What a durable flow may keep: caps of messages and bytes, oldest or newest, a time to live; and the counts of it.
+#include "proto/builtin.h"
 #include "store/spool.h"
 #include "tests/unit/store_fixture.h"
 
@@ -323,6 +324,105 @@ TEST(a_cut_anywhere_keeps_the_counts)
     end();
 }
 
+// ---- Receipts ----
+static int send_with_receipt(uint64_t i, const char *context)
+{
+    struct commit_send send = {.flow = FLOW_ALARM, .receiver = UNIKERNEL_B, .context_bytes = (uint16_t)strlen(context),
+                               .payload_bytes = 4, .principal = 2, .flags = COMMIT_RECEIPT, .connection = 77};
+    commit_new(i, 0);
+    head()->time_ms = fixture.now_ms;
+    add(&send, sizeof send);
+    add(context, strlen(context));
+    add("m000", 4);
+    head()->send_count++;
+    commit_add_counter(COUNTER_FLOW(FLOW_ALARM, REASON_ENTERED), 1);
+    return commit_result_of();
+}
+
+static int64_t receipts_entered(void)
+{
+    return scalar("SELECT coalesce(sum(value), 0) FROM counters WHERE scope = 0 AND code = 0 AND id ="
+                  " (SELECT id FROM names WHERE name = 'receipt')");
+}
+
+// The next OUTBOX is a receipt with that context.
+static int is_receipt(uint16_t reason, const char *context)
+{
+    struct commit_outbox outbox;
+    struct builtin_receipt receipt;
+    struct commit_packet *packet = receive();
+    if (packet == NULL || packet->kind != COMMIT_OUTBOX)
+        return 0;
+    memcpy(&outbox, fixture.packet, sizeof outbox);
+    memcpy(&receipt, fixture.packet + sizeof outbox + ABI_ALIGN8((size_t)outbox.send.context_bytes), sizeof receipt);
+    return outbox.send.flow == FLOW_RECEIPT && outbox.send.receiver == UNIKERNEL_A && outbox.send.connection == 77 &&
+           outbox.send.principal == 2 && outbox.send.flags == 0 && outbox.send.context_bytes == strlen(context) &&
+           memcmp(fixture.packet + sizeof outbox, context, strlen(context)) == 0 && receipt.reason == reason &&
+           !receipt.is_taken && receipt.output == 0;
+}
+
+// What the store ends itself leaves the receipt that it promised, in the same transaction.
+TEST(what_gives_way_or_is_too_late_leaves_its_receipt)
+{
+    struct commit_left left;
+    int is_more;
+    fixture_flow_count = 3;
+    limits(2, 1 << 20, 1, 60000);
+    begin();
+    give_credit(UNIKERNEL_A, 9);
+    expect(send_with_receipt(1, "first") == COMMIT_OK && send_with_receipt(2, "") == COMMIT_OK);
+    expect(fixture.store.state.spool[FLOW_ALARM].receipts == 2 && send_with_receipt(3, "third") == COMMIT_OK);
+    struct commit_packet *packet = receive();
+    expect(packet != NULL && packet->kind == COMMIT_LEFT);
+    memcpy(&left, fixture.packet, sizeof left);
+    expect(left.count == 1 && left.receipts == 1 && left.receipt_bytes == COMMIT_ROW_BYTES + 5 + 8);
+    expect(is_receipt(REASON_DISPLACED, "first") && receipts_entered() == 1);
+    fixture.now_ms += 60000;
+    expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK);
+    packet = receive();
+    expect(packet != NULL && packet->kind == COMMIT_LEFT);
+    expect(router_link_push(&fixture.link, &fixture.store, fixture.now_ms) == STATUS_OK);
+    expect(is_receipt(REASON_EXPIRED, "") && is_receipt(REASON_EXPIRED, "third") && receive() == NULL);
+    expect(receipts_entered() == 3 && fixture.store.state.spool[FLOW_ALARM].receipts == 0);
+    expect(scalar("SELECT count(*) FROM outbox") == 3 && fixture.page.spooled[FLOW_RECEIPT] == 3);
+    end();
+    fixture_flow_count = 2;
+}
+
+// After a start the router learns what is promised; a system in which nobody takes it is refused.
+TEST(promises_outlast_a_start)
+{
+    struct commit_spool spool = {.promised = 99};
+    fixture_flow_count = 3;
+    limits(100, 1 << 20, 0, 0);
+    begin();
+    expect(send_with_receipt(1, "a") == COMMIT_OK && send_with_receipt(2, "b") == COMMIT_OK && send_one(3) == COMMIT_OK);
+    fixture_close();
+    expect(fixture_open() == STATUS_OK);
+    say_hello();
+    for (struct commit_packet *packet = receive(); packet != NULL && packet->kind != COMMIT_READY; packet = receive())
+        if (packet->kind == COMMIT_SPOOL && packet->handle == FLOW_RECEIPT)
+            memcpy(&spool, fixture.packet, sizeof spool);
+    expect(spool.promised == 2 && spool.waiting == 0);
+    fixture_close();
+    fixture_flow_count = 2;
+    expect(fixture_open() == STATUS_CONFLICT && strstr(fixture.store.error, "takes the receipts") != NULL);
+    fixture_flow_count = 3;
+    expect(fixture_open() == STATUS_OK);
+    end();
+    fixture_flow_count = 2;
+    // What nobody may ask for closes the link.
+    begin();
+    struct commit_send send = {.flow = FLOW_ALARM, .receiver = UNIKERNEL_B, .payload_bytes = 4, .flags = COMMIT_RECEIPT};
+    commit_new(1, 0);
+    add(&send, sizeof send);
+    add("m000", 4);
+    head()->send_count++;
+    commit_send_it();
+    expect(take() == STATUS_MALFORMED);
+    end();
+}
+
 // A store of the last format is brought up to this one, with all that it holds.
 TEST(a_store_of_format_2_opens)
 {
@@ -362,6 +462,8 @@ int main(void)
     RUN(what_is_too_late_ends);
     RUN(a_long_queue_ends_in_steps);
     RUN(a_cut_anywhere_keeps_the_counts);
+    RUN(what_gives_way_or_is_too_late_leaves_its_receipt);
+    RUN(promises_outlast_a_start);
     RUN(a_store_of_format_2_opens);
     TEST_END();
 }
