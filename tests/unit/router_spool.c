@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // The router's side of what waits in the store: bytes are reserved as messages are, what is too late ends while it
 // waits, what the store ended is known.
+#include "router/state.h"
 #include "tests/unit/router_fake.h"
 
 static struct fake_records records;
@@ -182,6 +183,7 @@ TEST(events_are_left_for_the_others)
     fake_flows[READING].check_count = 0;
     fake_flows[READING].keys_max = 0;
     fake_start();
+    fake.engine->events.count = 300; // fewer than they may hold; with many unikernels there always are
     for (uint32_t i = DECODE; i <= SINK; i++) {
         engine_closed(fake.engine, ENGINE_RECEIVER, i);
         expect(fake_hello(i, 256) == STATUS_OK);
@@ -192,7 +194,7 @@ TEST(events_are_left_for_the_others)
             .send = {.flow = i % 2 ? RAW : READING, .receiver = i % 2 ? DECODE : SINK}, .is_alive = 1};
     for (int i = 0; i < 200; i++)
         fake_outbox();
-    expect(fake.delivery_count[DECODE] + fake.delivery_count[SINK] >= 500);
+    expect(fake.delivery_count[DECODE] + fake.delivery_count[SINK] == 298);
     expect(fake_gateway(LINK_OPEN, 7, "p") == STATUS_OK && fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
     expect(fake.delivery_count[FRONT] == 1); // front is served
     struct item item = {1, 1, 1};
