@@ -262,6 +262,73 @@ TEST(a_long_queue_ends_in_steps)
     end();
 }
 
+#define HOURS 24
+#define STEP_MINUTES 4
+
+// Nobody takes what comes once a second for a day, on a clock of our own. Within the caps at every moment, the oldest
+// give way, nothing is older than its time to live; then all that is left comes in order, to one that is poisoned once.
+TEST(acceptance_8)
+{
+    uint64_t sent = 0, taken = 0, poisoned = 0;
+    int64_t last = 0, oldest_ms = INT64_MAX;
+    struct commit_packet *packet;
+    int is_more;
+    limits(20000, 15000 * ROW, 1, 4 * 3600 * 1000); // four hours of it are fewer than that
+    begin();
+    for (int minute = 0; minute < HOURS * 60; minute += STEP_MINUTES) {
+        if (minute == 6 * 60)
+            limits(20000, 10000 * ROW, 1, 4 * 3600 * 1000); // from then on bytes are what is short
+        for (int i = 0; i < STEP_MINUTES * 60; i++) {
+            commit_new(++sent, 0);
+            head()->time_ms = fixture.now_ms + i * 1000;
+            commit_add_send(FLOW_ALARM, UNIKERNEL_B, "k", "m000", 4, 0);
+            commit_add_counter(COUNTER_FLOW(FLOW_ALARM, REASON_ENTERED), 1);
+            commit_send_it();
+        }
+        expect(take() == STATUS_OK);
+        while (receive() != NULL)
+            ;
+        fixture.now_ms += STEP_MINUTES * 60000;
+        expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK && !is_more);
+        while (receive() != NULL)
+            ;
+        expect(fixture.page.spooled[FLOW_ALARM] <= alarm_flow->cap);
+        expect(fixture.page.spooled_bytes[FLOW_ALARM] <= alarm_flow->bytes_max);
+    }
+    expect(is_exact() && counter(REASON_EXPIRED) > 0 && counter(REASON_DISPLACED) > 0);
+    expect(fixture.page.spooled[FLOW_ALARM] == 10000);
+    fixture_close(); // the power went, too
+    expect(fixture_open() == STATUS_OK && is_exact());
+    say_hello();
+    give_credit(UNIKERNEL_B, 64);
+    for (uint64_t before = 1; before != taken;) {
+        before = taken;
+        while ((packet = receive()) != NULL) {
+            struct commit_outbox outbox;
+            if (packet->kind != COMMIT_OUTBOX)
+                continue;
+            memcpy(&outbox, fixture.packet, sizeof outbox);
+            oldest_ms = outbox.time_ms < oldest_ms ? outbox.time_ms : oldest_ms;
+            expect((int64_t)packet->handle > last);
+            last = (int64_t)packet->handle;
+            commit_new(5000000 + packet->handle, packet->handle);
+            head()->unikernel = UNIKERNEL_B;
+            head()->flow = FLOW_ALARM;
+            int is_poison = ++taken == 5000;
+            poisoned += is_poison != 0;
+            commit_add_counter(COUNTER_FLOW(FLOW_ALARM, is_poison ? REASON_FAULT : REASON_DONE), 1);
+            if (is_poison)
+                commit_add_dead(REASON_FAULT, "poison", "m000", 4);
+            commit_send_it();
+        }
+        expect(take() == STATUS_OK);
+    }
+    expect(taken == 10000 && fixture.page.spooled[FLOW_ALARM] == 0 && fixture.page.spooled_bytes[FLOW_ALARM] == 0);
+    expect(fixture.now_ms - oldest_ms <= 4 * 3600 * 1000 && last == (int64_t)sent && sent == HOURS * 3600);
+    expect(counter(REASON_DONE) + (int64_t)poisoned + counter(REASON_EXPIRED) + counter(REASON_DISPLACED) == (int64_t)sent);
+    end();
+}
+
 static size_t read_file(const char *path, uint8_t *bytes, size_t capacity)
 {
     int fd = open(path, O_RDONLY);
@@ -461,6 +528,7 @@ int main(void)
     RUN(nothing_gives_way_to_what_is_not_written);
     RUN(what_is_too_late_ends);
     RUN(a_long_queue_ends_in_steps);
+    RUN_AS(acceptance_8, "acceptance 8: a day of messages that nobody takes: caps, order, time to live, counts, one poison");
     RUN(a_cut_anywhere_keeps_the_counts);
     RUN(what_gives_way_or_is_too_late_leaves_its_receipt);
     RUN(promises_outlast_a_start);

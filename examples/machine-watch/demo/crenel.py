@@ -24,7 +24,8 @@ class Counts:
     # "guest" is how the ledger calls a refusal by the unikernel itself.
     failures = ("flow", "envelope", "length", "range", "enumeration", "class", "padding", "relation", "replay",
                 "principal", "budget", "namespace", "key-table", "guest", "fault", "deadline", "conflict",
-                "attempts", "no-subscriber", "connection", "lost", "rationed")
+                "attempts", "no-subscriber", "connection", "lost", "rationed", "step", "slope", "state", "stale",
+                "expired", "displaced", "late", "seal")
 
     def __init__(self, status):
         self.flows, self.refusals = {}, status["refusals"]
