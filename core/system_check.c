@@ -10,9 +10,7 @@
 // - A request has one receiver, and its `pair` is a reply flow from that receiver back to the sender.
 // - Flows at a gateway are volatile and carry wire/1; at a service, volatile requests and replies; each of these
 //   and of the subscriptions has exactly the fields of its built-in schema.
-// - cap and bytes_max are set exactly for durable flows, and hold what one event may send and, where the newest is kept,
-//   one message more for each receiver. Only plain durable flows that do not lead back to their sender keep the newest,
-//   have a time to live or a bytes_max below what cap messages can take; a request may have a deadline.
+// - What may wait of a flow: system_check_spool.c.
 // - checks and machines: system_check_state.c.
 // - A namespace's readers and writers are exactly the unikernels that have it in their table.
 #include "core/system_check.h"
@@ -298,23 +296,6 @@ static int is_key_good(const struct schema *schema, uint16_t field)
     return field < schema->header->field_count && schema_has_value(schema, field);
 }
 
-static int is_spool_good(const struct system_view *system, const struct system_flow *flow)
-{
-    uint64_t rows = system_flow_need(flow) + (flow->is_newest_kept ? flow->receiver_count : 0);
-    int is_back = 0;
-    for (size_t i = 0; i < flow->receiver_count; i++)
-        is_back |= flow->sender_kind == flow->receivers[i].kind && flow->sender == flow->receivers[i].index;
-    int is_plain = flow->is_durable && flow->kind == SYSTEM_PLAIN && !is_back && flow->sender_kind != SYSTEM_RECEIPTS;
-    if (flow->is_newest_kept && !is_plain)
-        return 0;
-    if (flow->live_ms > SYSTEM_LIVE_MS_MAX || (flow->live_ms != 0 && !is_plain && flow->kind != SYSTEM_REQUEST))
-        return 0;
-    if (!flow->is_durable)
-        return flow->bytes_max == 0;
-    uint64_t row = system_row_bytes(&system->schemas[flow->schema]);
-    return flow->cap >= rows && (is_plain ? flow->bytes_max >= rows * row : flow->bytes_max == flow->cap * row);
-}
-
 static int are_bounds_good(const struct system_view *system, const struct system_flow *flow)
 {
     const struct schema *schema = &system->schemas[flow->schema];
@@ -325,11 +306,7 @@ static int are_bounds_good(const struct system_view *system, const struct system
         (flow->bytes_per_second == 0) != (flow->bytes_burst == 0) ||
         (flow->is_bytes_per_connection && flow->bytes_burst == 0))
         return 0;
-    uint64_t receipts = 0; // that one event of who takes them may be promised
-    for (size_t i = 0; flow->sender_kind == SYSTEM_RECEIPTS && i < system->flow_count; i++)
-        if (system_has_receipts(&system->flows[i]) && system->flows[i].sender == flow->receivers[0].index)
-            receipts += system_flow_need(&system->flows[i]);
-    if (!is_spool_good(system, flow) || receipts > flow->cap)
+    if (!system_check_spool(system, flow))
         return 0;
     uint64_t known = system->principal_count == 64 ? UINT64_MAX
                                                    : (UINT64_C(1) << system->principal_count) - 1;

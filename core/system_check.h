@@ -12,6 +12,9 @@ const char *system_check(const struct system_view *system);
 const char *system_check_flow_state(const struct system_view *system, size_t index);
 const char *system_check_state(const struct system_view *system);
 
+// What may wait of the flow, whose schema exists. 0: does not agree with it.
+int system_check_spool(const struct system_view *system, const struct system_flow *flow);
+
 // A name: [a-z][a-z0-9_-]*, zero-terminated and zero-filled.
 int system_is_name(const char name[SYSTEM_NAME_BYTES]);
 
