@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Ten thousand events in random order with random failures of everything around the router: at every
 // step and at the end each flow's counts add up, in the page and in the store, and nothing is left.
+#include "router/state.h"
 #include "tests/unit/router_fake.h"
 
 #include <time.h>
@@ -32,12 +33,23 @@ static void gateway_look(void)
     }
 }
 
+static void add_raw(uint32_t value, uint32_t key)
+{
+    struct item item = {value, key, 0};
+    struct abi_send send = {.record.kind = ABI_SEND, .flow = OUT_RAW, .payload_bytes = sizeof item};
+    if (fake.system.flow_count > FLOWS && below(3) == 0) {
+        send.flags = ABI_SEND_RECEIPT;
+        send.context_bytes = below(9);
+    }
+    fake_record(&records, &send, sizeof send, "contextx", send.context_bytes, &item, sizeof item);
+}
+
 static void build_front(void)
 {
     uint32_t what = below(10);
     if (what < 6)
         for (uint32_t i = below(5); i > 0; i--)
-            fake_item(&records, OUT_RAW, below(1002), below(6), 0);
+            add_raw(below(1002), below(6));
     if (what == 6)
         fake_join(&records, 2, below(4) != 0);
     if (what == 7)
@@ -171,7 +183,7 @@ static void drain(void)
         if (round % 4 == 0)
             fake_tick(round == 400 ? 1ll << 33 : 100); // a mutated delay may be seven weeks
         uint64_t left = fake.page->in_flight;
-        for (uint32_t flow = 0; flow < FLOWS; flow++)
+        for (uint32_t flow = 0; flow < fake.system.flow_count; flow++)
             left += fake_count(flow, REASON_ENTERED) - fake_ended(fake.page->counters, flow);
         if (left == 0 && round > 100)
             return;
@@ -183,6 +195,9 @@ TEST(random_counts)
 {
     fake_clear();
     fake_batch = 4; // in any order, connections too
+    fake_receipts(FRONT, 40);
+    fake_flows[LOGIN_ASK].live_ms = 200;
+    fake_flows[RAW].live_ms = 1000;
     fake_flows[READING].cap = 40;
     fake_flows[NOTE].rate_per_second = 200;
     fake_flows[NOTE].rate_burst = 5;
@@ -201,9 +216,9 @@ TEST(random_counts)
     expect(fake_is_exact());
     expect(fake.row_count < FAKE_ROWS);
     expect(memcmp(fake.counters, fake.page->counters, sizeof fake.counters) == 0);
-    for (uint32_t flow = 0; flow < FLOWS; flow++)
+    for (uint32_t flow = 0; flow < fake.system.flow_count; flow++)
         expect(fake_count(flow, REASON_ENTERED) == fake_ended(fake.page->counters, flow));
-    for (uint32_t flow = 0; flow < FLOWS; flow++) {
+    for (uint32_t flow = 0; flow < fake.system.flow_count; flow++) {
         printf("# %s:", fake_flows[flow].name);
         for (uint32_t reason = 0; reason < REASON_COUNT; reason++)
             if (fake_count(flow, reason) != 0)
@@ -212,6 +227,11 @@ TEST(random_counts)
     }
     expect(fake_count(RAW, REASON_DONE) > 500 && fake_count(READING, REASON_DONE) > 100 &&
            fake_count(ALARM, REASON_ENTERED) > 10 && fake_count(RAW, REASON_RATIONED) > 10);
+    expect(fake_count(RECEIPT, REASON_DONE) > 20 && fake_count(LOGIN_ASK, REASON_LATE) > 0 &&
+           fake_count(RAW, REASON_EXPIRED) > 0);
+    expect(fake.engine->flows[RECEIPT].promised == 0 && fake.engine->flows[RECEIPT].reserved == 0);
+    for (uint32_t flow = 0; flow < fake.system.flow_count; flow++)
+        expect(fake.engine->flows[flow].bytes == 0 && fake.engine->flows[flow].reserved == 0);
     fake_stop();
 }
 
@@ -242,6 +262,7 @@ TEST(hostile_effects)
 {
     fake_clear();
     fake_batch = 1;
+    fake_receipts(DECODE, 100);
     fake_start();
     uint32_t links_lost = 0;
     for (uint32_t i = 0; i < EVENTS && test_why == NULL; i++) {
