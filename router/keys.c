@@ -250,6 +250,7 @@ void keys_settle(struct engine *engine, struct event *event, int is_taken)
             remove_entry(engine, table, entry);
         event->held = held->next;
         slots_give(&engine->held, held);
+        engine->is_settled = 1;
     }
 }
 

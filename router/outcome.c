@@ -106,9 +106,13 @@ void message_end(struct engine *engine, struct message *message, enum reason rea
 void messages_retry(struct engine *engine)
 {
     struct message *next;
+    int is_settled = engine->is_settled;
+    engine->is_settled = 0;
     for (struct message *message = engine->waiting.next; message != &engine->waiting; message = next) {
         next = message->next;
-        if (message->due_ms > engine->now_ms) {
+        const struct event *event = message->event;
+        int is_for_key = event != NULL && event->is_paid && !event->is_held; // one that may be free now
+        if (message->due_ms > engine->now_ms && !(is_settled && is_for_key)) {
             wake(engine, message->due_ms);
             continue;
         }

@@ -219,6 +219,7 @@ struct engine {
     int64_t now_ms, wall_ms, flush_ms, wake_ms;
     int64_t end_ms; // the least of queued messages, or before; INT64_MAX: none
     uint8_t is_ready, is_dirty;
+    uint8_t is_settled; // a key was: somebody may wait for it
     uint8_t is_flushing, is_flush_refused;
     struct slots messages, events, held;
     uint8_t *bodies;        // of messages

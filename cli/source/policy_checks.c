@@ -120,11 +120,17 @@ void policy_checks_add(const struct system_view *system, const struct system_flo
         cJSON_AddStringToObject(checks, "actuator", "what it leads to acts on the world");
 }
 
-void policy_checks_warn(const struct system_view *system)
+uint64_t policy_checks_bytes(const struct system_view *system)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < system->flow_count; i++)
         bytes += flow_state_bytes(system, &system->flows[i]);
+    return bytes;
+}
+
+void policy_checks_warn(const struct system_view *system)
+{
+    uint64_t bytes = policy_checks_bytes(system);
     if (bytes != 0)
         printf("\nstates of keys: %" PRIu64 " KiB of memory in the router\n", (bytes + 1023) / 1024);
     for (size_t i = 0; i < system->flow_count; i++)

@@ -14,6 +14,9 @@ void policy_check_text(const struct system_view *system, const struct system_flo
 // All that somebody wrote of a flow, each with its line; and whether it only observes, or leads to an actuator.
 void policy_checks_add(const struct system_view *system, const struct system_flow *flow, cJSON *checks);
 
+// What the router sets aside for the keys of all flows.
+uint64_t policy_checks_bytes(const struct system_view *system);
+
 // Prints what refuses less than it says, and how much memory states of keys take.
 void policy_checks_warn(const struct system_view *system);
 

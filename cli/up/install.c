@@ -8,6 +8,7 @@
 
 #include "cli/policy/diff.h"
 #include "cli/report.h"
+#include "cli/source/policy_checks.h"
 #include "cli/state.h"
 #include "host/system_file.h"
 
@@ -98,6 +99,9 @@ enum status install_prepare(struct install *install, const char *source, const c
     snprintf(build, sizeof build, "build/%s", name);
     report_progress("compiling %s; images go to %s/", source, build);
     enum status status = policy_system_open(&install->new, source, build, NULL);
+    uint64_t state_bytes = status == STATUS_OK ? policy_checks_bytes(&install->new.view) : 0;
+    if (state_bytes != 0)
+        report_progress("states of keys take %llu KiB of memory in the router", (unsigned long long)(state_bytes + 1023) / 1024);
     if (status == STATUS_OK)
         status = compare(install, is_yes);
     if (status == STATUS_OK)

@@ -240,7 +240,7 @@ TEST(a_held_key_is_waited_for)
     }
     expect(fake.commit_count == 1 && sent() == 0);
     fake_store();
-    fake_tick(20);
+    fake_tick(0); // at once
     expect(sent() == 2 && fake.dead_count == 0);
     expect(!is_taken(1, 1, 6));
     fake_stop();
