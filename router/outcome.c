@@ -103,21 +103,27 @@ void message_end(struct engine *engine, struct message *message, enum reason rea
     message_proceed(engine, message);
 }
 
+static void retry(struct engine *engine, struct message *message, int is_settled)
+{
+    const struct event *event = message->event;
+    int is_for_key = event != NULL && event->is_paid && !event->is_held; // one that may be free now
+    if (message->due_ms > engine->now_ms && !(is_settled && is_for_key)) {
+        wake(engine, message->due_ms);
+        return;
+    }
+    list_remove(message);
+    message_proceed(engine, message);
+}
+
 void messages_retry(struct engine *engine)
 {
-    struct message *next;
+    struct message *last = engine->waiting.previous, *message = &engine->waiting, *next = message->next;
     int is_settled = engine->is_settled;
     engine->is_settled = 0;
-    for (struct message *message = engine->waiting.next; message != &engine->waiting; message = next) {
+    while (message != last) { // what has to wait again stands behind the last
+        message = next;
         next = message->next;
-        const struct event *event = message->event;
-        int is_for_key = event != NULL && event->is_paid && !event->is_held; // one that may be free now
-        if (message->due_ms > engine->now_ms && !(is_settled && is_for_key)) {
-            wake(engine, message->due_ms);
-            continue;
-        }
-        list_remove(message);
-        message_proceed(engine, message);
+        retry(engine, message, is_settled);
     }
 }
 
@@ -203,6 +209,7 @@ void message_lost(struct engine *engine, struct message *message)
 void event_judge(struct engine *engine, struct message *message)
 {
     enum reason reason = message->event->failure;
+    message->state = MESSAGE_COMMITTING; // in hand: other messages of its connection may end on the way, its turn is over
     if (message->connection != NULL && message->connection->has_failed) {
         message_lost(engine, message); // what it came from did not happen
         return;
