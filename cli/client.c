@@ -35,13 +35,13 @@ static int connect_to(const char *folder)
     return is_connected ? fd : -1;
 }
 
-// The descriptor, if any, comes with the first bytes.
+// The descriptor, if any, comes with the first byte. What follows the line stays on the connection.
 static char *read_reply(int connection, int *fd)
 {
     size_t capacity = 65536, used = 0, size = 0;
     char *text = malloc(capacity);
     *fd = -1;
-    if (text == NULL || channel_receive_fd(connection, text, capacity - 1, &size, fd, 1) != STATUS_OK) {
+    if (text == NULL || channel_receive_fd(connection, text, 1, &size, fd, 1) != STATUS_OK) {
         free(text);
         return NULL;
     }
@@ -53,9 +53,13 @@ static char *read_reply(int connection, int *fd)
                 break;
             text = larger;
         }
-        ssize_t got = read(connection, text + used, capacity - 1 - used);
+        ssize_t got = recv(connection, text + used, capacity - 1 - used, MSG_PEEK);
         if (got < 0 && errno == EINTR)
             continue;
+        if (got <= 0)
+            break;
+        const char *end = memchr(text + used, '\n', (size_t)got);
+        got = recv(connection, text + used, end != NULL ? (size_t)(end + 1 - text) - used : (size_t)got, 0);
         if (got <= 0)
             break;
         used += (size_t)got;

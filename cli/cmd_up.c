@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-// crenel up DIR: compile, compare with what is installed, sign, start, wait until everything serves; stay until Ctrl-C, or --detach.
+// crenel up DIR: compile, compare with what is installed, sign, start, wait until everything serves; stay until Ctrl-C, or
+// --detach. A system that runs already is replaced by its new version.
 #include "cli/arguments.h"
 #include "cli/client.h"
 #include "cli/command.h"
@@ -7,6 +8,7 @@
 #include "cli/source/compile.h"
 #include "cli/state.h"
 #include "cli/up/install.h"
+#include "cli/up/replace.h"
 #include "cli/up/start.h"
 
 #include <errno.h>
@@ -140,6 +142,19 @@ static int run(const char *folder, const char *path, const char *public_path, in
     return code;
 }
 
+// The version that runs is replaced; whoever started it stays the one who ends it.
+static int replace_running(const struct install *install, int is_json)
+{
+    if (install->is_same) {
+        report_progress("system '%s' is running already, and nothing has changed", install->new.view.header->name);
+        return EXIT_OK;
+    }
+    int code = replace_run(install);
+    if (code == EXIT_OK)
+        print_summary(install->folder, is_json, 1);
+    return code;
+}
+
 int cmd_up(int argc, char **argv)
 {
     int is_detached = 0, is_json = 0, is_yes = 0;
@@ -166,18 +181,16 @@ int cmd_up(int argc, char **argv)
         return EXIT_FAILED;
     }
     report_progress("state and logs of system %s: %s", name, full);
-    if (state_is_running(full)) {
-        report_error(NULL, 0, "`crenel down` ends it first; `crenel ps` shows it", "system '%s' is running already", name);
-        return EXIT_FAILED;
-    }
     struct install install;
     enum status status = install_prepare(&install, source, name, full, is_yes);
-    if (status == STATUS_OK)
-        status = install_write(&install, "system.bin");
-    char public_path[PATH_MAX];
-    memcpy(public_path, install.public_path, sizeof public_path);
-    install_close(&install);
     if (status != STATUS_OK)
-        return status == STATUS_DENIED ? EXIT_DENIED : EXIT_FAILED;
-    return run(full, path, public_path, is_detached, is_json);
+        code = status == STATUS_DENIED ? EXIT_DENIED : EXIT_FAILED;
+    else if (state_is_running(full))
+        code = replace_running(&install, is_json);
+    else if (install_first(&install) != STATUS_OK)
+        code = EXIT_FAILED;
+    else
+        code = run(full, path, install.public_path, is_detached, is_json);
+    install_close(&install);
+    return code;
 }

@@ -59,3 +59,17 @@ enum status system_verify(const uint8_t *bytes, size_t size, const uint8_t publi
     *why = NULL;
     return STATUS_OK;
 }
+
+void system_namespace_digest(const struct system_view *system, size_t index, uint8_t digest[32])
+{
+    const struct system_namespace *space = &system->namespaces[index];
+    crypto_hash_sha256_state state;
+    crypto_hash_sha256_init(&state);
+    crypto_hash_sha256_update(&state, system->schemas[space->schema].header->digest, 32);
+    crypto_hash_sha256_update(&state, (const uint8_t *)&space->key_count, 4); // key_count, index_count
+    crypto_hash_sha256_update(&state, (const uint8_t *)space->key_fields,
+                              space->key_count * sizeof space->key_fields[0]);
+    crypto_hash_sha256_update(&state, (const uint8_t *)space->index_fields,
+                              space->index_count * sizeof space->index_fields[0]);
+    crypto_hash_sha256_final(&state, digest);
+}

@@ -256,6 +256,15 @@ void counters_flushed(struct engine *engine, uint32_t result)
     engine->is_flushing = engine->is_flush_refused;
 }
 
+void engine_end(struct engine *engine)
+{
+    if (!engine->is_ready)
+        return;
+    if (!engine->is_flush_refused)
+        engine->is_flushing = 0; // its answer will not be waited for
+    counters_flush(engine);
+}
+
 // What was volatile and in flight when the last epoch ended is lost; say so.
 void counters_reconcile(struct engine *engine)
 {

@@ -41,6 +41,10 @@ struct engine *engine_create(const struct system_view *system, struct router_pag
                              const struct engine_io *io, uint64_t epoch);
 void engine_destroy(struct engine *engine);
 
+// The last thing before the process ends in order: what the store was not told yet is on its link. Without it messages
+// that were done in the last second would count as lost.
+void engine_end(struct engine *engine);
+
 // Sets both clocks; call before any of the following. now_ms is monotonic and > 0.
 void engine_clock(struct engine *engine, int64_t now_ms, int64_t wall_ms);
 

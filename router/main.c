@@ -151,6 +151,17 @@ static void start(uint64_t epoch)
             link_watch(&router.links[i]);
 }
 
+// Told to end, or the supervisor is gone.
+static _Noreturn void end(void)
+{
+    if (router.engine != NULL) {
+        tick();
+        engine_end(router.engine);
+        link_flush(&router.links[router.first[ENGINE_STORE]]);
+    }
+    exit(0);
+}
+
 static void control_ready(void *context, uint32_t events)
 {
     (void)context, (void)events;
@@ -161,7 +172,7 @@ static void control_ready(void *context, uint32_t events)
     if (status == STATUS_AGAIN)
         return;
     if (status != STATUS_OK)
-        exit(0); // the supervisor is gone
+        end();
     if (record.what == CONTROL_START)
         start(record.value);
     else if (fd < 0)

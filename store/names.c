@@ -3,9 +3,9 @@
 #include "store/names.h"
 
 #include "core/check.h"
+#include "host/system_file.h"
 #include "store/dead_letters.h"
 
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,21 +37,6 @@ int64_t names_principal_id(const struct store *store, uint32_t principal)
 uint32_t names_principal(const struct store *store, int64_t id)
 {
     return (uint32_t)(index_of(store->principal_ids, store->system->principal_count, id) + 1);
-}
-
-// What a namespace's stored bytes mean: schema, key fields and index fields.
-static void namespace_digest(const struct store *store, size_t i, uint8_t digest[32])
-{
-    const struct system_namespace *space = &store->system->namespaces[i];
-    crypto_hash_sha256_state state;
-    crypto_hash_sha256_init(&state);
-    crypto_hash_sha256_update(&state, store->system->schemas[space->schema].header->digest, 32);
-    crypto_hash_sha256_update(&state, (const uint8_t *)&space->key_count, 4); // key_count, index_count
-    crypto_hash_sha256_update(&state, (const uint8_t *)space->key_fields,
-                              space->key_count * sizeof space->key_fields[0]);
-    crypto_hash_sha256_update(&state, (const uint8_t *)space->index_fields,
-                              space->index_count * sizeof space->index_fields[0]);
-    crypto_hash_sha256_final(&state, digest);
 }
 
 struct name {
@@ -101,7 +86,7 @@ static enum status load_namespace(struct store *store, size_t i)
     const struct system_namespace *space = &store->system->namespaces[i];
     uint8_t digest[32];
     struct name name;
-    namespace_digest(store, i, digest);
+    system_namespace_digest(store->system, i, digest);
     enum status status = intern(store, NAME_NAMESPACE, space->name, digest, &name);
     if (status != STATUS_OK)
         return status;

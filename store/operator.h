@@ -11,7 +11,9 @@
 //   {"op":"deadletter","action":"resubmit"|"drop","flow":NAME,"after":ID?}   all of a flow, OPERATOR_MANY at a time
 //                                          -> last: count; kept (cannot be sent again); after and is_more: ask again
 //   {"op":"counters"}                      -> items {"flow"|"unikernel","code","value"}
-// Every request but describe gives an audit row. Those that change something are done only together with it.
+//   {"op":"held"}                          -> what binds the next version of the system (store/names.h): items
+//                                             {"flow","receiver","messages","digest"} or {"namespace","records","digest"}
+// Every request but describe and held gives an audit row. Those that change something are done only together with it.
 #ifndef CRENEL_STORE_OPERATOR_H
 #define CRENEL_STORE_OPERATOR_H
 
@@ -23,7 +25,7 @@
 #define OPERATOR_LINE_BYTES 32768u // no line is longer: the largest schema block and payload in hex are 25 KiB
 
 struct operator_listing { // what is left of a reply with items
-    enum { LISTING_NONE, LISTING_RECORDS, LISTING_DEAD, LISTING_COUNTERS } kind;
+    enum { LISTING_NONE, LISTING_RECORDS, LISTING_DEAD, LISTING_COUNTERS, LISTING_HELD } kind;
     uint64_t left, count;
     unsigned namespace_index;
     int is_index, is_begun;
@@ -31,7 +33,7 @@ struct operator_listing { // what is left of a reply with items
     uint8_t from[ABI_KEY_BYTES_MAX], to[ABI_KEY_BYTES_MAX];
     int64_t after;  // dead letters: id
     int64_t flow;   // of these, its id in the table names; 0: all
-    uint64_t offset; // index, counters: items given
+    uint64_t offset; // index, counters, held: items given
 };
 
 struct operator_session {

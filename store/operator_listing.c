@@ -137,14 +137,41 @@ static enum status next_dead(struct operator_session *session, struct store *sto
     return status == STATUS_ABSENT ? STATUS_OK : status;
 }
 
-static enum status next_counter(struct operator_session *session, struct store *store)
+// Steps `row` over the items that were given, to the next one.
+static enum status step_behind(struct operator_session *session, struct store *store, sqlite3_stmt *row)
 {
-    sqlite3_stmt *row = store_statement(store, STATEMENT_COUNTER_ALL);
     enum status status = STATUS_OK;
     for (uint64_t i = 0; i < session->listing.offset && status == STATUS_OK; i++)
         status = store_step(store, row);
-    if (status == STATUS_OK || status == STATUS_ABSENT)
-        status = step_item(session, store, row);
+    return status == STATUS_OK || status == STATUS_ABSENT ? step_item(session, store, row) : status;
+}
+
+static enum status next_held(struct operator_session *session, struct store *store)
+{
+    sqlite3_stmt *row = store_statement(store, STATEMENT_HELD);
+    enum status status = step_behind(session, store, row);
+    if (status == STATUS_OK) {
+        struct json_line line;
+        size_t digest_bytes;
+        const uint8_t *digest = column_bytes(row, 3, &digest_bytes);
+        int is_flow = sqlite3_column_type(row, 1) != SQLITE_NULL;
+        reply_line_begin(session, &line);
+        json_string(&line, is_flow ? "flow" : "namespace", (const char *)sqlite3_column_text(row, 0));
+        if (is_flow)
+            json_string(&line, "receiver", (const char *)sqlite3_column_text(row, 1));
+        json_integer(&line, is_flow ? "messages" : "records", sqlite3_column_int64(row, 2));
+        json_hex(&line, "digest", digest, digest_bytes);
+        reply_line_end(session, &line);
+        session->listing.offset++;
+    }
+    sqlite3_reset(row);
+    return status == STATUS_ABSENT ? STATUS_OK : status;
+}
+
+static enum status next_counter(struct operator_session *session, struct store *store)
+{
+    sqlite3_stmt *row = store_statement(store, STATEMENT_COUNTER_ALL);
+    enum status status = step_behind(session, store, row);
     if (status == STATUS_OK) {
         struct json_line line;
         int is_refusal = sqlite3_column_int(row, 0) != 0;
@@ -176,6 +203,8 @@ enum status reply_next(struct operator_session *session, struct store *store)
         return next_dead(session, store);
     case LISTING_COUNTERS:
         return next_counter(session, store);
+    case LISTING_HELD:
+        return next_held(session, store);
     case LISTING_NONE:
         break;
     }

@@ -154,6 +154,12 @@ static enum status do_counters(struct request *request)
     return status;
 }
 
+static enum status do_held(struct request *request)
+{
+    request->session->listing = (struct operator_listing){.kind = LISTING_HELD, .left = INT64_MAX};
+    return STATUS_OK;
+}
+
 enum status reply_begin(struct operator_session *session, struct store *store,
                         struct router_link *router, const cJSON *json, int64_t wall_ms)
 {
@@ -163,7 +169,8 @@ enum status reply_begin(struct operator_session *session, struct store *store,
     } ops[] = {{"describe", do_describe},
                {"query", do_query},
                {"deadletter", reply_dead_letters},
-               {"counters", do_counters}};
+               {"counters", do_counters},
+               {"held", do_held}};
     struct request request = {session, store, router, json, wall_ms};
     const char *op = request_text(json, "op");
     if ((session->rights & CONTROL_RIGHT_READ) == 0)
@@ -171,5 +178,5 @@ enum status reply_begin(struct operator_session *session, struct store *store,
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
         if (strcmp(op, ops[i].op) == 0)
             return ops[i].run(&request);
-    return reply_refuse(session, "no such request", "describe, query, deadletter or counters");
+    return reply_refuse(session, "no such request", "describe, query, deadletter, counters or held");
 }

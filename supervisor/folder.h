@@ -4,6 +4,7 @@
 //   images/DIGEST   of the unikernels                           epoch       decimal, raised at each epoch
 //   store/ audit/ password/NAME/   of their processes
 //   logs/system.log (.1)  logs/host.log (.1)                    user_base   decimal, first of 64 user ids
+//   system.next, system.old   of a replacement (replace.h)      security_version   decimal, highest that served
 //   control     unix socket                                     root/       empty, where sandboxes begin
 #ifndef CRENEL_SUPERVISOR_FOLDER_H
 #define CRENEL_SUPERVISOR_FOLDER_H

@@ -2,12 +2,14 @@
 // crenel-supervisor [--notify FD] [--tied] STATE_DIR PUBLIC_KEY_FILE...
 //
 // Acquire everything, start, loop. --notify: progress lines for `crenel up`; --tied: ends when its parent does.
+// --lock, --listener and --failed are what it hands to itself when another version takes over (supervisor/replace.h).
 // Reads STATE_DIR/system.bin and refuses it unless one of the keys signed it. Parses no YAML.
 #include "supervisor/folder.h"
+#include "supervisor/installed.h"
+#include "supervisor/replace.h"
 #include "supervisor/report.h"
 #include "supervisor/supervisor.h"
 
-#include "host/system_file.h"
 #include "supervisor/privileges.h"
 
 #include <errno.h>
@@ -28,22 +30,6 @@
 
 static struct supervisor supervisor; // large, and there is one
 
-static int read_key(const char *path, uint8_t key[32])
-{
-    char text[80] = "";
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    ssize_t got = read(fd, text, sizeof text - 1);
-    close(fd);
-    size_t size = 0;
-    if (got < 64 || sodium_hex2bin(key, 32, text, 64, NULL, &size, NULL) != 0 || size != 32) {
-        errno = EINVAL;
-        return -1;
-    }
-    return 0;
-}
-
 static enum status open_state(struct supervisor *s, const char *path)
 {
     const char *mend = "make it writable for this user, or give another folder with --state";
@@ -52,16 +38,18 @@ static enum status open_state(struct supervisor *s, const char *path)
         fail(s, mend, "state folder %s: %s", path, strerror(errno));
         return STATUS_SYSTEM;
     }
-    int lock = openat(s->state_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (lock < 0) {
+    if (s->lock_fd < 0)
+        s->lock_fd = openat(s->state_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock_fd < 0) {
         fail(s, mend, "state folder %s: %s", s->state_path, strerror(errno));
         return STATUS_SYSTEM;
     }
-    if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         fail(s, "`crenel down` ends it first", "this system is running already (%s/lock is held)", s->state_path);
         return STATUS_CONFLICT;
     }
     snprintf(s->root_path, sizeof s->root_path, "%.4000s/root", s->state_path);
+    s->is_trial = faccessat(s->state_fd, "system.old", F_OK, 0) == 0;
     return STATUS_OK;
 }
 
@@ -82,12 +70,11 @@ static enum status open_host_log(struct supervisor *s)
     return STATUS_OK;
 }
 
-static enum status open_system(struct supervisor *s, char **keys, int key_count)
+static enum status open_system(struct supervisor *s)
 {
-    char path[PATH_MAX + 16];
-    uint8_t *bytes = NULL, key[32];
+    char path[PATH_MAX + 16], why[512];
+    uint8_t *bytes = NULL;
     size_t size = 0;
-    const char *why = "no key was given";
     snprintf(path, sizeof path, "%s/system.bin", s->state_path);
     enum status status = folder_seal_file(path, SYSTEM_BYTES_MAX, &s->system_fd, &bytes, &size);
     if (status != STATUS_OK) {
@@ -95,17 +82,7 @@ static enum status open_system(struct supervisor *s, char **keys, int key_count)
              status == STATUS_SYSTEM ? strerror(errno) : status_text(status));
         return status;
     }
-    status = STATUS_SIGNATURE;
-    for (int i = 0; i < key_count && status != STATUS_OK; i++) {
-        if (read_key(keys[i], key) != 0) {
-            fail(s, "a public key file holds 64 hex digits", "public key %s: %s", keys[i], strerror(errno));
-            free(bytes);
-            return STATUS_SYSTEM;
-        }
-        status = system_verify(bytes, size, key, &why);
-    }
-    if (status == STATUS_OK)
-        status = system_open(&s->system, bytes, size, &why);
+    status = installed_open(s, bytes, size, &s->system, why);
     if (status != STATUS_OK) {
         fail(s, "compile and sign it again with `crenel up DIR`; never edit it", "%s is refused: %s", path, why);
         return status;
@@ -193,32 +170,53 @@ static void run(struct supervisor *s)
         fail(s, NULL, "the event loop failed: %s", strerror(errno));
 }
 
-int main(int argc, char **argv)
+// A listening socket of the version before: "5=127.0.0.1:1883".
+static void take_listener(struct supervisor *s, const char *text)
 {
-    struct supervisor *s = &supervisor;
-    int at = 1, is_tied = 0;
-    s->notify_fd = -1;
+    char *address;
+    int fd = (int)strtol(text, &address, 10);
+    if (*address != '=' || s->listener_count == LISTENERS_MAX)
+        return;
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    s->listeners[s->listener_count].fd = fd;
+    snprintf(s->listeners[s->listener_count].address, sizeof s->listeners[0].address, "%s", address + 1);
+    s->listener_count++;
+}
+
+// Returns the index of the first operand, or 0.
+static int read_options(struct supervisor *s, int argc, char **argv)
+{
+    int at = 1;
+    s->notify_fd = s->lock_fd = -1;
     for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
-        if (strcmp(argv[at], "--notify") == 0 && at + 1 < argc)
+        int left = argc - at - 1;
+        if (strcmp(argv[at], "--notify") == 0 && left > 0)
             s->notify_fd = (int)strtol(argv[++at], NULL, 10);
         else if (strcmp(argv[at], "--tied") == 0)
-            is_tied = 1;
+            s->is_tied = 1;
+        else if (strcmp(argv[at], "--lock") == 0 && left > 0)
+            s->lock_fd = (int)strtol(argv[++at], NULL, 10);
+        else if (strcmp(argv[at], "--listener") == 0 && left > 0)
+            take_listener(s, argv[++at]);
+        else if (strcmp(argv[at], "--failed") == 0 && left > 1) {
+            s->failed = argv[++at];
+            s->failed_why = argv[++at];
+        }
     }
-    if (argc - at < 2) {
-        fprintf(stderr, "usage: crenel-supervisor [--notify FD] [--tied] STATE_DIR PUBLIC_KEY_FILE...\n"
-                        "`crenel up` starts it.\n");
-        return 2;
-    }
-    umask(077);
+    s->keys = argv + at + 1;
+    s->key_count = argc - at - 1;
     if (s->notify_fd >= 0)
         (void)fcntl(s->notify_fd, F_SETFD, FD_CLOEXEC);
-    if (is_tied)
-        (void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
-    s->owner = geteuid();
-    find_programs(s);
-    if (sodium_init() < 0 || open_state(s, argv[at]) != STATUS_OK || open_host_log(s) != STATUS_OK ||
-        open_system(s, argv + at + 1, argc - at - 1) != STATUS_OK || prepare_loop(s) != STATUS_OK)
-        return 1;
+    if (s->lock_fd >= 0)
+        (void)fcntl(s->lock_fd, F_SETFD, FD_CLOEXEC);
+    return s->key_count >= 1 && s->key_count <= (int)KEYS_MAX ? at : 0;
+}
+
+// From the state folder on: everything that can fail because of the version that is installed.
+static void serve(struct supervisor *s)
+{
+    if (open_system(s) != STATUS_OK || prepare_loop(s) != STATUS_OK)
+        return;
     s->is_rootless = !privileges_are_enough();
     if (privileges_reduce() != STATUS_OK)
         fail(s, NULL, "cannot reduce privileges: %s", strerror(errno));
@@ -227,6 +225,29 @@ int main(int argc, char **argv)
         server_close(s);
     }
     resources_close(s);
+}
+
+int main(int argc, char **argv)
+{
+    struct supervisor *s = &supervisor;
+    int at = read_options(s, argc, argv);
+    if (at == 0) {
+        fprintf(stderr, "usage: crenel-supervisor [--notify FD] [--tied] STATE_DIR PUBLIC_KEY_FILE...\n"
+                        "`crenel up` starts it.\n");
+        return 2;
+    }
+    umask(077);
+    if (s->is_tied)
+        (void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+    s->owner = geteuid();
+    find_programs(s);
+    if (sodium_init() < 0 || open_state(s, argv[at]) != STATUS_OK || open_host_log(s) != STATUS_OK)
+        return 1;
+    serve(s);
+    if (s->is_replacing && s->exit_code == 0)
+        replace_switch(s);
+    else if (s->exit_code != 0)
+        (void)replace_fall_back(s);
     fprintf(stderr, "crenel-supervisor: ended\n");
     return s->exit_code;
 }

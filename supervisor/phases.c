@@ -4,11 +4,12 @@
 //   STARTING       members are started role by role; all serve -> RUNNING
 //   RUNNING        members heal by their own table; router or store fails -> EPOCH_ENDING
 //   EPOCH_ENDING   everything but audit ends; all gone -> EPOCH_WAITING (back-off) -> STARTING, epoch + 1
-//   STOPPING       gateways end, then tenders and services, router, store, audit; all gone -> ENDED
+//   STOPPING       gateways end, then tenders and services, router, store, audit; all gone -> ENDED. When another
+//                  version is to follow, what the gateways brought is waited for first (supervisor/replace.h)
 //
 // A failure during the first start ends the system: what never served is an error of its author, not
 // something to try for ever.
-#include "supervisor/supervisor.h"
+#include "supervisor/replace.h"
 
 #include "core/check.h"
 
@@ -17,6 +18,7 @@
 #include <string.h>
 
 #define EPOCH_RETRY_MS 1000
+#define DRAIN_LOOK_MS 20
 #define SETTLE_MOST_MS 2000 // audit gets so long to take the last records at the end
 
 static int phase_of(enum role role)
@@ -52,8 +54,10 @@ static void step_start(struct supervisor *s)
     s->phase = PHASE_RUNNING;
     s->running_since_ms = loop_clock_ms();
     records_add(&s->records, "system-serves", "\"epoch\":%llu", (unsigned long long)s->epoch);
-    if (s->is_first_start)
+    if (s->is_first_start) {
+        replace_confirm(s);
         notify(s, "ready", "all %zu processes serve", s->member_count);
+    }
     s->is_first_start = 0;
 }
 
@@ -148,10 +152,29 @@ static void stop_settled(void *context)
     phases_step(s);
 }
 
+static void stop(struct supervisor *s);
+
+static void drain_due(void *context)
+{
+    struct supervisor *s = context;
+    if (s->phase == PHASE_STOPPING) {
+        phases_step(s);
+    } else if (s->is_replacing && s->phase != PHASE_ENDED) {
+        notify(s, "progress", "another version follows: nothing comes in any more, what is under way is being finished");
+        s->replace_began_ms = loop_clock_ms();
+        stop(s);
+    }
+}
+
 static void step_stop(struct supervisor *s)
 {
-    if (!step_stop_role(s, ROLE_GATEWAY, ROLE_GATEWAY) ||
-        !step_stop_role(s, ROLE_SERVICE, ROLE_TENDER) ||
+    if (!step_stop_role(s, ROLE_GATEWAY, ROLE_GATEWAY))
+        return;
+    if (s->is_replacing && member_of(s, ROLE_ROUTER, 0)->state == MEMBER_UP && !replace_is_drained(s)) {
+        loop_timer_set(&s->loop, &s->drain_timer, DRAIN_LOOK_MS);
+        return;
+    }
+    if (!step_stop_role(s, ROLE_SERVICE, ROLE_TENDER) ||
         !step_stop_role(s, ROLE_ROUTER, ROLE_ROUTER) || !step_stop_role(s, ROLE_STORE, ROLE_STORE))
         return;
     struct member *audit = member_of(s, ROLE_AUDIT, 0);
@@ -192,6 +215,7 @@ void phases_start(struct supervisor *s)
 {
     loop_timer_add(&s->loop, &s->epoch_timer, begin_epoch, s);
     loop_timer_add(&s->loop, &s->stop_timer, stop_settled, s);
+    loop_timer_add(&s->loop, &s->drain_timer, drain_due, s);
     s->is_first_start = 1;
     for (size_t i = 0; i < s->member_count; i++)
         s->members[i].is_wanted = 1;
@@ -199,12 +223,25 @@ void phases_start(struct supervisor *s)
     phases_step(s);
 }
 
-void phases_stop(struct supervisor *s)
+static void stop(struct supervisor *s)
 {
-    if (s->phase == PHASE_STOPPING || s->phase == PHASE_ENDED)
-        return;
     check(s->member_count != 0);
     s->phase = PHASE_STOPPING;
     records_add(&s->records, "system-stopping", "\"epoch\":%llu", (unsigned long long)s->epoch);
     phases_step(s);
+}
+
+void phases_stop(struct supervisor *s)
+{
+    s->is_replacing = 0; // whoever ends the system ends it also in the midst of that
+    if (s->phase == PHASE_STOPPING)
+        phases_step(s);
+    else if (s->phase != PHASE_ENDED)
+        stop(s);
+}
+
+void phases_replace(struct supervisor *s)
+{
+    s->is_replacing = 1;
+    loop_timer_set(&s->loop, &s->drain_timer, 1); // the operator gets his answer first
 }

@@ -2,15 +2,14 @@
 // What the supervisor opens before anything starts: folders, logs, images, listeners, cgroups, pages.
 #include "supervisor/supervisor.h"
 
-#include "core/image.h"
+#include "core/manifest.h"
 #include "host/kvm_probe.h"
 #include "supervisor/folder.h"
+#include "supervisor/installed.h"
 #include "supervisor/listener.h"
-#include "supervisor/report.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,32 +72,34 @@ static enum status add_members(struct supervisor *s)
 
 static enum status open_image(struct supervisor *s, struct member *m)
 {
-    const struct system_unikernel *unikernel = &s->system.unikernels[m->index];
-    uint8_t *bytes = NULL, digest[32];
-    size_t size = 0;
-    char path[PATH_MAX + 80], hex[65];
-    report_hex(unikernel->image_digest, sizeof unikernel->image_digest, hex);
-    snprintf(path, sizeof path, "%s/images/%s", s->state_path, hex);
-    enum status status = folder_seal_file(path, IMAGE_BYTES_MAX, &m->resource_fd, &bytes, &size);
-    if (status != STATUS_OK) {
-        fail(s, "build it again with `crenel up`", "image of unikernel %s, %s: %s", unikernel->name, path,
-             status == STATUS_SYSTEM ? strerror(errno) : status_text(status));
-        return status;
+    char why[512];
+    enum status status = installed_image(s, &s->system.unikernels[m->index], &m->resource_fd, why);
+    if (status != STATUS_OK)
+        fail(s, "build it and sign the system again with `crenel up`", "%s", why);
+    return status;
+}
+
+// A listener stays open over versions: clients that connect in between wait for the next one.
+static enum status take_listener(struct supervisor *s, const char *address, int *fd)
+{
+    size_t i = 0;
+    while (i < s->listener_count && strcmp(s->listeners[i].address, address) != 0)
+        i++;
+    if (i == s->listener_count) {
+        enum status status = i < LISTENERS_MAX ? listener_open(address, &s->listeners[i].fd) : STATUS_FULL;
+        if (status != STATUS_OK)
+            return status;
+        snprintf(s->listeners[i].address, sizeof s->listeners[i].address, "%s", address);
+        s->listener_count++;
     }
-    crypto_hash_sha256(digest, bytes, size);
-    free(bytes);
-    if (sodium_memcmp(digest, unikernel->image_digest, sizeof digest) == 0)
-        return STATUS_OK;
-    fail(s, "build it and sign the system again with `crenel up`",
-         "image of unikernel %s, %s: it is not the image that the system was signed with",
-         unikernel->name, path);
-    return STATUS_SIGNATURE;
+    *fd = fcntl(s->listeners[i].fd, F_DUPFD_CLOEXEC, 0);
+    return *fd >= 0 ? STATUS_OK : STATUS_SYSTEM;
 }
 
 static enum status open_listener(struct supervisor *s, struct member *m)
 {
     const struct system_gateway *gateway = &s->system.gateways[m->index];
-    enum status status = listener_open(gateway->listen, &m->resource_fd);
+    enum status status = take_listener(s, gateway->listen, &m->resource_fd);
     if (status == STATUS_MALFORMED)
         fail(s, "write it as ADDRESS:PORT, \"127.0.0.1:1883\"", "gateway %s: \"%s\" is not an address",
              gateway->name, gateway->listen);

@@ -4,6 +4,7 @@
 // Who may ask: root and the user who started the system, by SO_PEERCRED. Every action is recorded with
 // that user id. An operation is a row in the table; anything else is refused.
 #include "supervisor/folder.h"
+#include "supervisor/replace.h"
 #include "supervisor/report.h"
 #include "supervisor/supervisor.h"
 
@@ -102,6 +103,37 @@ static void op_down(struct client *client, const cJSON *request, struct answer *
     answer->keeps_open = 1;
 }
 
+static void op_offer(struct client *client, const cJSON *request, struct answer *answer)
+{
+    struct supervisor *s = client->supervisor;
+    char why[512], digest[65];
+    const char *mend = NULL;
+    (void)request;
+    if (replace_offer(s, why, &mend) != STATUS_OK) {
+        refuse(answer, mend, why);
+        return;
+    }
+    report_hex(s->next.digest, sizeof s->next.digest, digest);
+    cJSON_AddStringToObject(answer->reply, "digest", digest);
+    report_hex(s->digest, sizeof s->digest, digest);
+    cJSON_AddStringToObject(answer->reply, "running", digest);
+}
+
+// The operator's connection goes with the version: the outcome comes on it (supervisor/notify.c).
+static void op_replace(struct client *client, const cJSON *request, struct answer *answer)
+{
+    struct supervisor *s = client->supervisor;
+    const char *digest = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(request, "digest"));
+    char why[512];
+    const char *mend = NULL;
+    int connection = fcntl(client->fd, F_DUPFD_CLOEXEC, 0);
+    if (connection >= 0 && replace_begin(s, digest, client->uid, connection, why, &mend) == STATUS_OK)
+        return;
+    refuse(answer, mend, connection >= 0 ? why : strerror(errno));
+    if (connection >= 0)
+        close(connection);
+}
+
 static void hand_to(struct client *client, struct answer *answer, enum role role, const char *action)
 {
     struct member *m = member_of(client->supervisor, role, 0);
@@ -154,6 +186,7 @@ static const struct operation {
     {"ps", op_ps},       {"status", op_status}, {"stop", op_stop},
     {"restart", op_restart}, {"down", op_down},   {"query", op_query},
     {"deadletter", op_deadletter}, {"audit", op_audit}, {"logs", op_logs},
+    {"offer", op_offer}, {"replace", op_replace},
 };
 
 static void close_client(struct client *client)

@@ -22,6 +22,8 @@
 #define MEMBERS_MAX (3u + SYSTEM_SERVICES_MAX + SYSTEM_UNIKERNELS_MAX + SYSTEM_GATEWAYS_MAX)
 #define PENDING_MAX (MEMBERS_MAX + 4u)
 #define CLIENTS_MAX 16u
+#define LISTENERS_MAX (2u * SYSTEM_GATEWAYS_MAX) // of one version and the next
+#define KEYS_MAX 8u
 
 enum role { ROLE_AUDIT, ROLE_STORE, ROLE_ROUTER, ROLE_SERVICE, ROLE_TENDER, ROLE_GATEWAY, ROLES };
 
@@ -97,6 +99,24 @@ struct supervisor {
     int log_fd;    // system.log, for the router
     int notify_fd; // progress for `crenel up`, -1: none
     int exit_code;
+    // ---- Versions (supervisor/replace.h) ----
+    char **keys; // paths of public keys
+    int key_count, lock_fd, is_tied;
+    struct {
+        int fd;
+        char address[64];
+    } listeners[LISTENERS_MAX]; // open ones, of this version and of the one before
+    size_t listener_count;
+    struct {
+        uint8_t *bytes; // NULL: none was offered
+        size_t size;
+        uint8_t digest[32];
+    } next;
+    int is_replacing; // the phase STOPPING ends in the next version
+    int is_trial;     // this version has not served yet, and the one before is at hand
+    int64_t replace_began_ms;
+    struct loop_timer drain_timer;
+    const char *failed, *failed_why; // digest of the version that this one came back for
     char failure[512]; // why it ended by itself
     struct records records;
     struct client clients[CLIENTS_MAX];
@@ -128,6 +148,7 @@ void phases_start(struct supervisor *s);
 void phases_step(struct supervisor *s); // call after any member changed state
 void phases_member_failed(struct member *member);
 void phases_stop(struct supervisor *s);
+void phases_replace(struct supervisor *s); // ends everything for the next version
 const char *phase_text(enum phase phase);
 
 // ---- server.c: the control socket ----

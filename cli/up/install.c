@@ -125,3 +125,16 @@ enum status install_write(const struct install *install, const char *file)
 {
     return state_write(install->folder, file, install->new.view.bytes, install->new.view.size, 0600);
 }
+
+enum status install_first(const struct install *install)
+{
+    char path[PATH_MAX];
+    enum status status = install_write(install, "system.bin");
+    // What a replacement that was cut off left: this is not a version on trial.
+    snprintf(path, sizeof path, "%.*s/system.old", PATH_MAX - 16, install->folder);
+    if (status == STATUS_OK && unlink(path) != 0 && errno != ENOENT) {
+        report_error(path, 0, NULL, "cannot remove it: %s", strerror(errno));
+        return STATUS_SYSTEM;
+    }
+    return status;
+}

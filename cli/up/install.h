@@ -19,6 +19,9 @@ enum status install_prepare(struct install *install, const char *source, const c
                             int is_yes) MUST_USE;
 void install_close(struct install *install);
 
+// Puts it in place of the installed one. Only for a system that does not run.
+enum status install_first(const struct install *install) MUST_USE;
+
 // Writes the signed system into the state folder under this name, durably.
 enum status install_write(const struct install *install, const char *file) MUST_USE;
 

@@ -95,8 +95,8 @@ holds up_says_where_state_lies "state and logs of system machine-watch: $folder"
 grep -q "127.0.0.1:$port" "$work/out"
 verdict up_names_the_endpoint $? "no endpoint in the summary"
 up --detach
-[ $? = 1 ] && grep -q 'is running already' "$work/err"
-verdict second_up_is_refused $? "no clear error"
+[ $? = 0 ] && grep -q 'is running already, and nothing has changed' "$work/err"
+verdict second_up_of_the_same_changes_nothing $? "exit code or no clear word"
 [ "$(field decode state)" = running ] && [ "$(field router state)" = running ]
 verdict ps_shows_them_running $? "$(field decode state)"
 crenel status --state "$state" --json && python3 -c '
