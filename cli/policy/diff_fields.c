@@ -35,6 +35,7 @@ static const char *const lifetimes[] = {"message", "connection", "resident"};
 static const char *const kinds[] = {"plain", "request", "reply"};
 static const char *const kept[] = {"volatile", "durable"};
 static const char *const fulls[] = {"senders wait", "the oldest gives way"};
+static const char *const dead[] = {"is a dead letter", "is only counted"};
 static const char *const payloads[] = {"without-payload", "with-payload"};
 
 #define VALUES(words) words, sizeof words / sizeof words[0]
@@ -95,6 +96,8 @@ static const struct field flow_fields[] = {
     CHOICE(system_flow, is_bytes_per_connection, UP_OPENS, "payload for each connection", off_on),
     CHOICE(system_flow, is_observed, UP_OPENS, "only observed", off_on),
     CHOICE(system_flow, is_actuator, DOWN_OPENS, "actuator", off_on),
+    CHOICE(system_flow, is_sealed, UP_OPENS, "sealed", off_on),
+    CHOICE(system_flow, is_dead_counted, OTHER, "what fails", dead),
     NAMED(system_flow, principals), NAMED(system_flow, is_open),
 };
 

@@ -45,6 +45,13 @@ static void diff_principals(const struct diff_entry *entry, const struct system_
     diff_names(entry, "principal", was_names, was_count, is_names, is_count);
 }
 
+// Of what that receiver takes: the flow's, or an older one.
+static const char *schema_name(const struct system_view *system, const struct system_flow *flow, int receiver)
+{
+    uint16_t older = flow->receivers[receiver].older_schema;
+    return system->schemas[older != 0 ? older - 1 : flow->schema].header->name;
+}
+
 static void diff_ends(const struct diff_entry *entry, const struct system_view *old, const struct system_flow *was,
                       const struct system_view *new, const struct system_flow *is)
 {
@@ -62,6 +69,12 @@ static void diff_ends(const struct diff_entry *entry, const struct system_view *
         end_text(new, is, i, texts[1][i]);
         names[1][i] = texts[1][i];
     }
+    for (int i = 0; i < was->receiver_count; i++)
+        for (int j = 0; j < is->receiver_count; j++)
+            if (strcmp(texts[0][i], texts[1][j]) == 0 &&
+                strcmp(schema_name(old, was, i), schema_name(new, is, j)) != 0)
+                diff_add(entry, DIFF_OTHER, "receiver %s takes %s -> %s", texts[0][i], schema_name(old, was, i),
+                         schema_name(new, is, j));
     diff_names(entry, "receiver", names[0], was->receiver_count, names[1], is->receiver_count);
 }
 

@@ -81,6 +81,16 @@ static void diff_labels(const struct diff_entry *entry, const struct schema *old
         diff_add(entry, DIFF_LESS, "field %s: - %s", is->name, old->labels[was->label_first + i].text);
 }
 
+static void deny_text(unsigned deny, char text[64])
+{
+    static const char *const sinks[] = {"sql", "shell", "html", "csv", "log", "path"};
+    size_t used = 0;
+    snprintf(text, 64, "nothing");
+    for (size_t i = 0; i < sizeof sinks / sizeof sinks[0]; i++)
+        if ((deny >> i & 1) != 0)
+            used += (size_t)snprintf(text + used, 64 - used, "%s%s", used == 0 ? "" : " ", sinks[i]);
+}
+
 // What of the two this comparison has no words for.
 static int are_rests_equal(const struct schema_field *was, const struct schema_field *is)
 {
@@ -90,7 +100,8 @@ static int are_rests_equal(const struct schema_field *was, const struct schema_f
         memset(r->name, 0, sizeof r->name);
         memset(r->unit, 0, sizeof r->unit);
         r->type = r->element = r->class = r->decimals = 0;
-        r->offset = r->capacity = r->label_first = r->label_count = 0;
+        r->deny = r->member_count = 0;
+        r->offset = r->stride = r->capacity = r->label_first = r->label_count = 0;
         r->minimum = r->maximum = 0;
         r->deny = r->member_count = 0;
         r->stride = 0; // follow from the fields that are compared
@@ -118,6 +129,13 @@ static void diff_schema_field(const struct diff_entry *entry, const struct schem
             diff_add(entry, (is->deny >> i & 1) != 0 ? DIFF_LESS : DIFF_MORE, "field %s: %s deny %s", is->name,
                      (is->deny >> i & 1) != 0 ? "+" : "-", schema_sink_name(i));
     diff_labels(entry, old, was, new, is);
+    if (was->deny != is->deny) { // what may not stand in it because a sink would take it for its own
+        char names[2][64];
+        deny_text(was->deny, names[0]);
+        deny_text(is->deny, names[1]);
+        diff_add(entry, (was->deny & ~is->deny) != 0 ? DIFF_MORE : DIFF_LESS, "field %s: denies %s -> %s", is->name,
+                 names[0], names[1]);
+    }
     if (!are_rests_equal(was, is))
         diff_add(entry, DIFF_MORE, "field %s: differs in something that this comparison has no words for", is->name);
     if (memcmp(was->unit, is->unit, sizeof is->unit) != 0)
