@@ -16,7 +16,7 @@ static const struct subcommand {
 } subcommands[] = {
     {"check", policy_check, 1, 1, 1, EXIT_FAILED}, {"explain", policy_explain, 1, 3, 3, EXIT_FAILED},
     {"graph", policy_graph, 1, 1, 1, EXIT_FAILED}, {"diff", policy_diff, 2, 2, 2, EXIT_ABSENT},
-    {"learn", policy_learn, 1, 1, 2, EXIT_FAILED},
+    {"learn", policy_learn, 1, 1, 2, EXIT_FAILED}, {"mud", policy_mud, 1, 1, 2, EXIT_FAILED},
 };
 
 static const struct subcommand *subcommand_find(const char *name)

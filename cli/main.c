@@ -22,7 +22,7 @@ static const struct command commands[] = {
     {"inspect", cmd_inspect, "IMAGE [--json]", "what an image is, may say and is made of"},
     {"symbolize", cmd_symbolize, "IMAGE ADDRESS...", "function and line of an address in a crash report"},
     {"schema", cmd_schema, "show|cddl FILE | encode|decode|check FILE [--raw] [INPUT]", "the layout of messages, as CDDL; messages from JSON and to it; are they valid"},
-    {"policy", cmd_policy, "check|graph SYSTEM | explain SYSTEM FROM TO | diff OLD NEW | learn SYSTEM [FLOW] [--output FILE] [--dot] [--state DIR] [--json]",
+    {"policy", cmd_policy, "check|graph SYSTEM | explain SYSTEM FROM TO | diff OLD NEW | learn SYSTEM [FLOW] | mud SYSTEM [URL] [--output FILE] [--dot] [--state DIR] [--json]",
      "is a system sound; drawn; what may flow, and why not; what a new version opens"},
     {"up", cmd_up, "[DIR] [--detach] [--yes] [--state DIR] [--json]", "compile, compare, sign and start a system; Ctrl-C ends it"},
     {"down", cmd_down, "[SYSTEM] [--state DIR] [--json]", "end a system in order, its state stays"},

@@ -17,6 +17,7 @@ int policy_check(const struct policy_system *systems, const struct policy_option
 int policy_explain(const struct policy_system *systems, const struct policy_options *options);
 int policy_graph(const struct policy_system *systems, const struct policy_options *options);
 int policy_learn(const struct policy_system *systems, const struct policy_options *options);
+int policy_mud(const struct policy_system *systems, const struct policy_options *options);
 int policy_diff(const struct policy_system *systems, const struct policy_options *options);
 
 #endif

@@ -2,7 +2,7 @@
 """System files that must be refused, each with the error that people are to see; and what policy commands say.
 
 One good system is written, then changed in one place for each case."""
-import json, os, shutil, subprocess, sys, tempfile
+import json, os, re, shutil, subprocess, sys, tempfile
 from xml.etree import ElementTree
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
@@ -290,6 +290,7 @@ def main():
     diffs()
     topics_are_nodes()
     graph()
+    mud()
     versions()
 
 
@@ -483,6 +484,79 @@ def versions():
     shown = run("explain", ".", "give", "old", "--build", "images").stdout
     result("version_and_seal_are_shown", None if "for old     cut to value/1" in shown and "CANNOT BE INSPECTED" in shown else shown)
     os.chdir("..")
+
+
+def mud_problem(file):
+    """What RFC 8520 (and 8519 for access lists) demands of a MUD file, read for this test alone; None when it is kept."""
+    def keys(node, mandatory, optional, where):
+        missing, unknown = set(mandatory) - set(node), set(node) - set(mandatory) - set(optional)
+        if missing or unknown:
+            raise ValueError(f"{where}: missing {missing}, unknown {unknown}")
+
+    def entry(ace, kind):
+        keys(ace, ["name", "matches", "actions"], [], "ace")
+        if ace["actions"] != {"forwarding": "accept"}:
+            raise ValueError(f"{ace['name']}: {ace['actions']}")
+        keys(ace["matches"], [kind], ["ietf-mud:mud", "tcp"], "matches")
+        keys(ace["matches"]["ietf-mud:mud"], ["local-networks"], [], "mud")
+        if ace["matches"]["ietf-mud:mud"]["local-networks"] != [None] or ace["matches"][kind] != {"protocol": 6}:
+            raise ValueError(f"{ace['name']}: {ace['matches']}")
+        tcp = ace["matches"]["tcp"]
+        keys(tcp, ["ietf-mud:direction-initiated"], ["source-port", "destination-port"], "tcp")
+        if tcp["ietf-mud:direction-initiated"] not in ("to-device", "from-device"):
+            raise ValueError("direction-initiated")
+        for port in ("source-port", "destination-port"):
+            if port in tcp and not (tcp[port]["operator"] in ("eq", "neq", "lte", "gte") and 0 <= tcp[port]["port"] <= 65535):
+                raise ValueError(port)
+
+    try:
+        keys(file, ["ietf-mud:mud", "ietf-access-control-list:acls"], [], "file")
+        header = file["ietf-mud:mud"]
+        keys(header, ["mud-version", "mud-url", "last-update", "is-supported"],
+             ["cache-validity", "systeminfo", "software-rev", "from-device-policy", "to-device-policy"], "mud")
+        if header["mud-version"] != 1 or header["is-supported"] is not True or not 1 <= header["cache-validity"] <= 168:
+            raise ValueError("version, is-supported or cache-validity")
+        if not re.fullmatch(r"https://[!-~]{1,245}", header["mud-url"]) or len(header["systeminfo"]) > 60:
+            raise ValueError("mud-url or systeminfo")
+        if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", header["last-update"]):
+            raise ValueError("last-update")
+        lists = file["ietf-access-control-list:acls"]["acl"]
+        used = [name["name"] for way in ("from-device-policy", "to-device-policy")
+                for name in header[way]["access-lists"]["access-list"]]
+        if len({acl["name"] for acl in lists}) != len(lists) or sorted(used) != sorted(acl["name"] for acl in lists):
+            raise ValueError("access lists and their names")
+        for acl in lists:
+            keys(acl, ["name", "type", "aces"], [], "acl")
+            names = [ace["name"] for ace in acl["aces"]["ace"]]
+            if len(set(names)) != len(names) or not 1 <= len(acl["name"]) <= 64:
+                raise ValueError("names")
+            for ace in acl["aces"]["ace"]:
+                entry(ace, {"ipv4-acl-type": "ipv4", "ipv6-acl-type": "ipv6"}[acl["type"]])
+    except (KeyError, ValueError, TypeError) as error:
+        return f"{type(error).__name__} {error}"
+    return None
+
+
+def mud():
+    def entries(file, end):
+        return [(ace["name"], ace["matches"]["tcp"].get("destination-port", ace["matches"]["tcp"].get("source-port"))["port"])
+                for acl in file["ietf-access-control-list:acls"]["acl"] if acl["name"].endswith(end) for ace in acl["aces"]["ace"]]
+
+    for name, listen, v4, v6 in (("loopback", "127.0.0.1:18999", [], []), ("v4", "0.0.0.0:1883", [1883], []),
+                                 ("v6", "'[2001:db8::1]:1883'", [], [1883]), ("any", "'[::]:8883'", [8883], [8883])):
+        write(GOOD.replace("127.0.0.1:18999", listen))
+        out = run("mud", ".", "https://example.com/node.json", "--build", "images")
+        file = json.loads(out.stdout or "{}")
+        problem = out.stderr if out.returncode else mud_problem(file)
+        if not problem:
+            found = [[port for _, port in entries(file, end)] for end in ("v4to", "v4fr", "v6to", "v6fr")]
+            problem = None if found == [v4, v4, v6, v6] and file["ietf-mud:mud"]["mud-url"] == "https://example.com/node.json" else str(found)
+        result("mud_" + name, problem)
+    write(GOOD)
+    out = run("mud", ".", "--build", "images")
+    result("mud_without_url", mud_problem(json.loads(out.stdout or "{}")))
+    bad = run("mud", ".", "http://example.com/", "--build", "images")
+    result("mud_url_must_be_https", None if bad.returncode == 2 and "is no MUD URL" in bad.stderr else bad.stderr)
 
 
 def source(name, handlers, types):
