@@ -158,13 +158,15 @@ def print_spawns(rounds):
              "connection": "new instance, to the effects of its first event",
              "message": "pristine instance, to the effects of an event",
              "resident": "instance that is kept, to its effects",
+             "message-32": "of 32 at once, pristine instances: each",
+             "resident-32": "of 32 at once, an instance that is kept: each",
              "cold": "a tender started, one event, all ended"}
     base = statistics.median(row["spawn"][0] for row in rounds)
-    print(f"\nCreation to first reply{'':<33}{'p50':>9}{'p99':>10}{'ratio':>9}")
+    print(f"\nCreation to first reply{'':<35}{'p50':>9}{'p99':>10}{'ratio':>9}")
     for name, text in texts.items():
         p50 = statistics.median(row[name][0] for row in rounds)
         p99 = statistics.median(row[name][1] for row in rounds)
-        print(f"  {text:<54}{p50:>6.0f} us{p99:>7.0f} us{p50 / base:>9.2f}")
+        print(f"  {text:<54}{p50:>8.1f} us{p99:>7.0f} us{p50 / base:>9.2f}")
 
 
 def print_wall(wall, rounds):

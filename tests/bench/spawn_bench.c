@@ -4,11 +4,12 @@
 //   spawn_bench HELLO CONNECTION-IMAGE MESSAGE-IMAGE RESIDENT-IMAGE ROUNDS
 //
 // It plays supervisor and router to crenel-tender (which must lie beside it), as `crenel run` does. One event
-// at a time, the four measured in turn in each round, so that they meet the same machine:
+// at a time but for those, measured in turn in each round, so that they meet the same machine:
 //   spawn       posix_spawn of HELLO until its first byte
 //   connection  first message of a new connection until its EFFECTS: the instance is created in between
 //   message     a message until its EFFECTS: met by a pristine instance that was made while nothing was asked
 //   resident    the same with an instance that is kept: the way alone
+//   message-32, resident-32  of 32 messages that are sent at once until the EFFECTS of all, the part of one
 //   cold        a tender forked, executed, its zygote and instance made, one message served, all ended
 // Prints for each: name, p50 and p99 in microseconds.
 #include "cli/build/build.h"
@@ -24,8 +25,9 @@
 #include <unistd.h>
 
 #define ROUNDS_MAX 100000u
-#define KINDS 5u
+#define KINDS 7u
 #define COLD 4u
+#define MANY 5u // and behind it: the tenders of message and resident again
 
 // publish/1 (schemas/publish.yaml) with one byte of payload, as it is sent.
 struct publish_short {
@@ -44,6 +46,7 @@ struct subject {
     struct image image;
     int is_connection;
     int64_t *ns;
+    uint8_t gathered[CHANNEL_PACKET_BYTES];
 };
 
 static void fail(const char *what)
@@ -77,6 +80,7 @@ static void subject_start(struct subject *subject, const char *name, const char 
                                 .configuration = "", .deadline_ms = 1000};
     if (run_tender_start(&subject->tender, &config) != STATUS_OK)
         exit(1);
+    channel_gather(&subject->tender.link, subject->gathered, subject->tender.inbox, CHANNEL_PACKET_BYTES);
 }
 
 static void expect(struct subject *subject, uint16_t kind)
@@ -97,7 +101,8 @@ static void expect(struct subject *subject, uint16_t kind)
     }
 }
 
-static int64_t measure_event(struct subject *subject, uint64_t number)
+// Of `count` events that are sent at once.
+static int64_t measure_events(struct subject *subject, uint64_t number, unsigned count)
 {
     struct publish_short message = {.topic_length = 1, .topic = "a", .payload_length = 1, .payload = "x"};
     struct link_deliver deliver = {
@@ -110,15 +115,22 @@ static int64_t measure_event(struct subject *subject, uint64_t number)
         .payload_bytes = sizeof message,
     };
     int64_t start = now_ns();
-    if (channel_send_parts(&subject->tender.link,
-                           (struct channel_part[]){{&deliver, sizeof deliver}, {&message, sizeof message}},
-                           2) != STATUS_OK)
+    for (unsigned i = 0; i < count; i++) {
+        deliver.header.handle = number + i;
+        if (channel_send_parts(&subject->tender.link,
+                               (struct channel_part[]){{&deliver, sizeof deliver}, {&message, sizeof message}},
+                               2) != STATUS_OK)
+            fail("send");
+    }
+    if (channel_flush(&subject->tender.link) != STATUS_OK)
         fail("send");
-    expect(subject, LINK_EFFECTS);
+    for (unsigned i = 0; i < count; i++)
+        expect(subject, LINK_EFFECTS);
     int64_t end = now_ns();
     if (subject->is_connection) {
         struct link_header close_record = {sizeof close_record, LINK_CLOSE, 0, number};
-        if (channel_send(&subject->tender.link, &close_record, sizeof close_record) != STATUS_OK)
+        if (channel_send(&subject->tender.link, &close_record, sizeof close_record) != STATUS_OK ||
+            channel_flush(&subject->tender.link) != STATUS_OK)
             fail("send");
         expect(subject, LINK_GONE);
     }
@@ -134,7 +146,7 @@ static int64_t measure_cold(struct subject *subject, const char *path)
     int64_t start = now_ns();
     if (run_tender_start(&subject->tender, &config) != STATUS_OK)
         exit(1);
-    (void)measure_event(subject, 1);
+    (void)measure_events(subject, 1, 1);
     run_tender_stop(&subject->tender);
     return now_ns() - start;
 }
@@ -176,23 +188,27 @@ int main(int argc, char **argv)
     unsigned rounds = (unsigned)strtoul(argv[5], NULL, 10);
     if (rounds == 0 || rounds > ROUNDS_MAX)
         return 2;
-    static const char *const names[KINDS] = {"spawn", "connection", "message", "resident", "cold"};
+    static const char *const names[KINDS] = {"spawn",      "connection",  "message", "resident", "cold",
+                                              "message-32", "resident-32"};
     static struct subject subjects[KINDS];
-    for (unsigned i = 0; i < KINDS; i++)
+    for (unsigned i = 0; i < MANY; i++)
         subject_start(&subjects[i], names[i], i == 0 ? NULL : argv[i == COLD ? 3 : 1 + i], rounds, i == COLD);
+    for (unsigned i = MANY; i < KINDS; i++)
+        subject_start(&subjects[i], names[i], NULL, rounds, 0);
     for (unsigned round = 0; round < rounds; round++)
         for (unsigned i = 0; i < KINDS; i++) {
             struct timespec pause = {0, 500000}; // what was made ahead is ready, for all alike
             (void)nanosleep(&pause, NULL);
             subjects[i].ns[round] = i == 0      ? measure_spawn(argv[1])
                                     : i == COLD ? measure_cold(&subjects[i], argv[3])
-                                                : measure_event(&subjects[i], round + 1);
+                                    : i >= MANY ? measure_events(&subjects[2 + i - MANY], 1, LINK_BATCH_MAX) / LINK_BATCH_MAX
+                                                : measure_events(&subjects[i], round + 1, 1);
         }
     for (unsigned i = 0; i < KINDS; i++) {
         qsort(subjects[i].ns, rounds, sizeof subjects[i].ns[0], compare);
         printf("%s %.1f %.1f\n", subjects[i].name, (double)subjects[i].ns[rounds / 2] / 1e3,
                (double)subjects[i].ns[(size_t)rounds * 99 / 100] / 1e3);
-        if (i > 0 && i != COLD)
+        if (i > 0 && i < COLD)
             run_tender_stop(&subjects[i].tender);
         free(subjects[i].image_bytes);
         free(subjects[i].ns);
