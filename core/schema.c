@@ -45,7 +45,7 @@ INLINE uint64_t load_64(const uint8_t *bytes)
 
 // The scalar at this place of a message, extended to 64 bits as its type says. It lies in one word of eight bytes, since it
 // is aligned, and messages have nothing but whole words; so there is no branch on its width.
-/*@ requires type_is_scalar(type) && at % width_of(type) == 0 && at + width_of(type) <= size && size % 8 == 0;
+/*@ requires type_is_scalar(type) && at + width_of(type) <= size && size % 8 == 0;
     requires \valid_read(message + (0 .. size - 1));
     assigns \nothing; */
 INLINE uint64_t load(unsigned type, const uint8_t *message, size_t at, size_t size)
@@ -67,7 +67,7 @@ INLINE uint64_t load(unsigned type, const uint8_t *message, size_t at, size_t si
 // An integer, bool or enumeration of `type`, which is the field's or that of its elements. Counted from the minimum, with
 // a wrap, signed and unsigned values are alike.
 /*@ requires \valid_read(field);
-    requires type_is_scalar(type) && at % width_of(type) == 0 && at + width_of(type) <= size && size % 8 == 0;
+    requires type_is_scalar(type) && at + width_of(type) <= size && size % 8 == 0;
     requires \valid_read(message + (0 .. size - 1));
     assigns \nothing;
     ensures \result == REASON_DONE || REASON_RANGE <= \result <= REASON_ENUMERATION; */
@@ -80,12 +80,16 @@ INLINE enum reason check_scalar(unsigned type, const struct schema_field *field,
     return type == SCHEMA_ENUM ? REASON_ENUMERATION : REASON_RANGE;
 }
 
+// `shift`: where the record lies that the field is in, counted from the first one; 0 outside of arrays.
+/*@ predicate text_ends_inside(struct schema_field *f, uint8_t *message, integer shift, integer size) =
+        f->offset + shift + 2 + message[f->offset + shift] + 256 * message[f->offset + shift + 1] <= size;
+*/
 /*@ requires \valid_read(field) && field_is_valid(field) && type_is_text(field->type);
-    requires \valid_read(message + (0 .. size - 1));
-    requires field->offset + 2 <= size;
-    requires end_of(field) <= size || text_is_inside(field, message, size);
+    requires \valid_read(message + (0 .. size - 1)) && size <= 4096 && shift <= 4096;
+    requires field->offset + shift + 2 <= size;
+    requires end_of(field) + shift <= size || text_ends_inside(field, message, shift, size);
     assigns \nothing;
-    ensures \result == REASON_DONE ==> text_is_inside(field, message, size);
+    ensures \result == REASON_DONE ==> text_ends_inside(field, message, shift, size);
     ensures \result == REASON_DONE || REASON_LENGTH <= \result <= REASON_PADDING; */
 static enum reason check_text(const struct schema_field *field, const uint8_t *message, size_t shift, size_t size)
 {
@@ -100,8 +104,8 @@ static enum reason check_text(const struct schema_field *field, const uint8_t *m
 }
 
 /*@ requires \valid_read(field) && field_is_valid(field) && field->type == SCHEMA_ARRAY;
-    requires \valid_read(message + (0 .. end_of(field) - 1));
     requires field->element != SCHEMA_RECORD;
+    requires \valid_read(message + (0 .. size - 1)) && end_of(field) <= size && size % 8 == 0;
     assigns \nothing;
     ensures \result == REASON_DONE || REASON_LENGTH <= \result <= REASON_PADDING; */
 static enum reason check_array(const struct schema_field *field, const uint8_t *message, size_t size)
@@ -124,11 +128,14 @@ static enum reason check_array(const struct schema_field *field, const uint8_t *
 }
 
 /*@ requires \valid_read(field) && field_is_valid(field);
-    requires \valid_read(message + (0 .. size - 1));
-    requires value_is_inside(field, size);
-    requires end_of(field) <= size || (type_is_text(field->type) && text_is_inside(field, message, size));
+    requires \valid_read(message + (0 .. size - 1)) && size <= 4096 && size % 8 == 0 && shift <= 4096;
+    requires field->type == SCHEMA_ARRAY ==> shift == 0;
+    requires end_of(field) + shift <= size ||
+        (type_is_text(field->type) && field->offset + shift + 2 <= size && text_ends_inside(field, message, shift, size));
     assigns \nothing;
-    ensures \result == REASON_DONE && type_is_text(field->type) ==> text_is_inside(field, message, size);
+    ensures \result == REASON_DONE && type_is_text(field->type) ==> text_ends_inside(field, message, shift, size);
+    ensures \result == REASON_DONE && field->type == SCHEMA_ARRAY && field->element == SCHEMA_RECORD ==>
+        message[field->offset] + 256 * message[field->offset + 1] <= field->capacity;
     ensures \result == REASON_DONE || REASON_LENGTH <= \result <= REASON_PADDING; */
 static enum reason check_field(const struct schema_field *field, const uint8_t *message, size_t shift, size_t size)
 {
@@ -141,11 +148,11 @@ static enum reason check_field(const struct schema_field *field, const uint8_t *
     return load_16(message + field->offset) <= field->capacity ? REASON_DONE : REASON_LENGTH;
 }
 
-// The message ends where its schema says; afterwards every access below stays inside.
-// The predicate is what check_fields builds on: the last field of a message that was cut ends with its text.
+// What the checks of fields build on: the last field of a message that was cut ends with its text.
 /*@ predicate length_is_good(struct schema *s, uint8_t *message, integer size) =
-        size <= s->header->struct_bytes &&
+        size <= s->header->struct_bytes && size % 8 == 0 &&
         (\forall integer i; 0 <= i < s->header->field_count - 1 ==> end_of(s->fields + i) <= size) &&
+        arrays_are_laid_out(s->fields, s->header->field_count, size) &&
         (end_of(last_field(s)) <= size ||
          (type_is_text(last_field(s)->type) && last_field(s)->offset + 2 <= size &&
           text_is_inside(last_field(s), message, size)));
@@ -170,6 +177,10 @@ static enum reason check_length(const struct schema *schema, const uint8_t *mess
 }
 
 // Its value, length or count, in the first record of an array.
+/*@ requires \valid_read(field) && SCHEMA_U8 <= field->type <= SCHEMA_SEALED;
+    requires \valid_read(message + (0 .. size - 1)) && value_is_inside(field, size) && size % 8 == 0;
+    assigns \nothing;
+    ensures field->type >= SCHEMA_STRING ==> \result == message[field->offset] + 256 * message[field->offset + 1]; */
 INLINE int64_t value_of(const struct schema_field *field, const uint8_t *message, size_t size)
 {
     if (field->type >= SCHEMA_STRING)
@@ -180,6 +191,7 @@ INLINE int64_t value_of(const struct schema_field *field, const uint8_t *message
 /*@ requires schema_is_valid(schema) && message_is_sized(schema, message, size);
     requires \valid_read(relation);
     requires relation->left < schema->header->field_count && relation->right < schema->header->field_count;
+    requires !is_member(schema->fields + relation->left) && !is_member(schema->fields + relation->right);
     requires \valid_read(message + (0 .. size - 1));
     assigns \nothing; */
 static int holds(const struct schema *schema, const struct schema_relation *relation,
@@ -210,11 +222,29 @@ struct verdict {
 };
 
 // The records of an array, whose count is good. Fields of the verdict count from the array.
+/*@ lemma steps_rise: \forall integer i, n, step; 0 <= i < n && 0 <= step ==> i * step + step <= n * step;
+*/
+/*@ requires \valid_read(array + (0 .. array->member_count)) && field_is_valid(array) && array->member_count > 0;
+    requires \valid_read(message + (0 .. size - 1)) && size <= 4096 && size % 8 == 0;
+    requires records_end(array) <= size && array->stride > 0 && end_of(array) <= (array + 1)->offset;
+    requires \forall integer m; 1 <= m <= array->member_count ==> field_is_valid(array + m) &&
+        member_is_laid_out(array + m, (array + 1)->offset, array->stride);
+    requires message[array->offset] + 256 * message[array->offset + 1] <= array->capacity;
+    assigns \nothing;
+    ensures \result.field <= array->member_count;
+    ensures \result.reason == REASON_DONE || REASON_LENGTH <= \result.reason <= REASON_PADDING; */
 static struct verdict check_records(const struct schema_field *array, const uint8_t *message, size_t size)
 {
     size_t count = load_16(message + array->offset), end = array->offset + 2u;
+    /*@ loop invariant i <= count && shift == i * array->stride && end <= size;
+        loop assigns i, shift, end;
+        loop variant count - i; */
     for (size_t i = 0, shift = 0; i < count; i++, shift += array->stride)
+        /*@ loop invariant 1 <= j <= array->member_count + 1 && end <= size;
+            loop assigns j, end;
+            loop variant array->member_count + 1 - j; */
         for (uint16_t j = 1; j <= array->member_count; j++) {
+            //@ assert inside: shift + array->stride <= array->capacity * array->stride;
             const struct schema_field *member = array + j;
             if (!is_zero(message, end, member->offset + shift))
                 return (struct verdict){REASON_PADDING, j};
@@ -241,6 +271,12 @@ static struct verdict judge(const struct schema *schema, const uint8_t *message,
     size_t end = 0;
     const struct schema_field *field = schema->fields;
     unsigned count = schema->header->field_count;
+    /*@ loop invariant i <= count && end <= 4096 && field == schema->fields + i;
+        loop invariant end <= size || i == count;
+        loop invariant \forall integer j; 0 <= j < i && type_is_text(schema->fields[j].type) &&
+            !is_member(schema->fields + j) ==> text_is_inside(schema->fields + j, message, size);
+        loop assigns i, field, reason, end;
+        loop variant count - i; */
     for (unsigned i = 0; i < count; i++, field++) {
         if (!is_zero(message, end, field->offset))
             return (struct verdict){REASON_PADDING, (uint16_t)i};
@@ -266,6 +302,9 @@ static struct verdict judge(const struct schema *schema, const uint8_t *message,
     }
     if (!is_zero(message, end, size))
         return (struct verdict){REASON_PADDING, UINT16_MAX};
+    /*@ loop invariant i <= schema->header->relation_count;
+        loop assigns i;
+        loop variant schema->header->relation_count - i; */
     for (unsigned i = 0; i < schema->header->relation_count; i++)
         if (!holds(schema, &schema->relations[i], message, size))
             return (struct verdict){REASON_RELATION, schema->relations[i].left};
@@ -320,8 +359,8 @@ size_t schema_bytes(const struct schema *schema, uint16_t field, const uint8_t *
 
 // One field's part of a key with room for `capacity` bytes: how long it is, or -1.
 /*@ requires schema_is_valid(schema) && field < schema->header->field_count;
-    requires \valid_read(message + (0 .. size - 1)) && size <= 4096;
-    requires field_is_inside(schema->fields + field, message, size);
+    requires \valid_read(message + (0 .. size - 1)) && size <= 4096 && size % 8 == 0;
+    requires !is_member(schema->fields + field) ==> field_is_inside(schema->fields + field, message, size);
     requires capacity > 0 ==> \valid(key + (0 .. capacity - 1));
     requires \separated(key + (0 .. capacity - 1), message + (0 .. size - 1));
     assigns key[0 .. capacity - 1];
@@ -360,7 +399,8 @@ static int key_part(const struct schema *schema, uint16_t field, int is_last,
 // Writing a key changes neither the schema nor the message.
 /*@ predicate field_is_same{A, B}(struct schema_field *f) =
         \at(f->type, A) == \at(f->type, B) && \at(f->element, A) == \at(f->element, B) &&
-        \at(f->offset, A) == \at(f->offset, B) && \at(f->capacity, A) == \at(f->capacity, B);
+        \at(f->offset, A) == \at(f->offset, B) && \at(f->capacity, A) == \at(f->capacity, B) &&
+        \at(f->member_count, A) == \at(f->member_count, B) && \at(f->stride, A) == \at(f->stride, B);
     lemma end_stays{A, B}: \forall struct schema_field *f; field_is_same{A, B}(f) ==>
         \at(end_of(f), A) == \at(end_of(f), B);
     lemma validity_stays{A, B}: \forall struct schema_field *f;
@@ -371,6 +411,8 @@ static int key_part(const struct schema *schema, uint16_t field, int is_last,
         \forall integer i; 0 <= i < n ==> \at(b[i], A) == \at(b[i], B);
     lemma layout_stays{A, B}: \forall struct schema_field *f, integer n;
         fields_are_same{A, B}(f, n) && fields_are_laid_out{A}(f, n) ==> fields_are_laid_out{B}(f, n);
+    lemma arrays_stay{A, B}: \forall struct schema_field *f, integer n, end;
+        fields_are_same{A, B}(f, n) && arrays_are_laid_out{A}(f, n, end) ==> arrays_are_laid_out{B}(f, n, end);
     lemma inside_stays{A, B}: \forall struct schema_field *f, uint8_t *b, integer n;
         field_is_same{A, B}(f) && bytes_are_same{A, B}(b, n) && field_is_inside{A}(f, b, n) ==>
         field_is_inside{B}(f, b, n);
@@ -383,7 +425,7 @@ size_t schema_key(const struct schema *schema, const uint16_t *fields, size_t fi
         loop invariant bytes_are_same{LoopEntry, Here}(message, size);
         loop invariant fields_are_same{LoopEntry, Here}(schema->fields, schema->header->field_count);
         loop invariant schema_is_valid(schema);
-        loop invariant \forall integer i; 0 <= i < schema->header->field_count ==>
+        loop invariant \forall integer i; 0 <= i < schema->header->field_count && !is_member(schema->fields + i) ==>
             field_is_inside(schema->fields + i, message, size);
         loop assigns i, used, key[0 .. capacity - 1];
         loop variant field_count - i; */

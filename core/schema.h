@@ -122,7 +122,8 @@ _Static_assert(sizeof(struct schema_header) == 96, "schema_header");
     logic integer elements_of(struct schema_field *f) =
         aligned(f->offset + 2, width_of(f->element));
     logic integer end_of(struct schema_field *f) =
-        type_is_text(f->type) ? f->offset + 2 + f->capacity :
+        f->type == SCHEMA_STRING || f->type == SCHEMA_BYTES || f->type == SCHEMA_SEALED ?
+            f->offset + 2 + f->capacity :
         f->type != SCHEMA_ARRAY ? f->offset + width_of(f->type) :
         f->element == SCHEMA_RECORD ? f->offset + 2 :
         elements_of(f) + f->capacity * width_of(f->element);
@@ -130,22 +131,28 @@ _Static_assert(sizeof(struct schema_header) == 96, "schema_header");
     logic integer records_end(struct schema_field *f) = (f + 1)->offset + f->capacity * f->stride;
     predicate is_member(struct schema_field *f) = f->stride != 0 && f->member_count == 0;
 
-    predicate field_is_valid(struct schema_field *f) =
+    predicate field_is_formed(struct schema_field *f) =
         SCHEMA_U8 <= f->type <= SCHEMA_SEALED &&
         (f->type == SCHEMA_ARRAY ==> type_is_scalar(f->element) || f->element == SCHEMA_RECORD) &&
         (f->member_count != 0 <==> f->type == SCHEMA_ARRAY && f->element == SCHEMA_RECORD) &&
-        end_of(f) <= 4096; // ABI_PAYLOAD_BYTES_MAX
+        (f->type >= SCHEMA_STRING ==> f->capacity > 0);
+    predicate field_is_valid(struct schema_field *f) =
+        field_is_formed(f) && end_of(f) <= 4096; // ABI_PAYLOAD_BYTES_MAX
     // Each field begins where the one before it allows, or later.
     predicate fields_are_laid_out(struct schema_field *f, integer count) =
         (\forall integer i; 0 <= i < count ==> field_is_valid(f + i)) &&
         (\forall integer i, j; 0 <= i < j < count ==> end_of(f + i) <= f[j].offset);
+    // A member of an array whose records are `stride` apart, the first one at `start`.
+    predicate member_is_laid_out(struct schema_field *m, integer start, integer stride) =
+        m->type != SCHEMA_ARRAY && m->stride == stride && start <= m->offset && end_of(m) <= start + stride;
     // The members of an array of records are there, each inside its record, and all records are before `end`.
     predicate records_are_laid_out(struct schema_field *f, integer i, integer count, integer end) =
         i + f[i].member_count < count && f[i].stride > 0 && records_end(f + i) <= end &&
         (\forall integer m; i < m <= i + f[i].member_count ==>
-            f[m].type != SCHEMA_ARRAY && f[i + 1].offset <= f[m].offset &&
-            end_of(f + m) <= f[i + 1].offset + f[i].stride) &&
+            member_is_laid_out(f + m, f[i + 1].offset, f[i].stride)) &&
         (\forall integer j; i + f[i].member_count < j < count ==> records_end(f + i) <= f[j].offset);
+    predicate arrays_are_laid_out(struct schema_field *f, integer count, integer end) =
+        \forall integer i; 0 <= i < count && f[i].member_count != 0 ==> records_are_laid_out(f, i, count, end);
 */
 
 struct schema { // a view into a block that was accepted; the block outlives it
@@ -163,27 +170,28 @@ struct schema { // a view into a block that was accepted; the block outlives it
         \valid_read(r + (0 .. h->relation_count - 1)) &&
         \valid_read(l + (0 .. h->label_count - 1));
     predicate layout_is_valid(struct schema_header *h, struct schema_field *f) =
-        fields_are_laid_out(f, h->field_count) && h->struct_bytes <= 4096 &&
+        fields_are_laid_out(f, h->field_count) && h->struct_bytes <= 4096 && h->struct_bytes % 8 == 0 &&
         end_of(f + (h->field_count - 1)) <= h->struct_bytes &&
-        (\forall integer i; 0 <= i < h->field_count && f[i].member_count != 0 ==>
-            records_are_laid_out(f, i, h->field_count, h->struct_bytes)) &&
+        arrays_are_laid_out(f, h->field_count, h->struct_bytes) &&
         (h->is_cut != 0 ==> type_is_text(f[h->field_count - 1].type) &&
             !is_member(f + (h->field_count - 1)));
-    predicate relations_are_valid(struct schema_header *h, struct schema_relation *r,
+    predicate relations_are_valid(struct schema_header *h, struct schema_field *f, struct schema_relation *r,
                                   integer count) =
         \forall integer i; 0 <= i < count ==>
-            r[i].left < h->field_count && r[i].right < h->field_count;
+            r[i].left < h->field_count && r[i].right < h->field_count &&
+            !is_member(f + r[i].left) && !is_member(f + r[i].right);
 
     predicate schema_is_readable(struct schema *s) =
         \valid_read(s) && parts_are_readable(s->header, s->fields, s->relations, s->labels);
     predicate schema_is_valid(struct schema *s) =
         schema_is_readable(s) && layout_is_valid(s->header, s->fields) &&
-        relations_are_valid(s->header, s->relations, s->header->relation_count);
+        relations_are_valid(s->header, s->fields, s->relations, s->header->relation_count);
     logic struct schema_field *last_field(struct schema *s) =
         s->fields + (s->header->field_count - 1);
 */
 
-// Each field of the message lies inside it; the last one's text counts as far as it is used.
+// Each field of the message lies inside it; the last one's text counts as far as it is used. Members of arrays have
+// no one value.
 /*@ predicate value_is_inside(struct schema_field *f, integer size) =
         f->offset + (f->type >= SCHEMA_STRING ? 2 : width_of(f->type)) <= size;
     predicate text_is_inside(struct schema_field *f, uint8_t *message, integer size) =
@@ -191,8 +199,8 @@ struct schema { // a view into a block that was accepted; the block outlives it
     predicate field_is_inside(struct schema_field *f, uint8_t *message, integer size) =
         value_is_inside(f, size) && (type_is_text(f->type) ==> text_is_inside(f, message, size));
     predicate message_is_sized(struct schema *s, uint8_t *message, integer size) =
-        size <= s->header->struct_bytes &&
-        \forall integer i; 0 <= i < s->header->field_count ==>
+        size <= s->header->struct_bytes && size % 8 == 0 &&
+        \forall integer i; 0 <= i < s->header->field_count && !is_member(s->fields + i) ==>
             field_is_inside(s->fields + i, message, size);
 */
 
@@ -221,14 +229,15 @@ int schema_field_index(const struct schema *schema, const char *name);
 // Does the message hold exactly one value of the field, that the fabric can read? Not of an array, of a member of one, or
 // of a sealed field. Only such fields may be keys, sequences and whatever else is looked at beyond its schema.
 /*@ requires schema_is_readable(schema) && field < schema->header->field_count;
-    assigns \nothing; */
+    assigns \nothing;
+    ensures \result ==> !is_member(schema->fields + field) && schema->fields[field].type != SCHEMA_ARRAY; */
 int schema_has_value(const struct schema *schema, uint16_t field);
 
 // Integer, boolean or enumeration value, or length or count, of a checked message (of a member of an array of records:
 // the first record's).
 /*@ requires schema_is_valid(schema) && field < schema->header->field_count;
     requires \valid_read(message + (0 .. size - 1));
-    requires field_is_inside(schema->fields + field, message, size);
+    requires value_is_inside(schema->fields + field, size) && size % 8 == 0;
     assigns \nothing;
     ensures type_is_text(schema->fields[field].type) ==> \result ==
         message[schema->fields[field].offset] + 256 * message[schema->fields[field].offset + 1]; */
@@ -238,7 +247,7 @@ int64_t schema_value(const struct schema *schema, uint16_t field, const uint8_t 
 // Bytes of a string or byte string of a checked message; returns their number.
 /*@ requires schema_is_valid(schema) && field < schema->header->field_count;
     requires \valid_read(message + (0 .. size - 1));
-    requires field_is_inside(schema->fields + field, message, size);
+    requires field_is_inside(schema->fields + field, message, size) && size % 8 == 0;
     requires type_is_text(schema->fields[field].type);
     requires \valid(bytes) && \separated(bytes, schema);
     assigns *bytes;

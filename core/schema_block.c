@@ -86,7 +86,8 @@ static int is_schema_name(const char *name)
 static int is_field_name(const char *name)
 {
     size_t length = name_length(name, SCHEMA_FIELD_NAME_BYTES);
-    int is_start = 1, dots = 0;
+    int is_start = 1;
+    unsigned dots = 0;
     /*@ loop invariant i <= length;
         loop assigns i, is_start, dots;
         loop variant length - i; */
@@ -165,9 +166,7 @@ static int are_values_good(const struct schema_field *field, unsigned type, unsi
 // The attributes that the type uses are good, the others zero.
 /*@ requires \valid_read(field) && labels_seen <= label_count <= SCHEMA_LABELS_MAX;
     assigns \nothing;
-    ensures \result ==> SCHEMA_U8 <= field->type <= SCHEMA_SEALED &&
-        (field->type == SCHEMA_ARRAY ==> type_is_scalar(field->element) || field->element == SCHEMA_RECORD) &&
-        (field->member_count != 0 <==> field->type == SCHEMA_ARRAY && field->element == SCHEMA_RECORD) &&
+    ensures \result ==> field_is_formed(field) &&
         is_terminated(&field->name[0], SCHEMA_FIELD_NAME_BYTES) &&
         labels_seen + field->label_count <= label_count; */
 static int is_field_good(const struct schema_field *field, unsigned labels_seen,
@@ -192,7 +191,8 @@ static int is_field_good(const struct schema_field *field, unsigned labels_seen,
 
 /*@ requires \valid_read(fields + (0 .. count - 1)) && \valid_read(relation);
     assigns \nothing;
-    ensures \result ==> relation->left < count && relation->right < count; */
+    ensures \result ==> relation->left < count && relation->right < count &&
+        !is_member(fields + relation->left) && !is_member(fields + relation->right); */
 static int is_relation_good(const struct schema_field *fields, unsigned count,
                             const struct schema_relation *relation)
 {
@@ -212,7 +212,7 @@ static int is_relation_good(const struct schema_field *fields, unsigned count,
 }
 
 // Where the field ends, when it may follow one that ended at `end`; else a number above ABI_PAYLOAD_BYTES_MAX.
-/*@ requires \valid_read(field) && SCHEMA_U8 <= field->type <= SCHEMA_SEALED && end <= ABI_PAYLOAD_BYTES_MAX;
+/*@ requires \valid_read(field) && field_is_formed(field) && end <= ABI_PAYLOAD_BYTES_MAX;
     assigns \nothing;
     ensures \result <= ABI_PAYLOAD_BYTES_MAX ==> \result == end_of(field) && end <= field->offset; */
 static size_t place(const struct schema_field *field, size_t end)
@@ -222,28 +222,61 @@ static size_t place(const struct schema_field *field, size_t end)
     return field_end(field);
 }
 
-// The members behind an array of records whose count ends at `end`: where the whole array ends, or as above.
-static size_t place_members(const struct schema_field *array, size_t end)
+// The members behind the array of records at that index, whose count ends at `end`: where the whole array ends, or as above.
+/*@ requires at < SCHEMA_FIELDS_MAX && \valid_read(fields + (at .. at + fields[at].member_count));
+    requires \forall integer m; at <= m <= at + fields[at].member_count ==> field_is_formed(fields + m);
+    requires end <= ABI_PAYLOAD_BYTES_MAX && fields[at].member_count > 0 && fields[at].stride > 0;
+    assigns \nothing;
+    ensures \result <= ABI_PAYLOAD_BYTES_MAX ==> \result == records_end(fields + at) && end <= fields[at + 1].offset;
+    ensures \result <= ABI_PAYLOAD_BYTES_MAX ==> \forall integer m; at < m <= at + fields[at].member_count ==>
+        field_is_valid(fields + m) && fields[m].member_count == 0 && end <= fields[m].offset &&
+        member_is_laid_out(fields + m, fields[at + 1].offset, fields[at].stride) && end_of(fields + m) <= \result;
+    ensures \result <= ABI_PAYLOAD_BYTES_MAX ==> \forall integer m, n; at < m < n <= at + fields[at].member_count ==>
+        end_of(fields + m) <= fields[n].offset; */
+static size_t place_members(const struct schema_field *fields, unsigned at, size_t end)
 {
-    const struct schema_field *members = array + 1;
-    for (unsigned i = 0; i < array->member_count; i++) {
-        if (members[i].type == SCHEMA_ARRAY || members[i].stride != array->stride ||
-            array->stride % field_alignment(members[i].type) != 0)
+    const struct schema_field *array = &fields[at];
+    /*@ loop invariant at < i <= at + array->member_count + 1 && \at(end, Pre) <= end <= ABI_PAYLOAD_BYTES_MAX;
+        loop invariant i > at + 1 ==> \at(end, Pre) <= fields[at + 1].offset && fields[at + 1].offset <= end;
+        loop invariant \forall integer m; at < m < i ==> field_is_valid(fields + m);
+        loop invariant \forall integer m; at < m < i ==> fields[m].type != SCHEMA_ARRAY;
+        loop invariant \forall integer m; at < m < i ==> fields[m].stride == array->stride;
+        loop invariant \forall integer m; at < m < i ==> fields[at + 1].offset <= fields[m].offset;
+        loop invariant \forall integer m; at < m < i ==> \at(end, Pre) <= fields[m].offset && end_of(fields + m) <= end;
+        loop invariant \forall integer m, n; at < m < n < i ==> end_of(fields + m) <= fields[n].offset;
+        loop assigns i, end;
+        loop variant at + array->member_count + 1 - i; */
+    for (unsigned i = at + 1; i <= at + array->member_count; i++) {
+        const struct schema_field *member = &fields[i];
+        if (member->type == SCHEMA_ARRAY || member->stride != array->stride ||
+            array->stride % field_alignment(member->type) != 0)
             return SIZE_MAX;
-        end = place(&members[i], end);
+        end = place(member, end);
         if (end > ABI_PAYLOAD_BYTES_MAX)
             return SIZE_MAX;
     }
-    size_t bytes = end - members[0].offset;
+    size_t bytes = end - array[1].offset;
     if (array->stride < bytes || array->stride - bytes >= 8)
         return SIZE_MAX;
     return records_stop(array);
 }
 
+/*@ requires \valid_read(header) && 1 <= header->field_count <= SCHEMA_FIELDS_MAX;
+    requires \valid_read(fields + (0 .. header->field_count - 1));
+    requires \forall integer i; 0 <= i < header->field_count ==> field_is_formed(fields + i);
+    assigns \nothing;
+    ensures \result ==> layout_is_valid(header, fields); */
 static int are_fields_laid_out(const struct schema_header *header, const struct schema_field *fields)
 {
     size_t end = 0;
     unsigned step;
+    /*@ loop invariant i <= header->field_count && end <= ABI_PAYLOAD_BYTES_MAX;
+        loop invariant \forall integer j; 0 <= j < i ==> field_is_valid(fields + j);
+        loop invariant \forall integer j; 0 <= j < i ==> end_of(fields + j) <= end;
+        loop invariant \forall integer j, k; 0 <= j < k < i ==> end_of(fields + j) <= fields[k].offset;
+        loop invariant arrays_are_laid_out(fields, i, end);
+        loop assigns i, end, step;
+        loop variant header->field_count - i; */
     for (unsigned i = 0; i < header->field_count; i += step) {
         const struct schema_field *field = &fields[i];
         step = 1u + field->member_count;
@@ -251,9 +284,18 @@ static int are_fields_laid_out(const struct schema_header *header, const struct 
             return 0;
         end = place(field, end);
         if (end <= ABI_PAYLOAD_BYTES_MAX && step > 1)
-            end = place_members(field, end);
+            end = place_members(fields, i, end);
         if (end > ABI_PAYLOAD_BYTES_MAX)
             return 0;
+        //@ assert whole: \forall integer j; i <= j < i + step ==> field_is_valid(fields + j) && end_of(fields + j) <= end;
+        //@ assert behind: \forall integer j; i <= j < i + step ==> \at(end, LoopCurrent) <= fields[j].offset;
+        //@ assert array: field->member_count != 0 ==> records_are_laid_out(fields, i, i + step, end);
+        //@ assert others: \forall integer j; i < j < i + step ==> fields[j].member_count == 0;
+        //@ assert rises: \at(end, LoopCurrent) <= end;
+        //@ assert inner: \forall integer j, k; i <= j < k < i + step ==> end_of(fields + j) <= fields[k].offset;
+        //@ assert outer: \forall integer j, k; 0 <= j < i <= k < i + step ==> end_of(fields + j) <= fields[k].offset;
+        /*@ assert older: \forall integer j; 0 <= j < i && fields[j].member_count != 0 ==>
+                records_are_laid_out(fields, j, i + step, end); */
     }
     const struct schema_field *last = &fields[header->field_count - 1];
     return header->struct_bytes == align_up(end, 8) &&
@@ -268,9 +310,17 @@ static int are_fields_laid_out(const struct schema_header *header, const struct 
 static int are_fields_good(const struct schema_header *header, const struct schema_field *fields)
 {
     unsigned labels_seen = 0;
+    /*@ loop invariant i <= header->field_count && labels_seen <= header->label_count;
+        loop invariant \forall integer j; 0 <= j < i ==> field_is_formed(fields + j) &&
+            is_terminated(&fields[j].name[0], SCHEMA_FIELD_NAME_BYTES);
+        loop assigns i, labels_seen;
+        loop variant header->field_count - i; */
     for (unsigned i = 0; i < header->field_count; i++) {
         if (!is_field_good(&fields[i], labels_seen, header->label_count))
             return 0;
+        /*@ loop invariant j <= i;
+            loop assigns j;
+            loop variant i - j; */
         for (unsigned j = 0; j < i; j++)
             if (strcmp(fields[j].name, fields[i].name) == 0)
                 return 0;
@@ -319,7 +369,7 @@ enum status schema_open(struct schema *schema, const uint8_t *block, size_t size
     if (!are_fields_good(header, fields))
         return STATUS_MALFORMED;
     /*@ loop invariant i <= header->relation_count;
-        loop invariant relations_are_valid(header, relations, i);
+        loop invariant relations_are_valid(header, fields, relations, i);
         loop assigns i;
         loop variant header->relation_count - i; */
     for (unsigned i = 0; i < header->relation_count; i++)

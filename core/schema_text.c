@@ -150,13 +150,13 @@ static unsigned kinds_of_8(const uint8_t *bytes)
 }
 
 // Are all these bytes ASCII of the class? Eight at a time, the last eight once more in part.
-/*@ requires length > 0 ==> \valid_read(bytes + (0 .. length - 1));
+/*@ requires length <= 0xffff && (length > 0 ==> \valid_read(bytes + (0 .. length - 1)));
     assigns \nothing; */
 static int is_plain(unsigned wanted, const uint8_t *bytes, size_t length)
 {
     if (length < 8)
         return 0;
-    /*@ loop invariant i <= length + 7;
+    /*@ loop invariant 8 <= i <= length + 7;
         loop assigns i;
         loop variant length - i; */
     for (size_t i = 8; i < length; i += 8)
@@ -167,7 +167,7 @@ static int is_plain(unsigned wanted, const uint8_t *bytes, size_t length)
 
 int text_is_good(unsigned class, unsigned deny, const uint8_t *bytes, size_t length)
 {
-    const unsigned wanted = 1u << class, denied = deny << SINKS_AT;
+    const unsigned wanted = class <= SCHEMA_CLASS_TOPIC ? 1u << class : 0, denied = deny << SINKS_AT;
     uint32_t before = 0, c = 0;
     size_t size;
     if (denied == 0 && is_plain(wanted, bytes, length)) // what most texts are
@@ -183,7 +183,9 @@ int text_is_good(unsigned class, unsigned deny, const uint8_t *bytes, size_t len
             kind = kinds[c];
         } else {
             size = wide_size(bytes + i, length - i, &c);
-            kind = size == 0 ? 0 : wide_kind(c);
+            if (size == 0)
+                return 0;
+            kind = wide_kind(c);
         }
         if (denied != 0)
             kind |= i == 0 ? first_kind(c) : pair_kind(before, c);

@@ -8,7 +8,7 @@
 
 // May a string field of this class (enum schema_class) and these denied sinks (enum schema_deny) hold these bytes?
 // Reads each byte once, in order.
-/*@ requires length > 0 ==> \valid_read(bytes + (0 .. length - 1));
+/*@ requires length <= 0xffff && (length > 0 ==> \valid_read(bytes + (0 .. length - 1)));
     assigns \nothing; */
 int text_is_good(unsigned class, unsigned deny, const uint8_t *bytes, size_t length);
 
