@@ -86,9 +86,12 @@ static uint64_t order(const struct measure *of)
 
 static uint64_t step(const struct measure *of)
 {
-    uint64_t value = field_of(of, of->check->field);
-    uint64_t moved = of->is_first ? 0 : distance(value, of->part[0]);
-    of->part[0] = value;
+    uint64_t value = field_of(of, of->check->field), *last = of->part;
+    int64_t passed_ms = of->clock->wall_ms - (int64_t)last[1];
+    int is_old = of->check->ticks != 0 && passed_ms > 0 && (uint64_t)passed_ms > of->check->ticks;
+    uint64_t moved = of->is_first || is_old ? 0 : distance(value, last[0]);
+    last[0] = value;
+    last[1] = (uint64_t)of->clock->wall_ms;
     return moved;
 }
 
@@ -220,7 +223,7 @@ uint16_t flow_check(const struct system_view *system, const struct system_flow *
 uint32_t flow_check_words(const struct system_check *check)
 {
     static const uint8_t words[SYSTEM_CHECK_KINDS] = {
-        [SYSTEM_CHECK_ORDER] = 1, [SYSTEM_CHECK_STEP] = 1, [SYSTEM_CHECK_SLOPE] = 4,
+        [SYSTEM_CHECK_ORDER] = 1, [SYSTEM_CHECK_STEP] = 2, [SYSTEM_CHECK_SLOPE] = 4,
         [SYSTEM_CHECK_MACHINE] = 1, [SYSTEM_CHECK_RATE] = 2, [SYSTEM_CHECK_BYTES] = 2};
     return words[check->kind] + check->window / 64;
 }

@@ -6,7 +6,7 @@
 // array of 64-bit words. Word 0 holds a bit for each check of the flow that has a part in it, bit i for the
 // i-th; the parts follow in the order of the checks, all zero until the first message of the key:
 //   ORDER    the highest number; with a window, a bit for each of the last `window` numbers, at number % window
-//   STEP     the last value
+//   STEP     the last value, and when it came by the host's clock
 //   SLOPE    the last value and its time; the value and time from which it is measured: the last of an earlier time
 //   MACHINE  the state, by its name's hash
 //   RATE     thousandths of tokens (of BYTES: bytes) that are used up, and when that was

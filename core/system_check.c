@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// The tables of a compiled system agree with each other.
+// The tables of a compiled system agree with each other. Checks of flow state and machines: system_check_state.c.
 //
 // - Names are unique in their table. Flags are 0 or 1, reserved bytes and unused entries zero
 //   (SYSTEM_NONE in the port tables).
@@ -11,7 +11,6 @@
 // - Flows at a gateway are volatile and carry wire/1; at a service, volatile requests and replies; each of these
 //   and of the subscriptions has exactly the fields of its built-in schema.
 // - What may wait of a flow: system_check_spool.c.
-// - checks and machines: system_check_state.c.
 // - A namespace's readers and writers are exactly the unikernels that have it in their table.
 #include "core/system_check.h"
 

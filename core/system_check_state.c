@@ -26,7 +26,8 @@ static int are_ticks_good(const struct system_check *check)
 {
     if (check->kind == SYSTEM_CHECK_FRESH)
         return check->ticks >= 1 && check->ticks <= 1000000000;
-    return check->kind == SYSTEM_CHECK_SLOPE ? check->ticks >= 1 : check->ticks == 0;
+    return check->kind == SYSTEM_CHECK_SLOPE ? check->ticks >= 1
+                                             : check->ticks == 0 || check->kind == SYSTEM_CHECK_STEP;
 }
 
 static int is_check_good(const struct system_view *system, const struct system_flow *flow,

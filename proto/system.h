@@ -189,7 +189,7 @@ struct system_check {
     uint32_t id;       // names its state in the store: unlike all others of the flow
     uint32_t window;   // ORDER: numbers that may come late, once; 0: none, it must rise
     uint32_t per_second; // RATE, BYTES
-    uint64_t ticks;    // FRESH: of the field in a second; SLOPE: of its time
+    uint64_t ticks;    // FRESH: of the field in a second; SLOPE: of its time; STEP: ms after which it begins anew; 0: never
     uint64_t most;     // UINT64_MAX: refuses nothing
 };
 

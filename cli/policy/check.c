@@ -19,8 +19,34 @@ static size_t rule_count(const struct system_view *system)
     return count;
 }
 
-static void check_print(const struct system_view *system)
+// What only observes does not lead straight to an actuator, but perhaps over others: somebody should know.
+static void actuators_print(const struct policy_system *opened)
 {
+    const struct system_view *system = &opened->view;
+    for (size_t i = 0; i < system->flow_count; i++)
+        for (size_t j = 0; j < system->flow_count; j++) {
+            const struct system_flow *seen = &system->flows[i], *acting = &system->flows[j];
+            struct policy_set from = {{0}}, to = {{0}}, without = {{0}};
+            struct policy_path path;
+            char text[512];
+            if (!seen->is_observed || !acting->is_actuator)
+                continue;
+            for (int k = 0; k < seen->receiver_count; k++) {
+                end_text(system, seen, k, text);
+                policy_set_add(opened->graph, &from, text);
+            }
+            end_text(system, acting, -1, text);
+            policy_set_add(opened->graph, &to, text);
+            policy_path_find(opened->graph, &from, &to, &without, &path);
+            policy_path_text(opened->graph, &path, text, sizeof text);
+            if (path.count != 0)
+                printf("OBSERVED: what passes '%s' reaches who acts by '%s': %s\n", seen->name, acting->name, text);
+        }
+}
+
+static void check_print(const struct policy_system *opened)
+{
+    const struct system_view *system = &opened->view;
     printf("%-16s %-20s %-28s %-20s %-9s %s\n", "FLOW", "FROM", "TO", "SCHEMA", "KEPT", "PRINCIPALS");
     for (size_t i = 0; i < system->flow_count; i++) {
         const struct system_flow *flow = &system->flows[i];
@@ -33,6 +59,7 @@ static void check_print(const struct system_view *system)
                principals);
     }
     policy_checks_warn(system);
+    actuators_print(opened);
     size_t rules = rule_count(system);
     printf("\n%s: %zu unikernels, %zu flows, %zu namespaces; %zu of %zu 'never' rules hold\n",
            system->header->name, system->unikernel_count, system->flow_count,
@@ -81,6 +108,6 @@ int policy_check(const struct policy_system *systems, const struct policy_option
     if (options->is_json)
         check_json(systems);
     else
-        check_print(&systems->view);
+        check_print(systems);
     return options->output == NULL ? EXIT_OK : output_write(&systems->view, options->output);
 }

@@ -78,14 +78,17 @@ static uint64_t distance_read(struct checking *of, struct yaml_node *node, uint1
 
 // ---- Checks ----
 
+// Its id is what a state in the store goes by: of another key, field or number of decimals it would mean something else.
 static struct system_check *check_add(struct checking *of, const struct yaml_node *node, unsigned kind,
                                       const char *name)
 {
     static struct system_check nowhere;
     struct compile *compile = of->compile;
     struct system_flow *flow = of->flow;
-    char text[SCHEMA_FIELD_NAME_BYTES + 16];
-    snprintf(text, sizeof text, "%u:%.32s", kind, name);
+    char text[2 * SCHEMA_FIELD_NAME_BYTES + 32];
+    int index = of->schema != NULL ? schema_field_index(of->schema, name) : -1;
+    snprintf(text, sizeof text, "%u:%.32s:%u:%.32s", kind, name, index < 0 ? 0u : of->schema->fields[index].decimals,
+             of->schema != NULL && flow->key_field != SYSTEM_NONE ? of->schema->fields[flow->key_field].name : "");
     struct system_check check = {.kind = (uint8_t)kind, .field = SYSTEM_NONE, .time_field = SYSTEM_NONE,
                                  .machine = SYSTEM_NONE, .line = node != NULL ? (uint32_t)node->line : 0,
                                  .id = flow_name_hash(FLOW_NAME_HASH, text), .most = UINT64_MAX};
@@ -187,8 +190,10 @@ static void read_moves(struct checking *of, const char *key, unsigned kind)
         struct system_check *check = check_add(of, node, kind, name != NULL ? name : "");
         check->field = field;
         check->most = most;
-        if (kind == SYSTEM_CHECK_STEP)
+        if (kind == SYSTEM_CHECK_STEP) {
+            check->ticks = (uint64_t)yaml_ms(file, node, "within", 1, 366 * INT64_C(86400000), 1, 0);
             continue;
+        }
         check->ticks = (uint64_t)yaml_ms(file, node, "per", 1, 366 * INT64_C(86400000), 0, 0);
         check->time_field = field_read(of, node, yaml_text(file, node, "time", ""), "time field", 1);
         if (check->time_field != SYSTEM_NONE)

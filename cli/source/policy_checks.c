@@ -65,7 +65,9 @@ void policy_check_text(const struct system_view *system, const struct system_flo
             snprintf(text, capacity, "each number once for each %s, at most %u behind the highest", key, check->window - 1);
         return;
     case SYSTEM_CHECK_STEP:
-        snprintf(text, capacity, "moves by at most %s from one message of a %s to the next", most, key);
+        span_text(check->ticks, time);
+        snprintf(text, capacity, "moves by at most %s from one message of a %s to the next%s%s", most, key,
+                 check->ticks != 0 ? " within " : "", check->ticks != 0 ? time : "");
         return;
     case SYSTEM_CHECK_SLOPE:
         time_text(schema, check, time);

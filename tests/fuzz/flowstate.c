@@ -52,7 +52,7 @@ static void make(struct take *take)
         *check = (struct system_check){.kind = (uint8_t)kind, .field = VALUE, .time_field = SYSTEM_NONE, .id = kind};
         check->field = kind == SYSTEM_CHECK_ORDER ? NUMBER : kind == SYSTEM_CHECK_FRESH ? TIME : VALUE;
         check->window = kind == SYSTEM_CHECK_ORDER ? (take_byte(take) % 3) << 9 & 1024 : 0;
-        check->ticks = 1 + take_number(take, 2);
+        check->ticks = kind == SYSTEM_CHECK_STEP ? 0 : 1 + take_number(take, 2);
         check->per_second = 1 + take_byte(take);
         check->most = kind == SYSTEM_CHECK_MACHINE ? 0 : take_number(take, 1 + take_byte(take) % 4);
         if (kind == SYSTEM_CHECK_ORDER)

@@ -24,7 +24,7 @@ flows:
             rate: [{per_second: 1000, burst: 1000}, {per_second: 100, burst: 200, per: key}],
             bytes: {per_second: 64KiB, burst: 128KiB, per: key},
             sequence: {field: sequence, window: 64}, fresh: {field: time_ms, within: 5s},
-            steps: [{field: value, most: 2.000}], slopes: [{field: value, most: 0.500, per: 1s}, {field: level, most: 3, per: 2s, time: time_ms}]}
+            steps: [{field: value, most: 2.000}, {field: level, most: 5, within: 1h}], slopes: [{field: value, most: 0.500, per: 1s}, {field: level, most: 3, per: 2s, time: time_ms}]}
   command: {from: ctl.command, to: [sense.command], durable: {cap: 100, time_to_live: 1min}, key: site, keys: 1000, machine: valve, actuator: true,
             sequence: {field: sequence, order: strict}, rate: {per_second: 10, burst: 10}, principals: anyone}
 """
@@ -142,6 +142,7 @@ def main():
     line = {text: number for number, row in enumerate(GOOD.split("\n"), 1) for text in ("most: 2.000", "machine: valve") if text in row}
     wanted = {"fresh time_ms": "within 5s of the host's clock", "replay sequence": "at most 63 behind the highest",
               "step value": f"at most 2.000 from one message of a sensor to the next (line {line['most: 2.000']})",
+              "step level": "at most 5 from one message of a sensor to the next within 3600s",
               "slope value": "0.500 in 1s for each sensor, by the host's clock", "slope level": "3 in 2000 ms for each sensor, by time_ms",
               "rate sensor": "100 a second, burst 200, for each sensor; more is refused", "bytes sensor": "65536 a second, burst 131072",
               "keys": "4096, ", "rate": "1000 a second, burst 1000"}
@@ -168,6 +169,12 @@ def main():
         elif "bug of crenel" in bad.stderr or "  mend: " not in bad.stderr or "system.yaml:" not in bad.stderr:
             problem = f"no place or mend: {bad.stderr[:300]!r}"
         result(name, problem)
+    # sense observes what comes to it, and ctl acts on what sense says.
+    far = GOOD.replace("start:   {from: sense.again, to: [sense.start],", "start:   {from: sense.again, to: [sense.start], observe: true,")
+    write("system.yaml", far)
+    seen = run("check", ".", "--build", "images")
+    result("observe_over_others_is_told", None if seen.returncode == 0 and
+           "OBSERVED: what passes 'start' reaches who acts by 'command': sense -reading-> ctl" in seen.stdout else seen.stdout + seen.stderr[:300])
     observe = GOOD.replace(", actuator: true", "").replace("keys: 4096,", "keys: 4096, observe: true,").replace(", most: 2.000", "")
     write("system.yaml", observe)
     seen = run("check", ".", "--build", "images")

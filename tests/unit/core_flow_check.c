@@ -137,6 +137,8 @@ TEST(step)
     begin(SYSTEM_CHECK_STEP, VALUE)->most = 2000;
     expect(value_at(-5000, 0) && value_at(-3000, 0) && !value_at(-999, 0) && value_at(-1000, 0) && !value_at(-3001, 0));
     expect(value_at(-3000, 0));
+    checks[0].ticks = 1000; // and then it begins anew
+    expect(value_at(-3000, 5000) && !value_at(0, 6000) && value_at(0, 6001) && !value_at(2001, 7001) && !value_at(2001, 100));
 }
 
 TEST(slope)
@@ -235,7 +237,7 @@ TEST(checks_together)
     checks[1] = (struct system_check){.kind = SYSTEM_CHECK_STEP, .field = VALUE, .most = 10};
     checks[2] = (struct system_check){.kind = SYSTEM_CHECK_MACHINE, .field = SYSTEM_NONE};
     checks[3] = (struct system_check){.kind = SYSTEM_CHECK_RATE, .field = SYSTEM_NONE, .per_second = 1, .most = 2};
-    expect(flow_state_words(&system_of, &flow) == 6);
+    expect(flow_state_words(&system_of, &flow) == 7);
     static uint64_t before[8], after[8], measured[4];
     message = (struct message){.key = 1, .value = 5, .number = 5, .op = 0};
     expect(accept() && state[0] == 15);
