@@ -80,17 +80,24 @@ static struct key_entry *find(struct engine *engine, const struct system_flow *f
     return find_hashed(engine, table, *key_bytes, head);
 }
 
-void keys_expect(struct engine *engine, uint16_t flow, const uint8_t *message, size_t size)
+void keys_expect(struct engine *engine, uint16_t index, const uint8_t *message, size_t size)
 {
-    const struct key_table *table = &engine->flows[flow].keys;
-    struct key_entry **head = NULL;
-    size_t key_bytes;
-    if (table->words == 0 || !table->is_direct)
+    const struct system_flow *flow = &engine->system->flows[index];
+    const struct key_table *table = &engine->flows[index].keys;
+    if (table->words == 0)
         return;
-    const struct key_entry *entry =
-        find(engine, &engine->system->flows[flow], table, message, size, &key_bytes, &head);
-    __builtin_prefetch(entry, 1);
-    __builtin_prefetch(&entry->state[table->words - 1], 1);
+    if (table->is_direct) {
+        struct key_entry **head;
+        size_t key_bytes;
+        const uint8_t *entry = (const void *)find(engine, flow, table, message, size, &key_bytes, &head);
+        for (size_t at = 0; at < table->entries.slot_bytes; at += 64)
+            __builtin_prefetch(entry + at, 1);
+        __builtin_prefetch(entry + table->entries.slot_bytes - 1, 1);
+        return;
+    }
+    size_t key_bytes = schema_key(&engine->system->schemas[flow->schema], &flow->key_field, 1, message, size,
+                                  engine->key, sizeof engine->key);
+    __builtin_prefetch(&table->heads[key_hash(engine, engine->key, key_bytes) & table->mask]);
 }
 
 // The new entry of engine->key; there is room.
