@@ -149,10 +149,12 @@ static uint64_t machine(const struct measure *of)
 static uint64_t rate(const struct measure *of)
 {
     int64_t passed_ms = of->clock->now_ms - (int64_t)of->part[1];
-    if (passed_ms < 0)
-        passed_ms = 0; // the time is of an earlier start of this machine
-    if (passed_ms > 3600 * 1000)
-        passed_ms = 3600 * 1000; // keeps the product in range
+    if (passed_ms < 0) { // the machine was started anew, and its clock with it
+        of->part[0] = 0;
+        passed_ms = 0;
+    }
+    if (passed_ms > 1000000000)
+        passed_ms = 1000000000; // eleven days: keeps the product in range
     uint64_t drained = (uint64_t)passed_ms * of->check->per_second;
     uint64_t wanted = of->check->kind == SYSTEM_CHECK_RATE ? 1 : of->size;
     of->part[0] = (of->part[0] > drained ? of->part[0] - drained : 0) + wanted * 1000;

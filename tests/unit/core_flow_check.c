@@ -189,8 +189,8 @@ TEST(rate)
     expect(!accept());
     clock_of.now_ms++;
     expect(accept() && !accept());
-    clock_of.now_ms -= 90; // of an earlier start of the machine: no time passed
-    expect(!accept());
+    clock_of.now_ms -= 90; // the machine was started anew: nobody waits until its clock is where it was
+    expect(accept() && accept() && accept() && !accept());
     clock_of.now_ms += 1000 * 3600 * 1000L;
     expect(accept() && accept() && accept() && !accept());
     check->kind = SYSTEM_CHECK_BYTES;
