@@ -53,6 +53,25 @@ TEST(a_commit_holds_back_what_follows)
     fake_stop();
 }
 
+// The second event closes the connection while it is released: what is queued there ends, and that is nobody's turn.
+TEST(an_event_has_its_turn_once)
+{
+    struct item item = {1, 1, 0};
+    begin();
+    records.size = 0;
+    fake_item(&records, OUT_RAW, 1, 1, 1);
+    fake_send_record(&records, OUT_TICK, 5000, "c", &item, sizeof item); // is queued until then
+    expect(fake_end_at(FRONT, 0, LINK_ENDED, 0, &records) == STATUS_OK);
+    records.size = 0;
+    fake_wire(&records, "bye", 1);
+    fake_wire(&records, "never", 0);
+    expect(fake_end_at(FRONT, 0, LINK_ENDED, 0, &records) == STATUS_OK);
+    fake_store();
+    expect(fake.output_bytes == 3 && fake.last_ended == 7 && fake_count(TICK, REASON_DONE) == 2);
+    expect(fake_count(TICK, REASON_CONNECTION) == 1 && fake_is_exact());
+    fake_stop();
+}
+
 TEST(a_failure_drops_what_follows)
 {
     begin();
@@ -79,6 +98,7 @@ int main(void)
 {
     RUN(effects_leave_in_the_order_of_events);
     RUN(a_commit_holds_back_what_follows);
+    RUN(an_event_has_its_turn_once);
     RUN(a_failure_drops_what_follows);
     RUN(a_tender_that_dies_takes_all_along);
     TEST_END();
