@@ -33,7 +33,9 @@
 // one reply line, JSON object with "ok":true or "ok":false,"error":"…","mend":"…". For query,
 // deadletter, audit and logs a descriptor comes with the reply line (SCM_RIGHTS): for logs the file,
 // else a stream socket to the process, which takes request lines and gives reply lines, JSON, the last
-// with "end":true.
+// with "end":true. To replace the system the CLI puts the new one into <state>/system.next and asks "offer", which is
+// answered with its digest and that of the one that runs; "replace" with the digest begins, and lines as for `crenel up`
+// follow the reply until one says ready, or the connection ends (supervisor/replace.h).
 #ifndef CRENEL_PROTO_CONTROL_H
 #define CRENEL_PROTO_CONTROL_H
 

@@ -88,9 +88,9 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "SELECT o.flow, o.receiver, count(*), (SELECT name FROM names WHERE id = o.flow),"
         " (SELECT name FROM names WHERE id = o.receiver), sum(o.receipt) FROM outbox o GROUP BY o.flow, o.receiver",
     [STATEMENT_HELD] =
-        "SELECT f.name, r.name, count(*), f.digest FROM outbox o JOIN names f ON f.id = o.flow"
+        "SELECT f.name, r.name, count(*), f.digest, sum(o.receipt) FROM outbox o JOIN names f ON f.id = o.flow"
         " JOIN names r ON r.id = o.receiver GROUP BY o.flow, o.receiver"
-        " UNION ALL SELECT n.name, NULL, count(*), n.digest FROM records c JOIN names n ON n.id = c.namespace"
+        " UNION ALL SELECT n.name, NULL, count(*), n.digest, 0 FROM records c JOIN names n ON n.id = c.namespace"
         " GROUP BY c.namespace",
     [STATEMENT_STATE_SET] = "INSERT INTO states(flow, key, state) VALUES(?1, ?2, ?3) ON CONFLICT(flow, key)"
                             " DO UPDATE SET state = ?3",

@@ -12,7 +12,7 @@
 //                                          -> last: count; kept (cannot be sent again); after and is_more: ask again
 //   {"op":"counters"}                      -> items {"flow"|"unikernel","code","value"}
 //   {"op":"held"}                          -> what binds the next version of the system (store/names.h): items
-//                                             {"flow","receiver","messages","digest"} or {"namespace","records","digest"}
+//                                             {"flow","receiver","messages","receipts","digest"} or {"namespace","records","digest"}
 // Every request but describe and held gives an audit row. Those that change something are done only together with it.
 #ifndef CRENEL_STORE_OPERATOR_H
 #define CRENEL_STORE_OPERATOR_H

@@ -2,7 +2,7 @@
 // crenel policy graph SYSTEM: the system as a picture (SVG, drawn by graphviz), or with --dot the text that is drawn.
 //
 // One edge joins two ends, however many flows go that way: each is a few lines on it. Replies lie on the edge of their
-// request. Timers and joining a subscription are not drawn: they leave nobody's hands.
+// request. Timers, receipts and joining a subscription are not drawn: they leave nobody's hands.
 #include "cli/policy/policy.h"
 #include "cli/policy/graph_text.h"
 #include "cli/policy/words.h"
@@ -90,7 +90,7 @@ static int is_drawn(const struct system_flow *flow, int receiver)
 {
     const struct system_receiver *to = &flow->receivers[receiver];
     int is_timer = flow->sender_kind == SYSTEM_UNIKERNEL && to->kind == SYSTEM_UNIKERNEL && to->index == flow->sender;
-    return to->kind != SYSTEM_SUBSCRIPTION && !is_timer && flow->kind != SYSTEM_REPLY;
+    return to->kind != SYSTEM_SUBSCRIPTION && flow->sender_kind != SYSTEM_RECEIPTS && !is_timer && flow->kind != SYSTEM_REPLY;
 }
 
 struct edge {

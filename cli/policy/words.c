@@ -21,6 +21,9 @@ void end_text(const struct system_view *system, const struct system_flow *flow, 
     case SYSTEM_SERVICE:
         snprintf(text, END_BYTES, "service:%s", system->services[index].name);
         return;
+    case SYSTEM_RECEIPTS:
+        snprintf(text, END_BYTES, "router:receipts");
+        return;
     default:
         snprintf(text, END_BYTES, "router:subscription");
     }

@@ -49,7 +49,12 @@ static const char *flow_misfit(const struct system_view *new, const cJSON *row)
         return "has another schema in the new version";
     if (receiver < 0 || system_input_port(flow, (uint16_t)receiver) == SYSTEM_NONE)
         return "no longer goes to that unikernel";
-    return flow->is_durable ? NULL : "is no longer durable";
+    if (!flow->is_durable)
+        return "is no longer durable";
+    int has_receipts = system_has_receipts(flow) && system_receipts(new, flow->sender) != SYSTEM_NONE;
+    return number_of(row, "receipts") == 0 || has_receipts
+               ? NULL
+               : "no longer comes from one who takes the receipts that they promise";
 }
 
 static int namespace_fits(const struct system_view *new, const cJSON *row)

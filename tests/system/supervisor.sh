@@ -221,6 +221,11 @@ for signal in INT KILL; do
     (cd "$work" && exec "$build/bin/crenel" up examples/machine-watch --state "$state") >"$work/out" 2>"$work/err" &
     foreground=$!
     for _ in $(seq 300); do grep -q 'stop  *Ctrl-C' "$work/out" && break; sleep 0.05; done
+    # A version that took over meanwhile is ended like the one before.
+    sed -i "s/per_second: 50, burst: [0-9]*/per_second: 50, burst: $((100 + ${#signal}))/" "$file"
+    (cd "$work" && "$build/bin/crenel" up examples/machine-watch --state "$state" --yes) >"$work/replaced" 2>&1
+    grep -q 'another version follows' "$work/replaced"
+    verdict "a_version_replaces_one_in_the_foreground_before_sig${signal,,}" $? "$(tail -n 3 "$work/replaced" | tr '\n' ' ')"
     everyone=$(all_pids)
     kill -$signal $foreground
     wait $foreground 2>/dev/null
@@ -341,6 +346,11 @@ if [ "$limits" = enforced ]; then
         verdict rootless_mode_is_shown $? "ps"
         timeout 20 mosquitto_pub -h 127.0.0.1 -p "$port" -u press-7 -P secret-press-7 -q 1 -t plant/press-7/temperature -m '{"nonsense":1}' 2>"$work/err"
         verdict rootless_serves $? "mosquitto_pub"
+        sed -i 's/per_second: 50, burst/per_second: 51, burst/' "$work/nobody/examples/machine-watch/system.yaml"
+        (cd "$work/nobody" && $nobody "$work/prefix/bin/crenel" up examples/machine-watch --yes) >"$work/out" 2>"$work/err" &&
+            grep -q 'another version follows' "$work/err" &&
+            timeout 20 mosquitto_pub -h 127.0.0.1 -p "$port" -u press-7 -P secret-press-7 -q 1 -t plant/press-7/temperature -m '{"nonsense":1}' 2>>"$work/err"
+        verdict rootless_replacement $? "the new version does not serve"
         setpriv --reuid 12345 --regid 12345 --clear-groups "$work/prefix/bin/crenel" ps machine-watch --state "$work/nobody/.local/state/crenel" >"$work/out" 2>"$work/err"
         [ $? = 5 ] && grep -q 'no permission' "$work/err"
         verdict another_user_may_not_ask $? "exit code or text"
