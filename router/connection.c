@@ -33,9 +33,19 @@ struct connection *connection_find(struct engine *engine, uint64_t id)
     return &engine->connections[index];
 }
 
+// Where that connection of a gateway most likely is: its handles end in a slot of its own (gateway/gateway.c).
+static uint32_t place_of(const struct engine *engine, uint32_t gateway, uint64_t handle)
+{
+    uint32_t first = engine->gateway_first[gateway], place = first + (uint32_t)(handle & 0xffff);
+    return place < engine->gateway_first[gateway + 1] ? place : first;
+}
+
 static struct connection *by_handle(struct engine *engine, uint32_t gateway, uint64_t handle)
 {
-    uint32_t end = engine->gateway_first[gateway + 1];
+    uint32_t end = engine->gateway_first[gateway + 1], place = place_of(engine, gateway, handle);
+    if (place < end && engine->connections[place].state == CONNECTION_OPEN &&
+        engine->connections[place].handle == handle)
+        return &engine->connections[place];
     for (uint32_t i = engine->gateway_first[gateway]; i < end && i < engine->connection_used; i++)
         if (engine->connections[i].state == CONNECTION_OPEN && engine->connections[i].handle == handle)
             return &engine->connections[i];
@@ -70,6 +80,9 @@ enum status open_receive(struct engine *engine, const struct packet *packet)
     uint32_t end = engine->gateway_first[packet->index + 1], i = engine->gateway_first[packet->index];
     if (by_handle(engine, packet->index, packet->handle) != NULL)
         return STATUS_MALFORMED;
+    uint32_t place = place_of(engine, packet->index, packet->handle);
+    if (place < end && engine->connections[place].state == CONNECTION_FREE)
+        i = place;
     while (i < end && engine->connections[i].state != CONNECTION_FREE)
         i++;
     if (i == end || engine->gateway_open[packet->index] >= gateway->connections_max) {
