@@ -24,7 +24,7 @@ room = $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard $(addsuffix /*.c,$(1)) $(ad
 CORE = $(call room,core)
 HOST = $(call room,host)
 PROGRAMS = $(addprefix $(BUILD)/bin/,crenel crenel-supervisor crenel-router crenel-store \
-	crenel-audit crenel-gateway crenel-password crenel-tender)
+	crenel-audit crenel-gateway crenel-courier crenel-password crenel-seal crenel-tender)
 
 .DEFAULT_GOAL := all
 .PHONY: all programs
@@ -42,8 +42,11 @@ $(BUILD)/bin/crenel-store: LIBS = -lsqlite3 -lsodium -lcjson
 $(BUILD)/bin/crenel-audit: $(call room,audit) $(HOST) $(CORE)
 $(BUILD)/bin/crenel-audit: LIBS = -lsodium -lcjson
 $(BUILD)/bin/crenel-gateway: $(call room,gateway) $(HOST) $(CORE)
+$(BUILD)/bin/crenel-courier: $(call room,courier) $(HOST) $(CORE)
+$(BUILD)/bin/crenel-courier: LIBS = -lssl -lcrypto
 $(BUILD)/bin/crenel-password: $(call room,password) $(HOST) $(CORE)
 $(BUILD)/bin/crenel-password: LIBS = -lsodium
+$(BUILD)/bin/crenel-seal: $(call room,seal) $(HOST) $(CORE)
 
 # host/ may use libsodium (only what is referenced is linked in).
 $(filter-out %/crenel-tender,$(PROGRAMS)):

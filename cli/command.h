@@ -14,6 +14,7 @@ int cmd_new(int argc, char **argv);
 int cmd_build(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_symbolize(int argc, char **argv);
+int cmd_key(int argc, char **argv);
 int cmd_passwd(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_policy(int argc, char **argv);

@@ -39,6 +39,7 @@ static const struct command commands[] = {
      "the tamper-evident log: read it, check all of it offline"},
     {"doctor", cmd_doctor, "[--json]", "what this host can and cannot enforce, and the mend"},
     {"passwd", cmd_passwd, "SYSTEM USER | --file FILE USER", "set the password of a user; asks for it, or reads one line"},
+    {"key", cmd_key, "new FILE", "make a key for services that seal or sign between two ends"},
     {"help", cmd_help, "[COMMAND | --man]", "this list; the arguments of a command; the manual page"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

@@ -55,7 +55,7 @@ uint8_t *run_system(const struct run_config *config, size_t *size)
         .refusal_count = from->refusal_count,
     };
     struct system_table *table[] = {&header.unikernels, &header.flows,    &header.namespaces,
-                                    &header.principals, &header.gateways, &header.services,
+                                    &header.principals, &header.gateways, &header.services, &header.couriers,
                                     &header.checks,     &header.machines, &header.schemas,
                                     &header.never,      &header.configuration};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)

@@ -3,7 +3,9 @@
 // read it as a struct (proto/builtin.h). The same definitions for authors are in schemas/*.yaml; a test keeps both equal.
 #include "core/schema_builtin.h"
 
+#include "abi/abi.h"
 #include "core/schema_layout.h"
+#include "proto/builtin.h"
 
 #include <string.h>
 
@@ -27,6 +29,8 @@ static const struct builtin {
      {{"is_accepted", SCHEMA_BOOL, 0, 0, 1}, {"principal", SCHEMA_U16, 0, 0, 64}}},
     {"receipt/1", 3,
      {{"output", SCHEMA_U16, 0, 0, 31}, {"reason", SCHEMA_U16, 0, 0, 255}, {"is_taken", SCHEMA_BOOL, 0, 0, 1}}},
+    {"sealed/1", 2,
+     {{"serial", SCHEMA_U64, 0, 0, -1}, {"box", SCHEMA_SEALED, 0, BUILTIN_BOX_BYTES_MAX, 0}}},
 };
 
 const char *schema_builtin_differs(const struct schema *schema, const char *name)
@@ -52,4 +56,35 @@ const char *schema_builtin_differs(const struct schema *schema, const char *name
         at = field_end(field);
     }
     return NULL;
+}
+
+static int is_added(const struct schema_field *field, const char *name, unsigned type, size_t offset, unsigned capacity,
+                    int64_t maximum)
+{
+    return strcmp(field->name, name) == 0 && field->type == type && field->offset == offset && field->capacity == capacity &&
+           field->minimum == 0 && field->maximum == maximum && field->decimals == 0;
+}
+
+int schema_is_envelope(const struct schema *envelope, const struct schema *inner)
+{
+    const struct schema_header *outer = envelope->header, *header = inner->header;
+    size_t prefix = strlen(SCHEMA_ENVELOPE_PREFIX), count = header->field_count, end = header->struct_bytes;
+    return strncmp(outer->name, SCHEMA_ENVELOPE_PREFIX, prefix) == 0 && strcmp(outer->name + prefix, header->name) == 0 &&
+           outer->field_count == count + 2 && outer->relation_count == header->relation_count &&
+           outer->label_count == header->label_count && outer->struct_bytes == end + sizeof(struct builtin_signature) &&
+           memcmp(envelope->fields, inner->fields, count * sizeof inner->fields[0]) == 0 &&
+           memcmp(envelope->relations, inner->relations, header->relation_count * sizeof inner->relations[0]) == 0 &&
+           memcmp(envelope->labels, inner->labels, header->label_count * sizeof inner->labels[0]) == 0 &&
+           is_added(&envelope->fields[count], "serial", SCHEMA_U64, end, 0, -1) &&
+           is_added(&envelope->fields[count + 1], "tag", SCHEMA_BYTES, end + 8, BUILTIN_TAG_BYTES, 0);
+}
+
+size_t schema_envelope_inner_bytes(const struct schema *inner, const uint8_t *envelope, size_t size)
+{
+    const struct schema_field *last = &inner->fields[inner->header->field_count - 1];
+    uint16_t length;
+    if (!inner->header->is_cut || size < inner->header->struct_bytes)
+        return inner->header->struct_bytes;
+    memcpy(&length, envelope + last->offset, sizeof length);
+    return ABI_ALIGN8(last->offset + sizeof length + length);
 }

@@ -132,6 +132,9 @@ static const char *open_tables(struct system_view *system)
     if ((system->machines = walk_table(&walk, &header->machines, sizeof *system->machines,
                                        SYSTEM_MACHINES_MAX)) == NULL)
         return "the table of machines is out of place";
+    if ((system->couriers = walk_table(&walk, &header->couriers, sizeof *system->couriers,
+                                       SYSTEM_COURIERS_MAX)) == NULL)
+        return "the table of couriers is out of place";
     const char *why = open_schemas(system, &walk);
     if (why == NULL)
         why = open_never(system, &walk);
@@ -162,6 +165,7 @@ enum status system_open(struct system_view *system, const uint8_t *bytes, size_t
         system->service_count = system->header->services.count;
         system->check_count = system->header->checks.count;
         system->machine_count = system->header->machines.count;
+        system->courier_count = system->header->couriers.count;
         *why = open_tables(system);
     }
     if (*why == NULL)
@@ -172,10 +176,37 @@ enum status system_open(struct system_view *system, const uint8_t *bytes, size_t
     return STATUS_MALFORMED;
 }
 
-uint16_t system_input_port(const struct system_flow *flow, uint16_t unikernel)
+size_t system_places(const struct system_view *system)
+{
+    return system->unikernel_count + system->service_count + system->courier_count;
+}
+
+uint16_t system_place(const struct system_view *system, const struct system_receiver *receiver)
+{
+    switch (receiver->kind) {
+    case SYSTEM_UNIKERNEL:
+        return receiver->index;
+    case SYSTEM_SERVICE:
+        return (uint16_t)(system->unikernel_count + receiver->index);
+    case SYSTEM_COURIER:
+        return (uint16_t)(system->unikernel_count + system->service_count + receiver->index);
+    default:
+        return SYSTEM_NONE;
+    }
+}
+
+const char *system_place_name(const struct system_view *system, size_t place)
+{
+    size_t service = place - system->unikernel_count, courier = service - system->service_count;
+    if (place < system->unikernel_count)
+        return system->unikernels[place].name;
+    return service < system->service_count ? system->services[service].name : system->couriers[courier].name;
+}
+
+uint16_t system_port(const struct system_view *system, const struct system_flow *flow, uint16_t place)
 {
     for (uint16_t i = 0; i < flow->receiver_count; i++)
-        if (flow->receivers[i].kind == SYSTEM_UNIKERNEL && flow->receivers[i].index == unikernel)
+        if (system_place(system, &flow->receivers[i]) == place)
             return flow->receivers[i].port;
     return SYSTEM_NONE;
 }

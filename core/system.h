@@ -16,12 +16,13 @@ struct system_view { // into bytes that were accepted; they outlive it
     const struct system_principal *principals;
     const struct system_gateway *gateways;
     const struct system_service *services;
+    const struct system_courier *couriers;
     const struct system_check *checks;
     const struct system_machine *machines;
     const char *never; // never_bytes of text, whole lines
     size_t never_bytes;
     size_t unikernel_count, flow_count, namespace_count, principal_count, gateway_count,
-        service_count, check_count, machine_count, schema_count;
+        service_count, courier_count, check_count, machine_count, schema_count;
     struct schema schemas[SYSTEM_SCHEMAS_MAX];
 };
 
@@ -29,8 +30,14 @@ struct system_view { // into bytes that were accepted; they outlive it
 enum status system_open(struct system_view *system, const uint8_t *bytes, size_t size,
                         const char **why) MUST_USE;
 
-// Input of that unikernel at which the flow ends, or SYSTEM_NONE: it does not receive it.
-uint16_t system_input_port(const struct system_flow *flow, uint16_t unikernel);
+// Who may have messages waiting, in one row: unikernels, then services, then couriers. A place is an index into it.
+size_t system_places(const struct system_view *system);
+// SYSTEM_NONE: of a gateway or of the router's subscriptions.
+uint16_t system_place(const struct system_view *system, const struct system_receiver *receiver);
+const char *system_place_name(const struct system_view *system, size_t place);
+
+// Port at which that place receives the flow (of a unikernel its input, else 0), or SYSTEM_NONE: it does not.
+uint16_t system_port(const struct system_view *system, const struct system_flow *flow, uint16_t place);
 
 // The flow of its receipts, or SYSTEM_NONE.
 uint16_t system_receipts(const struct system_view *system, uint16_t unikernel);

@@ -5,11 +5,13 @@
 //   (SYSTEM_NONE in the port tables).
 // - A flow and its ends point at each other: the sender's port table holds this flow, and so does each
 //   receiver's; a gateway's input_flow and output_flow, a service's request_flow and reply_flow likewise.
-// - Several receivers are all unikernels. A flow is a broadcast exactly when its receivers are of
+// - Several receivers are unikernels, couriers, or services that seal or sign. A flow is a broadcast exactly when its receivers are of
 //   lifetime connection, it comes neither from a gateway nor from the receiver itself and it is no reply.
 // - A request has one receiver, and its `pair` is a reply flow from that receiver back to the sender.
 // - Flows at a gateway are volatile and carry wire/1; at a service, volatile requests and replies; each of these
-//   and of the subscriptions has exactly the fields of its built-in schema.
+//   and of the subscriptions has exactly the fields of its built-in schema. A service that seals or signs takes and sends
+//   plain durable flows; what opens or verifies does it for serials that rise.
+// - Flows at a courier are durable and plain; with several peers it sends nothing.
 // - What may wait of a flow: system_check_spool.c.
 // - A namespace's readers and writers are exactly the unikernels that have it in their table.
 #include "core/system_check.h"
@@ -23,7 +25,7 @@
 #include <string.h>
 
 // Printable ASCII without spaces, terminated, zero-filled, not empty.
-static int is_word(const char *text, size_t size)
+int system_is_word(const char *text, size_t size)
 {
     size_t length = strnlen(text, size);
     for (size_t i = 0; i < length; i++)
@@ -33,7 +35,7 @@ static int is_word(const char *text, size_t size)
 }
 
 // UTF-8 is allowed in paths, control characters are not.
-static int is_path(const char path[SYSTEM_PATH_BYTES])
+int system_is_path(const char path[SYSTEM_PATH_BYTES])
 {
     size_t length = strnlen(path, SYSTEM_PATH_BYTES);
     for (size_t i = 0; i < length; i++)
@@ -45,7 +47,7 @@ static int is_path(const char path[SYSTEM_PATH_BYTES])
 
 int system_is_name(const char name[SYSTEM_NAME_BYTES])
 {
-    if (!is_word(name, SYSTEM_NAME_BYTES) || name[0] < 'a' || name[0] > 'z')
+    if (!system_is_word(name, SYSTEM_NAME_BYTES) || name[0] < 'a' || name[0] > 'z')
         return 0;
     return name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-")] == 0;
 }
@@ -77,14 +79,15 @@ static const char *check_header(const struct system_view *system)
         !are_names_good(system->namespaces, sizeof *system->namespaces, system->namespace_count) ||
         !are_names_good(system->principals, sizeof *system->principals, system->principal_count) ||
         !are_names_good(system->gateways, sizeof *system->gateways, system->gateway_count) ||
-        !are_names_good(system->services, sizeof *system->services, system->service_count))
+        !are_names_good(system->services, sizeof *system->services, system->service_count) ||
+        !are_names_good(system->couriers, sizeof *system->couriers, system->courier_count))
         return "a name is malformed or used twice";
     return NULL;
 }
 
 // ---- Unikernels ----
 
-static int has_receiver(const struct system_flow *flow, unsigned kind, size_t index, size_t port)
+int system_has_receiver(const struct system_flow *flow, unsigned kind, size_t index, size_t port)
 {
     for (unsigned i = 0; i < flow->receiver_count && i < SYSTEM_RECEIVERS_MAX; i++)
         if (flow->receivers[i].kind == kind && flow->receivers[i].index == index &&
@@ -93,7 +96,7 @@ static int has_receiver(const struct system_flow *flow, unsigned kind, size_t in
     return 0;
 }
 
-static int has_sender(const struct system_flow *flow, unsigned kind, size_t index, size_t port)
+int system_has_sender(const struct system_flow *flow, unsigned kind, size_t index, size_t port)
 {
     return flow->sender_kind == kind && flow->sender == index && flow->sender_port == port;
 }
@@ -106,10 +109,10 @@ static int are_ports_good(const struct system_view *system, size_t index)
     for (size_t port = 0; port < 32; port++) {
         uint16_t in = unikernel->inputs[port], out = unikernel->outputs[port];
         if (in != SYSTEM_NONE && (port >= unikernel->input_count || in >= system->flow_count ||
-                                  !has_receiver(&system->flows[in], SYSTEM_UNIKERNEL, index, port)))
+                                  !system_has_receiver(&system->flows[in], SYSTEM_UNIKERNEL, index, port)))
             return 0;
         if (out != SYSTEM_NONE && (port >= unikernel->output_count || out >= system->flow_count ||
-                                   !has_sender(&system->flows[out], SYSTEM_UNIKERNEL, index, port)))
+                                   !system_has_sender(&system->flows[out], SYSTEM_UNIKERNEL, index, port)))
             return 0;
     }
     return 1;
@@ -148,7 +151,7 @@ static const char *check_unikernel(const struct system_view *system, size_t inde
 {
     const struct system_unikernel *unikernel = &system->unikernels[index];
     const struct system_table *configuration = &system->header->configuration;
-    if (!is_path(unikernel->image_path))
+    if (!system_is_path(unikernel->image_path))
         return "a unikernel's image path is malformed";
     if (!are_limits_good(unikernel))
         return "a unikernel's limit is missing or malformed";
@@ -202,12 +205,17 @@ static int is_sender_good(const struct system_view *system, size_t index)
     case SYSTEM_SERVICE:
         return flow->sender < system->service_count && flow->sender_port == 0 &&
                system->services[flow->sender].reply_flow == index &&
-               carries(system, flow, SYSTEM_REPLY, "password-reply/1");
+               (system_is_turning(system, flow->sender)
+                    ? flow->is_durable && flow->kind == SYSTEM_PLAIN && flow->count_max == 1
+                    : carries(system, flow, SYSTEM_REPLY, "password-reply/1"));
     case SYSTEM_RECEIPTS: // the only one of a unikernel
         return flow->sender == 0 && flow->sender_port == 0 && flow->is_durable && flow->kind == SYSTEM_PLAIN &&
                flow->receiver_count == 1 && flow->receivers[0].kind == SYSTEM_UNIKERNEL && flow->is_open &&
                schema_builtin_differs(&system->schemas[flow->schema], "receipt/1") == NULL &&
                system_receipts(system, flow->receivers[0].index) == index;
+    case SYSTEM_COURIER:
+        return flow->sender < system->courier_count && flow->sender_port == 0 && flow->is_durable &&
+               flow->kind == SYSTEM_PLAIN && flow->count_max == 1;
     default:
         return 0;
     }
@@ -231,6 +239,13 @@ static int has_sealed_field(const struct schema *schema)
     return 0;
 }
 
+// Comes from a unikernel, or from a service that turns what one sent.
+static int is_inside(const struct system_view *system, const struct system_flow *flow)
+{
+    return flow->sender_kind == SYSTEM_UNIKERNEL ||
+           (flow->sender_kind == SYSTEM_SERVICE && system_is_turning(system, flow->sender));
+}
+
 static int is_receiver_good(const struct system_view *system, size_t index, size_t at)
 {
     const struct system_flow *flow = &system->flows[index];
@@ -240,6 +255,13 @@ static int is_receiver_good(const struct system_view *system, size_t index, size
     if (receiver->kind == SYSTEM_UNIKERNEL)
         return receiver->index < system->unikernel_count && receiver->port < 32 &&
                system->unikernels[receiver->index].inputs[receiver->port] == index;
+    if (receiver->kind == SYSTEM_COURIER)
+        return receiver->index < system->courier_count && receiver->port == 0 && flow->is_durable &&
+               flow->kind == SYSTEM_PLAIN && is_inside(system, flow) &&
+               system->couriers[receiver->index].peer_count == 1;
+    if (receiver->kind == SYSTEM_SERVICE && system_is_turning(system, receiver->index))
+        return system->services[receiver->index].request_flow == index && receiver->port == 0 && flow->is_durable &&
+               flow->kind == SYSTEM_PLAIN && (is_inside(system, flow) || flow->sender_kind == SYSTEM_COURIER);
     // The others take a flow for themselves, at their only port.
     if (flow->receiver_count != 1 || receiver->port != 0 || flow->is_durable ||
         flow->sender_kind != SYSTEM_UNIKERNEL)
@@ -391,35 +413,6 @@ static const char *check_namespace(const struct system_view *system, size_t inde
     return NULL;
 }
 
-static const char *check_gateway(const struct system_view *system, size_t index)
-{
-    const struct system_gateway *gateway = &system->gateways[index];
-    if (!is_word(gateway->listen, sizeof gateway->listen) || gateway->connections_max == 0 ||
-        gateway->output_bytes_max == 0 || gateway->slow_ms == 0)
-        return "a gateway's address or limit is malformed";
-    if (gateway->unikernel >= system->unikernel_count ||
-        system->unikernels[gateway->unikernel].lifetime != LIFETIME_CONNECTION)
-        return "a gateway's unikernel is not of lifetime connection";
-    if (gateway->input_flow >= system->flow_count || gateway->output_flow >= system->flow_count ||
-        !has_sender(&system->flows[gateway->input_flow], SYSTEM_GATEWAY, index, 0) ||
-        !has_receiver(&system->flows[gateway->output_flow], SYSTEM_GATEWAY, index, 0))
-        return "a gateway and its flows do not agree";
-    return NULL;
-}
-
-static const char *check_service(const struct system_view *system, size_t index)
-{
-    const struct system_service *service = &system->services[index];
-    if (service->kind != SYSTEM_SERVICE_PASSWORD || service->zero != 0 || !is_path(service->path))
-        return "a service's kind or path is malformed";
-    if (service->request_flow >= system->flow_count || service->reply_flow >= system->flow_count ||
-        !has_receiver(&system->flows[service->request_flow], SYSTEM_SERVICE, index, 0) ||
-        !has_sender(&system->flows[service->reply_flow], SYSTEM_SERVICE, index, 0) ||
-        system->flows[service->request_flow].pair != service->reply_flow)
-        return "a service and its flows do not agree";
-    return NULL;
-}
-
 const char *system_check(const struct system_view *system)
 {
     const char *why = check_header(system);
@@ -430,8 +423,10 @@ const char *system_check(const struct system_view *system)
     for (size_t i = 0; why == NULL && i < system->namespace_count; i++)
         why = check_namespace(system, i);
     for (size_t i = 0; why == NULL && i < system->gateway_count; i++)
-        why = check_gateway(system, i);
+        why = system_check_gateway(system, i);
     for (size_t i = 0; why == NULL && i < system->service_count; i++)
-        why = check_service(system, i);
+        why = system_check_service(system, i);
+    for (size_t i = 0; why == NULL && i < system->courier_count; i++)
+        why = system_check_courier(system, i);
     return why != NULL ? why : system_check_state(system);
 }

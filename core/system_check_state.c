@@ -66,7 +66,8 @@ const char *system_check_flow_state(const struct system_view *system, size_t ind
     if (flow->check_first != first || flow->check_count > SYSTEM_FLOW_CHECKS_MAX ||
         first + flow->check_count > system->check_count)
         return why;
-    if (flow->check_count != 0 && flow->sender_kind != SYSTEM_UNIKERNEL)
+    if (flow->check_count != 0 && flow->sender_kind != SYSTEM_UNIKERNEL && flow->sender_kind != SYSTEM_COURIER &&
+        !(flow->sender_kind == SYSTEM_SERVICE && system_is_turning(system, flow->sender)))
         return why;
     for (size_t i = 0; i < flow->check_count; i++) {
         if (!is_check_good(system, flow, &checks[i]) || (i != 0 && checks[i].kind < checks[i - 1].kind))

@@ -19,7 +19,8 @@ enum status filter_install(enum filter_role role)
     static const struct sock_fprog programs[FILTER_ROLES] = {
         [FILTER_ROUTER] = PROGRAM(router),     [FILTER_STORE] = PROGRAM(store),
         [FILTER_AUDIT] = PROGRAM(audit),       [FILTER_PASSWORD] = PROGRAM(password),
-        [FILTER_GATEWAY] = PROGRAM(gateway),   [FILTER_TENDER] = PROGRAM(tender),
+        [FILTER_GATEWAY] = PROGRAM(gateway),   [FILTER_COURIER_LISTEN] = PROGRAM(courier_listen),
+        [FILTER_COURIER_CONNECT] = PROGRAM(courier_connect), [FILTER_TENDER] = PROGRAM(tender),
         [FILTER_TENDER_KVM] = PROGRAM(tender_kvm),
     };
     check(role < FILTER_ROLES);

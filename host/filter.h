@@ -13,6 +13,8 @@ enum filter_role {
     FILTER_AUDIT,
     FILTER_PASSWORD,
     FILTER_GATEWAY,
+    FILTER_COURIER_LISTEN,
+    FILTER_COURIER_CONNECT,
     FILTER_TENDER,     // process wall
     FILTER_TENDER_KVM, // kvm wall
     FILTER_ROLES,

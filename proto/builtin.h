@@ -33,6 +33,25 @@ struct builtin_receipt { // receipt/1
 };
 
 _Static_assert(sizeof(struct builtin_receipt) == 8, "builtin_receipt");
+
+#define BUILTIN_BOX_BYTES_MAX 3072u
+#define BUILTIN_SEALED_BYTES 10u
+struct builtin_sealed { // sealed/1, without its box: that follows at BUILTIN_SEALED_BYTES
+    uint64_t serial;
+    uint16_t box_bytes;
+    uint8_t zero[6];
+};
+
+#define BUILTIN_TAG_BYTES 32u
+struct builtin_signature { // what an envelope has behind the message in it (core/schema_builtin.h)
+    uint64_t serial;
+    uint16_t tag_bytes; // BUILTIN_TAG_BYTES
+    uint8_t tag[BUILTIN_TAG_BYTES];
+    uint8_t zero[6];
+};
+
+_Static_assert(sizeof(struct builtin_sealed) == 16, "builtin_sealed");
+_Static_assert(sizeof(struct builtin_signature) == 48, "builtin_signature");
 _Static_assert(sizeof(struct builtin_wire) == 4, "builtin_wire");
 _Static_assert(sizeof(struct builtin_subscription) == 8, "builtin_subscription");
 _Static_assert(sizeof(struct builtin_password_reply) == 8, "builtin_password_reply");

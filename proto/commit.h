@@ -15,6 +15,10 @@
 // reads; delete the consumed outbox row (absent: CONFLICT is not the answer but DUPLICATE - it was
 // consumed by an earlier commit, the router drops the event); apply writes; insert sends into the
 // outbox; upsert states of keys; add counters; insert the dead letter if there is one; insert the audit row.
+// A COMMIT of what a peer sent (proto/link.h, BRING) carries its source. The store remembers for each flow and peer the
+// stream and the last sequence: not above it is DUPLICATE, and a message whose `previous` has not come is NOT_NOW. So
+// what a peer sends again is taken once, and in order, whatever was in flight when a link or a process ended.
+// The identity of a store is a number that no other has: outbox ids are one stream of it.
 // A PUT of a new record beyond records_max does nothing of all that and answers REFUSED: the router
 // dead-letters the input (REASON_NAMESPACE) with a COMMIT without the effects.
 //
@@ -61,7 +65,7 @@ enum commit_kind {
     COMMIT_READ = 3,   // struct commit_packet, then abi READ records; namespace_index = system's
     COMMIT_CREDIT = 4, // struct commit_credit
     // store -> router
-    COMMIT_READY = 16,   // struct commit_packet
+    COMMIT_READY = 16,   // struct commit_packet, handle = the identity of the store
     COMMIT_DONE = 17,    // struct commit_done
     COMMIT_ANSWER = 18,  // struct commit_answer, one abi ANSWER record, struct commit_read with key
     COMMIT_OUTBOX = 19,  // struct commit_outbox, key, context, payload
@@ -90,7 +94,7 @@ struct commit_header {
     uint64_t consume;   // outbox id of the input, or 0
     uint64_t number;    // of the input on its flow (audit)
     int64_t time_ms;    // host's clock when the effects were judged
-    uint16_t unikernel; // whose event; 0xffff: a service's, or none
+    uint16_t unikernel; // whose event, a place (core/system.h); 0xffff: none
     uint16_t flow;      // of the input, system's index; 0xffff: no event, only counts of volatile ones
     uint16_t attempt;
     uint16_t read_count;   // struct commit_read, key (or from, end)
@@ -100,7 +104,8 @@ struct commit_header {
     uint16_t counter_count; // struct commit_counter
     uint16_t dead_count;   // 0 or 1: struct commit_dead, text, crash, payload
     uint16_t reason;       // enum reason: how the input ended
-    uint32_t zero2;
+    uint16_t source_count; // 0 or 1: struct link_source, of the flow that the header names
+    uint16_t zero2;
 };
 
 struct commit_answer {
@@ -130,7 +135,7 @@ enum commit_send_flag { COMMIT_RECEIPT = 1 }; // its end, whoever ends it, makes
 
 struct commit_send {
     uint16_t flow;       // system's index
-    uint16_t receiver;   // unikernel index
+    uint16_t receiver;   // place
     uint16_t key_bytes;  // of the flow's key field
     uint16_t context_bytes;
     uint32_t payload_bytes;
@@ -160,7 +165,7 @@ struct commit_counter {
 
 struct commit_dead {
     uint16_t reason; // enum reason
-    uint16_t unikernel;
+    uint16_t unikernel; // place, 0xffff: none
     uint16_t flow;
     uint16_t text_bytes; // "range reading.value_mc", "fault SIGSEGV at decode+0x1a3", printable
     uint32_t payload_bytes; // 0 where the flow says that dead letters hold no payload
@@ -192,7 +197,7 @@ struct commit_outbox {
 
 struct commit_credit {
     struct commit_packet packet;
-    uint16_t receiver; // unikernel index
+    uint16_t receiver; // place
     uint16_t flow;
     uint32_t count; // more messages of that flow that the router has room for, for that receiver
 };

@@ -8,10 +8,11 @@
 // records with one file descriptor each. End of file on descriptor 3 means: end now.
 //
 // ATTACH `what`        who gets it       descriptor
-//   ROUTER_LINK        tender, service, gateway   seqpacket to the router (proto/link.h)
+//   ROUTER_LINK        tender, service, gateway, courier   seqpacket to the router (proto/link.h)
 //   TENDER_LINK        router            index = unikernel       } each anew when the peer
 //   SERVICE_LINK       router            index = service         } was restarted; the old
 //   GATEWAY_LINK       router            index = gateway         } one has ended by then
+//   COURIER_LINK       router            index = courier         }
 //   STORE_LINK         router            seqpacket to the store (proto/commit.h)
 //   ROUTER_STORE_LINK  store             seqpacket to the router (proto/commit.h)
 //   AUDIT_LINK         store             seqpacket to audit (struct audit_packet)
@@ -20,7 +21,8 @@
 //   DIRECTORY          store, audit, service   their own directory
 //   IMAGE              tender            the image: a sealed memfd, its digest compared with the system's
 //   KVM                tender-kvm        /dev/kvm
-//   LISTENER           gateway           bound, listening TCP socket
+//   LISTENER           gateway, courier  bound, listening TCP socket
+//   CERTIFICATE, KEY, AUTHORITY  courier sealed memfds: PEM files of the operator
 //   OPERATOR           store, audit      stream socket to an authorised CLI (see below)
 //   START              all               no descriptor: everything needed has been attached; begin
 // `value` of START to the router is its epoch; of OPERATOR the operator's rights.
@@ -57,6 +59,7 @@ enum control_what {
     CONTROL_SUPERVISOR_AUDIT_LINK, // audit: seqpacket to the supervisor, struct audit_packet
     CONTROL_LOG, CONTROL_DIRECTORY, CONTROL_IMAGE, CONTROL_LISTENER, CONTROL_OPERATOR,
     CONTROL_KVM,
+    CONTROL_COURIER_LINK, CONTROL_CERTIFICATE, CONTROL_KEY, CONTROL_AUTHORITY,
 };
 
 enum control_right { // bits of OPERATOR's value

@@ -14,6 +14,12 @@
 //   CLOSE ends that instance; the tender answers GONE. The tender sends GONE unasked when an instance
 //   of a connection was lost (its event, if any, had its EFFECTS first).
 //
+// Couriers are receivers that also bring messages from other nodes. BRING names flow, peer and the message's place in
+// the peer's stream: `previous` is the sequence of the one that the courier brought before from that peer on that flow,
+// 0 if it does not know. The message is inspected and committed like an effect of the courier; BROUGHT says, after
+// the commit, what became of it (REASON_LOST: it was not taken, bring it again; a refused one is a dead letter). What the
+// store has had of that peer is taken without an effect. At most LINK_BRINGS_MAX of a flow may be without their BROUGHT.
+//
 // Gateways. OPEN says that a connection began, INPUT carries bytes from outside, SHUT that the outside
 // ended it. After each INPUT the gateway sends nothing more for that connection until TAKEN comes back
 // (the event ended and its effects are committed or released) or END. OUTPUT carries bytes to the outside;
@@ -42,6 +48,8 @@ enum link_kind {
     LINK_EFFECTS = 5, // receiver -> router: struct link_effects, then the abi records
     LINK_CLOSE = 6,   // router -> receiver: struct link_header, handle = connection
     LINK_GONE = 7,    // receiver -> router: struct link_header, handle = connection
+    LINK_BRING = 8,   // courier -> router: struct link_bring, payload; handle: the courier's own
+    LINK_BROUGHT = 9, // router -> courier: struct link_brought
     // gateways
     LINK_OPEN = 16,    // gateway -> router: struct link_header, then text: peer address
     LINK_INPUT = 17,   // gateway -> router: struct link_header, then bytes (1..LINK_INPUT_BYTES_MAX)
@@ -53,6 +61,7 @@ enum link_kind {
 };
 
 #define LINK_INPUT_BYTES_MAX 2048u
+#define LINK_BRINGS_MAX 64u
 
 // Built-in schemas of the two flows between a gateway and the unikernel that serves its
 // connections; examples carry the same definition as schemas/wire.yaml.
@@ -78,11 +87,11 @@ struct link_hello {
 // From `record` on it is the input record that a guest is shown (struct abi_event, context, payload).
 struct link_deliver {
     struct link_header header;
-    uint64_t connection; // 0: none
+    uint64_t connection; // 0: none; to a courier: the identity of the store (proto/commit.h)
     struct abi_record record; // ABI_EVENT; its size is the rest of the packet
     uint64_t number;
     int64_t time_ms;
-    uint16_t flow; // index into the manifest's inputs
+    uint16_t flow; // index into the manifest's inputs; to a courier the system's
     uint16_t attempt;
     uint32_t principal;
     uint32_t context_bytes; // follows the struct, padded to 8
@@ -133,6 +142,29 @@ struct link_crash {
     char last_log[ABI_LOG_BYTES_MAX]; // the last LOG record found, escaped, zero-terminated
 };
 
+// Where a message stands in what a peer sends.
+struct link_source {
+    uint64_t stream;   // of the peer's store: another one begins anew
+    uint64_t sequence; // rises on each flow, with gaps
+    uint64_t previous;
+    uint16_t peer;     // index among the courier's peers
+    uint16_t zero[3];
+};
+
+struct link_bring {
+    struct link_header header;
+    struct link_source source;
+    uint16_t flow; // system's index
+    uint16_t zero;
+    uint32_t payload_bytes; // follows, padded to 8
+};
+
+struct link_brought {
+    struct link_header header;
+    uint32_t reason; // enum reason
+    uint32_t zero;
+};
+
 struct link_drained {
     struct link_header header;
     uint64_t bytes;
@@ -142,6 +174,8 @@ _Static_assert(sizeof(struct link_header) == 16, "link_header");
 _Static_assert(sizeof(struct link_deliver) == 24 + sizeof(struct abi_event) &&
                    offsetof(struct link_deliver, record) == 24 &&
                    offsetof(struct link_deliver, seed) - 24 == offsetof(struct abi_event, seed), "link_deliver");
+_Static_assert(sizeof(struct link_source) == 32, "link_source");
+_Static_assert(sizeof(struct link_bring) == 56, "link_bring");
 _Static_assert(sizeof(struct link_effects) == 88, "link_effects");
 
 #endif

@@ -38,7 +38,7 @@ struct tender_page {
 // What is kept of them is one moment: when the last of them will be forgotten.
 #define FAULTS_MAX 3
 #define FAULT_FORGOTTEN_MS 20000
-#define SENDERS_MAX (SYSTEM_PRINCIPALS_MAX + SYSTEM_UNIKERNELS_MAX + SYSTEM_SERVICES_MAX) // indices in that order
+#define SENDERS_MAX (SYSTEM_PRINCIPALS_MAX + SYSTEM_PLACES_MAX) // indices in that order
 
 // How long its messages will not be shown yet; 0: they are.
 static inline int64_t fault_ration_ms(int64_t forgotten_ms, int64_t now_ms)
@@ -84,6 +84,13 @@ struct audit_page {
 
 struct gateway_page {
     uint64_t accepted, refused, open, bytes_in, bytes_out;
+};
+
+struct courier_page {
+    uint64_t links; // peers that are connected and agreed
+    uint64_t sent, received; // messages that the other side acknowledged; that came in, whatever became of them
+    uint64_t connects; // links that were made
+    char last[160];    // why the last one ended, or is not made
 };
 
 _Static_assert(sizeof(struct router_page) <= STATUS_PAGE_BYTES, "router_page");

@@ -32,6 +32,9 @@
 #define SYSTEM_NEVER_BYTES_MAX 16384u
 #define SYSTEM_GATEWAYS_MAX 4u
 #define SYSTEM_SERVICES_MAX 4u
+#define SYSTEM_COURIERS_MAX 4u
+#define SYSTEM_PEERS_MAX 16u // of one courier
+#define SYSTEM_PLACES_MAX (SYSTEM_UNIKERNELS_MAX + SYSTEM_SERVICES_MAX + SYSTEM_COURIERS_MAX)
 #define SYSTEM_KEY_FIELDS_MAX 4u
 #define SYSTEM_KEYS_MAX 1000000u // of one flow
 #define SYSTEM_LIVE_MS_MAX (366ull * 86400000u) // a time to live or a deadline
@@ -74,6 +77,7 @@ struct system_header {
     struct system_table services;   // struct system_service
     struct system_table checks;     // struct system_check, those of one flow behind those of the flow before it
     struct system_table machines;   // struct system_machine
+    struct system_table couriers;   // struct system_courier
     struct system_table schemas;    // uint32_t file offsets of schema blocks (core/schema.h)
     // Text for people, proved when the system was compiled: a line each, FROM, TO and what unless_through names,
     // with a tab between them.
@@ -113,12 +117,13 @@ enum system_endpoint { // what a flow begins or ends at
     SYSTEM_SERVICE = 2,      // a host service process
     SYSTEM_SUBSCRIPTION = 3, // the router's own table of subscriptions
     SYSTEM_RECEIPTS = 4,     // sender only: what became of the messages that the receiver sent
+    SYSTEM_COURIER = 5,      // another node, through that courier
 };
 
 struct system_receiver {
     uint8_t kind; // enum system_endpoint
     uint8_t zero;
-    uint16_t index; // of the unikernel, gateway or service
+    uint16_t index; // of the unikernel, gateway, service or courier
     uint16_t port;  // manifest input index of a unikernel
     uint16_t older_schema; // 0: it takes the flow's schema; else 1 + index of an older one that messages are cut to
 };
@@ -243,17 +248,41 @@ struct system_gateway {
     uint32_t slow_ms; // a connection that takes nothing for so long while bytes wait is ended
 };
 
-enum system_service_kind { SYSTEM_SERVICE_PASSWORD = 1 };
+// A courier carries flows to and from other nodes (docs/nodes.md). Where it listens, several may be at the other end,
+// each known by the name in its certificate; then nothing is sent there.
+enum system_transport { SYSTEM_TLS = 1 };
+struct system_peer {
+    char name[64];      // in its certificate
+    uint16_t principal; // index + 1 of the principal of that name; 0: it is none
+    uint16_t zero[3];
+};
+struct system_courier {
+    char name[SYSTEM_NAME_BYTES];
+    char address[64];     // "192.0.2.7:8883"
+    uint8_t is_listening; // there; else it connects
+    uint8_t transport;    // enum system_transport
+    uint16_t peer_count;
+    uint32_t zero;
+    char certificate[SYSTEM_PATH_BYTES], key[SYSTEM_PATH_BYTES], authority[SYSTEM_PATH_BYTES]; // absolute
+    struct system_peer peers[SYSTEM_PEERS_MAX];
+};
+
+// A password service answers requests. The others turn each message of one plain, durable flow into one of another.
+enum system_service_kind {
+    SYSTEM_SERVICE_PASSWORD = 1,
+    SYSTEM_SERVICE_SEAL, SYSTEM_SERVICE_OPEN, SYSTEM_SERVICE_SIGN, SYSTEM_SERVICE_VERIFY, // docs/nodes.md
+};
 struct system_service {
     char name[SYSTEM_NAME_BYTES];
     uint16_t kind; // enum system_service_kind
-    uint16_t request_flow, reply_flow;
+    uint16_t request_flow, reply_flow; // of the others: what comes in, what goes out
     uint16_t zero;
-    char path[SYSTEM_PATH_BYTES]; // the password file, absolute
+    char path[SYSTEM_PATH_BYTES];    // the password file or the key file, absolute
+    char channel[SYSTEM_NAME_BYTES]; // of the others: what both ends call it; of a password service zero
 };
 
 _Static_assert(sizeof(struct system_signature) == 128, "system_signature");
-_Static_assert(sizeof(struct system_header) == 160, "system_header");
+_Static_assert(sizeof(struct system_header) == 168, "system_header");
 _Static_assert(sizeof(struct system_flow) % 8 == 0, "system_flow");
 _Static_assert(sizeof(struct system_check) == 40, "system_check");
 _Static_assert(sizeof(struct system_transition) == 88, "system_transition");
@@ -261,6 +290,7 @@ _Static_assert(sizeof(struct system_machine) % 8 == 0, "system_machine");
 _Static_assert(sizeof(struct system_unikernel) % 8 == 0, "system_unikernel");
 _Static_assert(sizeof(struct system_namespace) % 8 == 0, "system_namespace");
 _Static_assert(sizeof(struct system_gateway) % 8 == 0, "system_gateway");
+_Static_assert(sizeof(struct system_courier) % 8 == 0, "system_courier");
 _Static_assert(sizeof(struct system_service) % 8 == 0, "system_service");
 
 #endif

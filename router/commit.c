@@ -138,8 +138,10 @@ size_t counters_of(const struct engine *engine, const struct message *message, s
     uint16_t index = message->send.receiver;
     const struct receiver *receiver = &engine->receivers[index];
     const struct event *event = message->event;
-    // A broadcast is counted once, when all its copies have ended.
-    size_t used = add(counters, 0, COUNTER_FLOW(message->send.flow, message->reason), message->parent == NULL);
+    // A broadcast is counted once, when all its copies have ended; what is brought enters when it is taken, or refused.
+    uint64_t is_counted = message->parent == NULL && (!message->is_brought || message->reason != REASON_DONE);
+    size_t used = add(counters, 0, COUNTER_FLOW(message->send.flow, message->reason), is_counted);
+    used = add(counters, used, COUNTER_FLOW(message->send.flow, REASON_ENTERED), is_counted & message->is_brought);
     uint16_t receipts = receipt_flow(engine, message);
     if (receipts != SYSTEM_NONE)
         used = add(counters, used, COUNTER_FLOW(receipts, REASON_ENTERED), 1);
@@ -169,10 +171,11 @@ size_t counters_of(const struct engine *engine, const struct message *message, s
 static void put_dead(struct engine *engine, struct writer *writer, const struct message *message)
 {
     const struct event *event = message->event;
+    int is_place = message->send.receiver < system_places(engine->system);
     const char *text = event != NULL ? event->text : "rationed: messages of this sender made it fault too often";
     int is_kept = engine->system->flows[message->send.flow].is_payload_kept;
     struct commit_dead dead = {.reason = message->reason,
-                               .unikernel = message->send.receiver,
+                               .unikernel = is_place ? message->send.receiver : SYSTEM_NONE,
                                .flow = message->send.flow,
                                .text_bytes = (uint16_t)strnlen(text, COMMIT_TEXT_BYTES_MAX),
                                .payload_bytes = is_kept ? message->send.payload_bytes : 0,
@@ -201,12 +204,13 @@ enum status commit_send(struct engine *engine, struct message *message)
 {
     const struct event *event = message->event;
     uint16_t receiver = message->send.receiver;
+    const uint8_t *source = message->body + ABI_ALIGN8(message->send.payload_bytes); // of a message that was brought
     struct writer writer = {engine->scratch, sizeof(struct commit_header), 0};
     struct commit_header header = {
         .packet.handle = message->handle,
         .consume = message->is_durable ? message->number : 0,
         .number = message->number,
-        .unikernel = receiver < engine->system->unikernel_count ? receiver : SYSTEM_NONE,
+        .unikernel = receiver < system_places(engine->system) ? receiver : SYSTEM_NONE,
         .flow = message->send.flow,
         .attempt = message->attempt,
         .reason = message->reason};
@@ -225,6 +229,9 @@ enum status commit_send(struct engine *engine, struct message *message)
     header.dead_count = (uint16_t)is_dead(message);
     if (header.dead_count != 0)
         put_dead(engine, &writer, message);
+    header.source_count = message->is_brought;
+    if (message->is_brought)
+        put(&writer, source, sizeof(struct link_source));
     return offer(engine, &writer, &header);
 }
 

@@ -31,10 +31,9 @@ void sending_make(struct engine *engine, const struct message *message, const st
     const struct system_flow *flow = &engine->system->flows[index];
     const struct schema *schema = &engine->system->schemas[flow->schema];
     const struct system_receiver *to = &flow->receivers[turn];
-    int is_service = to->kind == SYSTEM_SERVICE;
     sending->send = (struct commit_send){
         .flow = index,
-        .receiver = (uint16_t)(to->index + (is_service ? engine->system->unikernel_count : 0)),
+        .receiver = system_place(engine->system, to),
         .context_bytes = (uint16_t)record->send.context_bytes,
         .payload_bytes = record->send.payload_bytes,
         .principal = (uint16_t)message->event->principal};
@@ -47,7 +46,7 @@ void sending_make(struct engine *engine, const struct message *message, const st
     if ((record->send.flags & ABI_SEND_RECEIPT) != 0 || (flow->kind == SYSTEM_REQUEST && flow->live_ms != 0))
         sending->send.flags = COMMIT_RECEIPT;
     // Besides replies, a question, a message to itself and one with a receipt keep the connection whose instance sends it.
-    if (flow->kind != SYSTEM_PLAIN || to->index == message->send.receiver || sending->send.flags != 0)
+    if (flow->kind != SYSTEM_PLAIN || sending->send.receiver == message->send.receiver || sending->send.flags != 0)
         sending->send.connection = message->send.connection;
     if (flow->key_field != SYSTEM_NONE)
         sending->send.key_bytes =

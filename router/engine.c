@@ -27,7 +27,7 @@ void tell(struct engine *engine, enum engine_peer peer, uint32_t index, uint16_t
 static int is_spooled_for(const struct engine *engine, uint32_t flow, uint32_t receiver)
 {
     return flow < engine->system->flow_count && engine->flows[flow].is_durable &&
-           system_input_port(&engine->system->flows[flow], (uint16_t)receiver) != SYSTEM_NONE;
+           system_port(engine->system, &engine->system->flows[flow], (uint16_t)receiver) != SYSTEM_NONE;
 }
 
 static enum status hello_receive(struct engine *engine, const struct packet *packet)
@@ -46,6 +46,7 @@ static enum status hello_receive(struct engine *engine, const struct packet *pac
     receiver->batch = hello.batch;
     receiver->capacity = router_capacity(receiver->instances_max, hello.batch);
     receiver->is_attached = 1;
+    courier_attach(engine, packet->index);
     return STATUS_OK;
 }
 
@@ -96,11 +97,11 @@ static enum status done_receive(struct engine *engine, const struct packet *pack
 
 static enum status ready_receive(struct engine *engine, const struct packet *packet)
 {
-    (void)packet; // says no more
+    engine->identity = packet->handle;
     engine->is_ready = 1;
     counters_reconcile(engine);
     struct commit_credit credit = {.count = ROUTER_WINDOW};
-    for (credit.receiver = 0; credit.receiver < engine->system->unikernel_count; credit.receiver++)
+    for (credit.receiver = 0; credit.receiver < system_places(engine->system); credit.receiver++)
         for (credit.flow = 0; credit.flow < engine->system->flow_count; credit.flow++)
             if (is_spooled_for(engine, credit.flow, credit.receiver))
                 tell(engine, ENGINE_STORE, 0, COMMIT_CREDIT, 0, (uint8_t *)&credit + HEADER,
@@ -179,6 +180,7 @@ static const struct row {
     {ENGINE_RECEIVER, LINK_GONE, HEADER, HEADER, gone_receive},
     {ENGINE_RECEIVER, LINK_READ, HEADER + sizeof(struct abi_read), LINK_BYTES_MAX, reads_receive},
     {ENGINE_RECEIVER, LINK_EFFECTS, sizeof(struct link_effects), LINK_BYTES_MAX, effects_receive},
+    {ENGINE_RECEIVER, LINK_BRING, sizeof(struct link_bring), LINK_BYTES_MAX, bring_receive},
     {ENGINE_GATEWAY, LINK_OPEN, HEADER, LINK_BYTES_MAX, open_receive},
     {ENGINE_GATEWAY, LINK_INPUT, HEADER + 1, HEADER + LINK_INPUT_BYTES_MAX, input_receive},
     {ENGINE_GATEWAY, LINK_SHUT, HEADER, HEADER, input_receive},
@@ -230,6 +232,7 @@ void engine_closed(struct engine *engine, enum engine_peer peer, uint32_t index)
                 (message->state == MESSAGE_STARTED || message->state == MESSAGE_READING))
                 message_lost(engine, message);
         }
+        courier_close(engine, index);
     }
     connections_close(engine, peer, index);
     engine_schedule(engine);

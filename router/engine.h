@@ -19,7 +19,7 @@
 
 enum engine_peer {
     ENGINE_STORE,    // index 0
-    ENGINE_RECEIVER, // index: unikernel, or unikernel_count + service
+    ENGINE_RECEIVER, // index: place (core/system.h)
     ENGINE_GATEWAY,  // index: gateway
 };
 

@@ -19,7 +19,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define LINKS_MAX (1u + SYSTEM_UNIKERNELS_MAX + SYSTEM_SERVICES_MAX + SYSTEM_GATEWAYS_MAX)
+#define LINKS_MAX (1u + SYSTEM_PLACES_MAX + SYSTEM_GATEWAYS_MAX)
 #define RECORDS_PER_TURN 64 // and the rest of the last one's packet
 // What a link's peer may leave unread. The pages are touched only when it does. What is sent in one turn of the loop
 // leaves in one packet.
@@ -183,6 +183,8 @@ static void control_ready(void *context, uint32_t events)
         link_attach(ENGINE_RECEIVER, record.index, fd);
     else if (record.what == CONTROL_SERVICE_LINK && record.index < system->service_count)
         link_attach(ENGINE_RECEIVER, system->unikernel_count + record.index, fd);
+    else if (record.what == CONTROL_COURIER_LINK && record.index < system->courier_count)
+        link_attach(ENGINE_RECEIVER, system->unikernel_count + system->service_count + record.index, fd);
     else if (record.what == CONTROL_GATEWAY_LINK && record.index < system->gateway_count)
         link_attach(ENGINE_GATEWAY, record.index, fd);
     else if (record.what == CONTROL_LOG) {
@@ -223,7 +225,7 @@ int main(void)
     if (system_open(&router.system, router.process.system, router.process.system_bytes, &why) != STATUS_OK)
         process_fail("the compiled system", why);
     links_add(ENGINE_STORE, 1);
-    links_add(ENGINE_RECEIVER, router.system.unikernel_count + router.system.service_count);
+    links_add(ENGINE_RECEIVER, system_places(&router.system));
     links_add(ENGINE_GATEWAY, router.system.gateway_count);
     if (loop_init(&router.loop) != STATUS_OK ||
         loop_add(&router.loop, &router.control, CONTROL_FD, EPOLLIN, control_ready, NULL) != STATUS_OK)

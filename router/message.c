@@ -76,9 +76,14 @@ struct message *message_new(struct engine *engine, const struct sending *sending
     message->number = engine->epoch << 40 | ++engine->number;
     message->time_ms = engine->wall_ms;
     message->bucket = ROUTER_BUCKETS;
-    if (send->receiver < engine->system->unikernel_count)
-        message->port = system_input_port(flow, send->receiver);
-    if (flow->key_field != SYSTEM_NONE)
+    int is_unikernel = send->receiver < engine->system->unikernel_count;
+    message->port = is_unikernel ? system_port(engine->system, flow, send->receiver) : send->flow;
+    // The host's own take each flow in order. A courier has many of it at once; a service that seals or signs has one, so that
+    // serials leave in order, whatever the one before it has to wait for.
+    int is_service = !is_unikernel && send->receiver < system_places(engine->system) && !is_courier(engine, send->receiver);
+    if (is_service && flow->kind == SYSTEM_PLAIN)
+        message->bucket = send->flow;
+    if (flow->key_field != SYSTEM_NONE && is_unikernel)
         message->bucket = (uint16_t)(key_hash(engine, sending->key, send->key_bytes) % ROUTER_BUCKETS);
     memcpy(message->body, sending->payload, send->payload_bytes);
     memcpy(message->body + ABI_ALIGN8(send->payload_bytes), sending->context, send->context_bytes);
@@ -135,7 +140,7 @@ static void principal_note(const struct engine *engine, const struct message *me
 {
     const struct system_flow *flow = &engine->system->flows[message->send.flow];
     struct builtin_password_reply reply;
-    if (flow->sender_kind != SYSTEM_SERVICE)
+    if (flow->sender_kind != SYSTEM_SERVICE || flow->kind != SYSTEM_REPLY)
         return;
     memcpy(&reply, message->body, sizeof reply);
     int is_known = reply.is_accepted && reply.principal <= engine->system->principal_count;
@@ -160,9 +165,9 @@ void message_enqueue(struct engine *engine, struct message *message)
 {
     struct receiver *receiver = receiver_of(engine, message);
     uint64_t live_ms = engine->system->flows[message->send.flow].live_ms;
-    if (live_ms != 0 && message->parent == NULL)
+    if (live_ms != 0 && message->parent == NULL && !message->is_brought)
         message->end_ms = message->time_ms + (int64_t)live_ms;
-    if (!message->is_durable && message->parent == NULL)
+    if (!message->is_durable && message->parent == NULL && !message->is_brought)
         flow_change(engine, message->send.flow, 1, 0);
     int is_connection = receiver->is->lifetime == LIFETIME_CONNECTION;
     if (is_connection && !is_broadcast(engine, message) && !bind(engine, message))
@@ -247,6 +252,8 @@ void message_finish(struct engine *engine, struct message *message)
         event_leave(engine, message);
     if (message->parent != NULL)
         copy_finish(engine, message);
+    else if (message->is_brought)
+        brought_finish(engine, message);
     else
         flow_change(engine, message->send.flow, -1, -row_bytes(message));
     if (message->parent == NULL && (message->send.flags & COMMIT_RECEIPT) != 0) {

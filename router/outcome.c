@@ -190,6 +190,8 @@ void message_committed(struct engine *engine, struct message *message, uint32_t 
     } else {
         if (result == COMMIT_OK)
             take(engine, message);
+        else if (message->is_brought)
+            message->reason = REASON_DONE; // the store has had it
         message_finish(engine, message);
     }
 }
@@ -197,7 +199,8 @@ void message_committed(struct engine *engine, struct message *message, uint32_t 
 void message_lost(struct engine *engine, struct message *message)
 {
     if (message->connection == NULL) {
-        again(engine, message, &message->attempt, ROUTER_ATTEMPTS_MAX, REASON_ATTEMPTS);
+        uint16_t most = is_courier(engine, message->send.receiver) ? UINT16_MAX : ROUTER_ATTEMPTS_MAX;
+        again(engine, message, &message->attempt, most, REASON_ATTEMPTS);
         return;
     }
     message->connection->has_failed = 1;
@@ -238,6 +241,8 @@ static enum reason failure_of(struct engine *engine, struct message *message,
         event->code = effects->code;
         return refuse(message, REASON_GUEST, receiver->is->refusals[effects->code], "", 0);
     }
+    if (effects->outcome == LINK_REFUSED && message->send.receiver >= engine->system->unikernel_count)
+        return refuse(message, REASON_SEAL, receiver->is->name, "does not open", 0); // no other host service refuses
     const char *what = effects->outcome == LINK_CONTRACT ? effects->text : "unknown refusal";
     snprintf(event->text, sizeof event->text, "envelope %s: %.*s", receiver->is->name,
              (int)sizeof effects->text - 1, what);

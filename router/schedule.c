@@ -86,7 +86,9 @@ static int64_t *faults_of(const struct engine *engine, const struct message *mes
     if (sender >= SYSTEM_PRINCIPALS_MAX)
         sender = SYSTEM_PRINCIPALS_MAX +
                  (flow->sender_kind == SYSTEM_RECEIPTS ? flow->receivers[0].index : flow->sender) +
-                 (flow->sender_kind == SYSTEM_SERVICE ? SYSTEM_UNIKERNELS_MAX : 0);
+                 (flow->sender_kind == SYSTEM_SERVICE   ? SYSTEM_UNIKERNELS_MAX
+                  : flow->sender_kind == SYSTEM_COURIER ? SYSTEM_UNIKERNELS_MAX + SYSTEM_SERVICES_MAX
+                                                        : 0);
     return &engine->page->faults_ms[message->send.receiver][sender];
 }
 
@@ -109,7 +111,7 @@ static uint64_t load_of(const struct engine *engine, uint32_t flow, const struct
 {
     const struct flow_state *state = &engine->flows[flow];
     uint64_t load = state->waiting + state->promised + state->reserved;
-    return flow == input->send.flow && load > 0 ? load - 1 : load;
+    return flow == input->send.flow && !input->is_brought && load > 0 ? load - 1 : load;
 }
 
 int has_room_of_own(const struct engine *engine, uint16_t flow, const struct message *message, uint32_t sends)
@@ -139,10 +141,11 @@ static int has_room_on(const struct engine *engine, uint16_t flow, const struct 
             load_of(engine, definition->pair, message) + load <= engine->flows[definition->pair].limit);
 }
 
-// Does the event that this message becomes, or is, need room on that output?
-static int needs_room(const struct engine *engine, uint16_t flow, uint32_t principal)
+// Does the event that this message becomes, or is, need room on that output? What is brought enters its own flow alone.
+static int needs_room(const struct engine *engine, const struct message *message, uint16_t flow, uint32_t principal)
 {
-    return flow != SYSTEM_NONE && is_principal_allowed(&engine->system->flows[flow], principal);
+    return flow != SYSTEM_NONE && (!message->is_brought || flow == message->send.flow) &&
+           is_principal_allowed(&engine->system->flows[flow], principal);
 }
 
 // Its outputs, and behind them the flow of its receipts, in which it needs room for those that it asks for.
@@ -156,7 +159,7 @@ static int has_room(const struct engine *engine, const struct receiver *receiver
 {
     uint32_t principal = principal_of(message);
     for (uint16_t i = 0; i <= receiver->is->output_count; i++)
-        if (needs_room(engine, output_of(receiver, i), principal) &&
+        if (needs_room(engine, message, output_of(receiver, i), principal) &&
             !has_room_on(engine, output_of(receiver, i), message))
             return 0;
     return 1;
@@ -166,7 +169,7 @@ static struct receiver *reserve(struct engine *engine, struct message *message, 
 {
     struct receiver *receiver = receiver_of(engine, message);
     for (uint16_t i = 0; i <= receiver->is->output_count; i++) {
-        if (!needs_room(engine, output_of(receiver, i), message->event->principal))
+        if (!needs_room(engine, message, output_of(receiver, i), message->event->principal))
             continue;
         struct flow_state *state = &engine->flows[output_of(receiver, i)];
         check(is_taken || state->reserved >= state->need);
@@ -222,6 +225,10 @@ static void start(struct engine *engine, struct message *message)
     event->text[0] = 0;
     event->principal = principal_of(message);
     struct receiver *receiver = reserve(engine, message, 1);
+    if (message->is_brought) {
+        brought_start(engine, message);
+        return;
+    }
     receiver->with_receiver++;
     message->state = MESSAGE_STARTED;
     if (message->connection != NULL && !message->connection->has_instance) {
@@ -237,7 +244,9 @@ static void start(struct engine *engine, struct message *message)
         .record = {.kind = ABI_EVENT},
         .number = message->number,
         .time_ms = message->time_ms,
-        .connection = message->connection != NULL ? connection_id(engine, message->connection) : 0,
+        .connection = message->connection != NULL                    ? connection_id(engine, message->connection)
+                      : is_courier(engine, message->send.receiver) ? engine->identity
+                                                                   : 0,
         .flow = message->port,
         .attempt = message->attempt,
         .principal = event_sender(message),
@@ -282,7 +291,7 @@ static int broadcast_expand(struct engine *engine, struct receiver *receiver, st
 // Tokens for what comes from outside are taken at its start, for what is sent at the end of its event.
 static int is_input_paid(struct engine *engine, struct message *message)
 {
-    if (!message->is_input || message->is_last || message->attempt != 1 ||
+    if ((!message->is_input && !message->is_brought) || message->is_last || message->attempt != 1 ||
         tokens_take(engine, message->send.flow, message->connection, 1, message->send.payload_bytes, 0))
         return 1;
     if (!message->is_throttled)

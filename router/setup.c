@@ -8,7 +8,7 @@
 
 #define ROUTER_EVENTS_MAX 2048u
 #define ROUTER_CONNECTIONS_MAX 8192u // of one gateway
-#define ROUTER_SERVICE_CAPACITY 64u
+#define ROUTER_HOST_CAPACITY 64u
 
 static uint32_t at_most(uint32_t value, uint32_t most) { return value < most ? value : most; }
 
@@ -16,7 +16,7 @@ static uint32_t at_most(uint32_t value, uint32_t most) { return value < most ? v
 static uint64_t flow_init(struct engine *engine, const struct system_flow *flow, struct flow_state *state)
 {
     enum system_endpoint to = (enum system_endpoint)flow->receivers[0].kind;
-    int is_local = flow->sender_kind != SYSTEM_GATEWAY && (to == SYSTEM_UNIKERNEL || to == SYSTEM_SERVICE);
+    int is_local = flow->sender_kind != SYSTEM_GATEWAY && to != SYSTEM_GATEWAY && to != SYSTEM_SUBSCRIPTION;
     state->is_durable = flow->is_durable;
     state->is_queued = is_local && !flow->is_durable;
     state->is_self = flow->sender_kind == SYSTEM_UNIKERNEL && flow->receiver_count == 1 &&
@@ -42,7 +42,8 @@ static uint64_t flow_init(struct engine *engine, const struct system_flow *flow,
         state->need = state->bytes_need = 0;
     }
     if (flow->is_durable)
-        return (uint64_t)ROUTER_WINDOW * flow->receiver_count;
+        return (uint64_t)ROUTER_WINDOW * flow->receiver_count +
+               (flow->sender_kind == SYSTEM_COURIER ? LINK_BRINGS_MAX : 0);
     // What events in flight hold of the same flow comes on top.
     return state->is_queued && !state->is_own ? state->limit + ROUTER_CAPACITY_MAX + ROUTER_PIPELINE : 0;
 }
@@ -60,6 +61,28 @@ static void receipts_init(struct engine *engine)
     }
 }
 
+// What a service or courier would be as a unikernel: its name, and the flows that it sends.
+static void host_init(const struct system_view *system, uint32_t place, struct system_unikernel *host)
+{
+    uint32_t places = (uint32_t)system_places(system), first = places - (uint32_t)system->courier_count;
+    uint32_t is_arrivals = place >= places;
+    const char *name = system_place_name(system, is_arrivals ? place - system->courier_count : place);
+    memcpy(host->name, name, sizeof host->name);
+    uint32_t taken = 0; // flows
+    for (uint16_t i = 0; i < system->flow_count; i++) {
+        const struct system_flow *flow = &system->flows[i];
+        taken += system_port(system, flow, (uint16_t)place) != SYSTEM_NONE;
+        int is_own = is_arrivals ? flow->sender_kind == SYSTEM_COURIER && flow->sender == place - places
+                                 : flow->sender_kind == SYSTEM_SERVICE && place < first &&
+                                       flow->sender == place - system->unikernel_count;
+        if (is_own && host->output_count < MANIFEST_FLOWS_MAX)
+            host->outputs[host->output_count++] = i;
+    }
+    // One flow that is not taken, because a courier's peer is full, holds up no other.
+    uint32_t most = ROUTER_HOST_CAPACITY * (place >= first && taken > 1 ? taken : 1);
+    host->instances_max = (uint16_t)at_most(most, ROUTER_CAPACITY_MAX);
+}
+
 // Returns the events that they may have at once.
 static uint32_t receivers_init(struct engine *engine)
 {
@@ -68,14 +91,10 @@ static uint32_t receivers_init(struct engine *engine)
     for (uint32_t i = 0; i < engine->receiver_count; i++) {
         struct receiver *receiver = &engine->receivers[i];
         list_init(&receiver->queue);
-        struct system_unikernel *service = &engine->services[i < unikernels ? 0 : i - unikernels];
-        receiver->is = i < unikernels ? &system->unikernels[i] : service;
-        if (i >= unikernels) {
-            memcpy(service->name, system->services[i - unikernels].name, sizeof service->name);
-            service->outputs[0] = system->services[i - unikernels].reply_flow;
-            service->output_count = 1;
-            service->instances_max = ROUTER_SERVICE_CAPACITY;
-        }
+        struct system_unikernel *host = &engine->hosts[i < unikernels ? 0 : i - unikernels];
+        receiver->is = i < unikernels ? &system->unikernels[i] : host;
+        if (i >= unikernels)
+            host_init(system, i, host);
         receiver->receipts = i < unikernels ? system_receipts(system, (uint16_t)i) : SYSTEM_NONE;
         events += router_capacity(receiver->is->instances_max, LINK_BATCH_MAX) + ROUTER_PIPELINE;
     }
@@ -143,7 +162,7 @@ struct engine *engine_create(const struct system_view *system, struct router_pag
     engine->page = page;
     engine->io = *io;
     engine->epoch = epoch;
-    engine->receiver_count = engine->idle = (uint32_t)(system->unikernel_count + system->service_count);
+    engine->receiver_count = engine->idle = (uint32_t)(system_places(system) + system->courier_count);
     engine->receivers = calloc(engine->receiver_count + 1u, sizeof *engine->receivers);
     engine->end_ms = INT64_MAX;
     list_init(&engine->waiting);

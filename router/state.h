@@ -15,6 +15,8 @@
 //
 // A connection has several events in flight. Their effects are judged and released in their order: what comes too
 // early has ENDED, and is judged when its turn has come.
+// What a courier brings (router/courier.c) is a message to the courier's own arrivals: its event is made here, and the
+// message on its flow is that event's effect.
 //
 // A message that ends without an event (its connection ended, nobody joined, its copies ended, its sender
 // is rationed) proceeds too, with its reason and no effects. An event is what a message has from its start
@@ -83,6 +85,7 @@ struct message {
     uint8_t is_durable; // number is the outbox id
     uint8_t is_input, is_last; // from a gateway: TAKEN is owed; it is the connection's last
     uint8_t is_throttled; // was counted so
+    uint8_t is_brought; // by a courier: BROUGHT is owed; its context is a struct link_source, its connection the courier's handle
 };
 
 struct event {
@@ -158,6 +161,7 @@ struct flow_state {
     uint32_t bucket_columns[2]; // in connection_buckets, if the rate, or that of bytes, is per connection
     uint64_t need;      // room that an event may need at most; 0: none is reserved
     uint64_t limit;     // cap or quota
+    uint32_t brought;   // by a courier, not ended
     uint64_t waiting;   // entered, not ended
     uint64_t reserved;  // a multiple of need
     uint64_t promised;  // of a flow of receipts: messages that will make one
@@ -167,8 +171,8 @@ struct flow_state {
     struct key_table keys;
 };
 
-struct receiver { // a unikernel's tender or a host service
-    const struct system_unikernel *is; // a service: what it would be as a unikernel
+struct receiver { // a place (core/system.h), or behind all places the arrivals of a courier
+    const struct system_unikernel *is; // of the host's own: what it would be as a unikernel
     uint8_t is_attached;   // said HELLO
     uint32_t instances_max, batch, capacity; // capacity: events with it at once
     uint32_t with_receiver, in_flight;
@@ -224,7 +228,8 @@ struct engine {
     struct slots messages, events, held;
     uint8_t *bodies;        // of messages
     struct message waiting; // list
-    struct system_unikernel services[SYSTEM_SERVICES_MAX];
+    uint64_t identity; // of the store
+    struct system_unikernel hosts[SYSTEM_SERVICES_MAX + 2 * SYSTEM_COURIERS_MAX]; // receivers of the host's own
     struct receiver *receivers;
     uint32_t receiver_count, idle; // idle: of those without an event
     struct connection *connections;
@@ -359,6 +364,13 @@ void message_lost(struct engine *engine, struct message *message);
 void message_committed(struct engine *engine, struct message *message, uint32_t result);
 void messages_retry(struct engine *engine);
 
+// ---- courier.c ----
+engine_take bring_receive;
+void courier_attach(struct engine *engine, uint32_t place);
+void courier_close(struct engine *engine, uint32_t place); // its link ended
+void brought_start(struct engine *engine, struct message *message);
+void brought_finish(struct engine *engine, const struct message *message);
+
 // ---- read.c ----
 engine_take reads_receive, answer_receive;
 
@@ -408,6 +420,12 @@ static inline struct message *message_at(struct engine *engine, uint32_t index)
 static inline struct receiver *receiver_of(const struct engine *engine, const struct message *message)
 {
     return &engine->receivers[message->send.receiver];
+}
+
+static inline int is_courier(const struct engine *engine, uint32_t place)
+{
+    return place >= system_places(engine->system) - engine->system->courier_count &&
+           place < system_places(engine->system);
 }
 
 // Not yet copied.

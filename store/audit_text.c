@@ -13,8 +13,8 @@
 
 static void put_names(struct json_line *line, const struct system_view *system, const struct commit_header *header)
 {
-    if (header->unikernel < system->unikernel_count)
-        json_string(line, "unikernel", system->unikernels[header->unikernel].name);
+    if (header->unikernel < system_places(system))
+        json_string(line, "unikernel", system_place_name(system, header->unikernel));
     if (header->flow < system->flow_count)
         json_string(line, "flow", system->flows[header->flow].name);
     json_unsigned(line, "number", header->number);

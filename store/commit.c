@@ -45,6 +45,7 @@ static int take_struct(struct walk *walk, void *out, size_t size)
 struct view {
     struct commit_header header;
     size_t reads, writes, sends, states, counters, dead; // offsets of the sections
+    struct link_source source; // if the header says that there is one
 };
 
 static void check_reads(struct walk *walk, const struct store *store, unsigned count)
@@ -80,7 +81,7 @@ static void check_sends(struct walk *walk, const struct store *store, unsigned c
         (void)take(walk, send.context_bytes);
         (void)take(walk, send.payload_bytes);
         if (send.flow >= store->system->flow_count ||
-            send.receiver >= store->system->unikernel_count ||
+            send.receiver >= system_places(store->system) ||
             send.payload_bytes > ABI_PAYLOAD_BYTES_MAX || send.context_bytes > ABI_CONTEXT_BYTES_MAX ||
             (send.flags != 0 && (send.flags != COMMIT_RECEIPT || !spool_makes_receipts(store, send.flow))))
             walk->is_bad = 1;
@@ -92,6 +93,52 @@ static int counter_is_valid(const struct store *store, uint32_t index)
     uint32_t flows = SYSTEM_FLOWS_MAX * REASON_COUNT;
     return index < flows ? index / REASON_COUNT < store->system->flow_count
                          : (index - flows) / 16 < store->system->unikernel_count;
+}
+
+// Name of the peer that sent it; NULL: there is none.
+static const char *arrival_peer(const struct store *store, const struct view *view)
+{
+    uint16_t flow = view->header.flow;
+    if (flow >= store->system->flow_count || store->system->flows[flow].sender_kind != SYSTEM_COURIER)
+        return NULL;
+    const struct system_courier *courier = &store->system->couriers[store->system->flows[flow].sender];
+    return view->source.peer < courier->peer_count ? courier->peers[view->source.peer].name : NULL;
+}
+
+static sqlite3_stmt *arrival_statement(struct store *store, const struct view *view, enum statement which)
+{
+    sqlite3_stmt *statement = store_statement(store, which);
+    bind_integer(statement, 1, store->flow_ids[view->header.flow]);
+    check(sqlite3_bind_text(statement, 2, arrival_peer(store, view), -1, SQLITE_STATIC) == SQLITE_OK);
+    return statement;
+}
+
+// Is it the next one of its stream? Another stream begins with whatever comes first.
+static enum status validate_source(struct store *store, const struct view *view, enum commit_result *result)
+{
+    sqlite3_stmt *row = arrival_statement(store, view, STATEMENT_ARRIVAL_GET);
+    enum status status = store_step(store, row);
+    uint64_t last = 0;
+    if (status == STATUS_OK && (uint64_t)sqlite3_column_int64(row, 0) == view->source.stream)
+        last = (uint64_t)sqlite3_column_int64(row, 1);
+    sqlite3_reset(row);
+    if (status != STATUS_OK && status != STATUS_ABSENT)
+        return status;
+    if (view->source.sequence <= last)
+        *result = COMMIT_DUPLICATE;
+    else if (view->source.previous > last)
+        *result = COMMIT_NOT_NOW;
+    return STATUS_OK;
+}
+
+static enum status apply_source(struct store *store, const struct view *view)
+{
+    if (view->header.source_count == 0)
+        return STATUS_OK;
+    sqlite3_stmt *statement = arrival_statement(store, view, STATEMENT_ARRIVAL_SET);
+    bind_integer(statement, 3, (int64_t)view->source.stream);
+    bind_integer(statement, 4, (int64_t)view->source.sequence);
+    return store_run(store, statement);
 }
 
 static enum status parse(struct view *view, const struct store *store, const uint8_t *packet,
@@ -128,7 +175,10 @@ static enum status parse(struct view *view, const struct store *store, const uin
         walk.is_bad |= dead.crash_bytes != 0 && dead.crash_bytes != sizeof(struct link_crash);
         walk.is_bad |= dead.text_bytes > COMMIT_TEXT_BYTES_MAX;
     }
-    return walk.is_bad || walk.at != size || header->dead_count > 1 ? STATUS_MALFORMED : STATUS_OK;
+    if (header->source_count == 1 && take_struct(&walk, &view->source, sizeof view->source))
+        walk.is_bad |= arrival_peer(store, view) == NULL;
+    return walk.is_bad || walk.at != size || header->dead_count > 1 || header->source_count > 1 ? STATUS_MALFORMED
+                                                                                               : STATUS_OK;
 }
 
 static enum status validate_reads(struct store *store, const struct view *view, struct walk walk,
@@ -270,7 +320,7 @@ enum status counter_add(struct store *store, uint32_t index, uint64_t value)
     check(counter_is_valid(store, index));
     sqlite3_stmt *statement = store_statement(store, STATEMENT_COUNTER_ADD);
     bind_integer(statement, 1, !is_flow);
-    bind_integer(statement, 2, is_flow ? store->flow_ids[owner] : store->unikernel_ids[owner]);
+    bind_integer(statement, 2, is_flow ? store->flow_ids[owner] : store->place_ids[owner]);
     bind_integer(statement, 3, is_flow ? index % REASON_COUNT : (index - flows) % 16);
     bind_integer(statement, 4, (int64_t)value);
     return store_run(store, statement);
@@ -332,7 +382,7 @@ static enum status apply_all(struct store *store, const struct view *view, const
     walk.at = view->dead;
     if (status == STATUS_OK)
         status = apply_dead(store, view, walk, packet);
-    return status;
+    return status == STATUS_OK ? apply_source(store, view) : status;
 }
 
 enum status commit_apply(struct store *store, const uint8_t *packet, size_t size, int64_t now_ms,
@@ -357,7 +407,10 @@ enum status commit_apply(struct store *store, const uint8_t *packet, size_t size
         if (status != STATUS_OK)
             return status;
     }
-    status = validate_reads(store, &view, walk, &result);
+    if (view.header.source_count != 0)
+        status = validate_source(store, &view, &result);
+    if (status == STATUS_OK && result == COMMIT_OK)
+        status = validate_reads(store, &view, walk, &result);
     walk.at = view.writes;
     if (status == STATUS_OK && result == COMMIT_OK)
         status = validate_writes(store, &view, walk, &result);

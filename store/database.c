@@ -39,7 +39,9 @@ static const char format_3_sql[] =
     "ALTER TABLE outbox ADD COLUMN receipt INTEGER NOT NULL DEFAULT 0;"
     "CREATE TABLE states(flow INTEGER NOT NULL, key BLOB NOT NULL, state BLOB NOT NULL,"
     " PRIMARY KEY(flow, key)) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX dead_letters_flow ON dead_letters(flow, id);";
+    "CREATE INDEX dead_letters_flow ON dead_letters(flow, id);"
+    "CREATE TABLE arrivals(flow INTEGER NOT NULL, peer TEXT NOT NULL, stream INTEGER NOT NULL,"
+    " sequence INTEGER NOT NULL, PRIMARY KEY(flow, peer)) STRICT, WITHOUT ROWID;";
 
 static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
@@ -95,6 +97,10 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_STATE_SET] = "INSERT INTO states(flow, key, state) VALUES(?1, ?2, ?3) ON CONFLICT(flow, key)"
                             " DO UPDATE SET state = ?3",
     [STATEMENT_STATE_ALL] = "SELECT flow, key, state FROM states",
+    [STATEMENT_ARRIVAL_GET] = "SELECT stream, sequence FROM arrivals WHERE flow = ? AND peer = ?",
+    [STATEMENT_ARRIVAL_SET] =
+        "INSERT INTO arrivals(flow, peer, stream, sequence) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(flow, peer)"
+        " DO UPDATE SET stream = ?3, sequence = ?4",
     [STATEMENT_COUNTER_ADD] =
         "INSERT INTO counters(scope, id, code, value) VALUES(?1, ?2, ?3, ?4)"
         " ON CONFLICT(scope, id, code) DO UPDATE SET value = value + ?4",

@@ -6,6 +6,7 @@
 //   records      namespace, key -> version, index_key (NULL: none), value
 //   outbox       id -> one durable message for one receiver; due_ms > 0: a timer; receipt: somebody waits for its end
 //   states       flow, key -> what the checks of the flow remember of the key (proto/commit.h: struct commit_part)
+//   arrivals     flow, peer -> stream and last sequence of what another node sent
 //   counters     scope (0 flow, 1 refusals of a unikernel), id, code -> value
 //   dead_letters id -> a message whose event failed
 //   audit        sequence -> text of an audit record that the audit log has not acknowledged
@@ -31,7 +32,8 @@ enum statement {
     STATEMENT_OUTBOX_ADD, STATEMENT_OUTBOX_GET, STATEMENT_OUTBOX_DELETE, STATEMENT_OUTBOX_NOW, STATEMENT_OUTBOX_DUE,
     STATEMENT_OUTBOX_FIRST,
     STATEMENT_OUTBOX_NEXT_DUE, STATEMENT_OUTBOX_SPOOL, STATEMENT_OUTBOX_FLOWS, STATEMENT_HELD,
-    STATEMENT_STATE_SET, STATEMENT_STATE_ALL, STATEMENT_COUNTER_ADD, STATEMENT_COUNTER_ALL,
+    STATEMENT_STATE_SET, STATEMENT_STATE_ALL, STATEMENT_ARRIVAL_GET, STATEMENT_ARRIVAL_SET,
+    STATEMENT_COUNTER_ADD, STATEMENT_COUNTER_ALL,
     STATEMENT_DEAD_ADD, STATEMENT_DEAD_LIST, STATEMENT_DEAD_GET, STATEMENT_DEAD_DELETE,
     STATEMENT_DEAD_NEXT, STATEMENT_DEAD_ALL,
     STATEMENT_AUDIT_ADD, STATEMENT_AUDIT_NEXT, STATEMENT_AUDIT_DELETE, STATEMENT_AUDIT_BOUNDS,
@@ -65,10 +67,11 @@ struct store {
     struct store_page *page;
     // Index in the system file -> id in the table names.
     int64_t namespace_ids[SYSTEM_NAMESPACES_MAX], flow_ids[SYSTEM_FLOWS_MAX],
-        unikernel_ids[SYSTEM_UNIKERNELS_MAX], principal_ids[SYSTEM_PRINCIPALS_MAX];
+        place_ids[SYSTEM_PLACES_MAX], principal_ids[SYSTEM_PRINCIPALS_MAX];
     struct store_state state, saved;
     int is_in_transaction;
-    uint32_t receivers_changed; // bit i: the outbox may hold something new for unikernel i
+    uint64_t identity; // that no other store has
+    uint64_t receivers_changed; // bit i: the outbox may hold something new for place i
     const struct outbox_push *push; // what is with the router (store/outbox.h), or NULL: nothing
     uint64_t audit_acknowledged, audit_deleted; // sequences
     // Audit records that have no transaction of their own: written with the next one, kept until it commits.

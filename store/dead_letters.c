@@ -134,8 +134,8 @@ static enum status audit(struct store *store, int64_t id, const struct commit_he
     json_string(&line, "kind", "dead_letter");
     json_integer(&line, "id", id);
     json_string(&line, "reason", reason_text(dead->reason));
-    if (dead->unikernel < system->unikernel_count)
-        json_string(&line, "unikernel", system->unikernels[dead->unikernel].name);
+    if (dead->unikernel < system_places(system))
+        json_string(&line, "unikernel", system_place_name(system, dead->unikernel));
     if (dead->flow < system->flow_count)
         json_string(&line, "flow", system->flows[dead->flow].name);
     json_unsigned(&line, "number", commit->number);
@@ -153,8 +153,8 @@ enum status dead_letter_add(struct store *store, const struct commit_header *com
     sqlite3_stmt *statement = store_statement(store, STATEMENT_DEAD_ADD);
     bind_integer(statement, 1, commit->time_ms);
     bind_integer(statement, 2, dead->reason);
-    bind_integer(statement, 3, dead->unikernel < store->system->unikernel_count
-                                   ? store->unikernel_ids[dead->unikernel]
+    bind_integer(statement, 3, dead->unikernel < system_places(store->system)
+                                   ? store->place_ids[dead->unikernel]
                                    : 0);
     bind_integer(statement, 4,
                  dead->flow < store->system->flow_count ? store->flow_ids[dead->flow] : 0);
@@ -178,9 +178,9 @@ enum status dead_letter_drop(struct store *store, int64_t id)
     return delete_row(store, id);
 }
 
-// May the payload enter that flow again, and to whom? bit i of *receivers: unikernel i.
-static enum status find_receivers(const struct store *store, int flow, int unikernel,
-                                  const uint8_t *payload, size_t size, uint32_t *receivers,
+// May the payload enter that flow again, and to whom? bit i of *receivers: place i.
+static enum status find_receivers(const struct store *store, int flow, int place,
+                                  const uint8_t *payload, size_t size, uint64_t *receivers,
                                   const char **why)
 {
     *why = "its flow is not in this version of the system";
@@ -200,16 +200,14 @@ static enum status find_receivers(const struct store *store, int flow, int unike
     uint16_t field;
     if (schema_check(&store->system->schemas[entry->schema], payload, size, &field) != REASON_DONE)
         return STATUS_DENIED;
-    *why = "its flow ends at no unikernel";
-    uint32_t all = 0;
-    for (unsigned i = 0; i < entry->receiver_count; i++)
-        if (entry->receivers[i].kind == SYSTEM_UNIKERNEL)
-            all |= 1u << entry->receivers[i].index;
+    uint64_t all = 0;
+    for (unsigned i = 0; i < entry->receiver_count; i++) // of a durable flow: all have a place
+        all |= 1ull << system_place(store->system, &entry->receivers[i]);
     // It failed at one receiver; the others have had theirs.
-    if (unikernel >= 0 && (all >> unikernel & 1) != 0)
-        all = 1u << unikernel;
+    if (place >= 0 && (all >> place & 1) != 0)
+        all = 1ull << place;
     *receivers = all;
-    return all != 0 ? STATUS_OK : STATUS_DENIED;
+    return STATUS_OK;
 }
 
 enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms, unsigned *flow_out,
@@ -225,9 +223,10 @@ enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms
     if (status != STATUS_OK)
         return status;
     const uint8_t *bytes = column_bytes(row, 9, &size);
-    int unikernel = names_unikernel(store, sqlite3_column_int64(row, 3));
+    int place = names_place(store, sqlite3_column_int64(row, 3));
     int flow = names_flow(store, sqlite3_column_int64(row, 4));
-    uint32_t principal = names_principal(store, sqlite3_column_int64(row, 7)), receivers = 0;
+    uint32_t principal = names_principal(store, sqlite3_column_int64(row, 7));
+    uint64_t receivers = 0;
     int is_too_large = size > sizeof payload;
     if (!is_too_large)
         memcpy(payload, bytes, size);
@@ -236,7 +235,7 @@ enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms
         *why = "its payload is larger than a message";
         return STATUS_DENIED;
     }
-    status = find_receivers(store, flow, unikernel, payload, size, &receivers, why);
+    status = find_receivers(store, flow, place, payload, size, &receivers, why);
     if (status != STATUS_OK)
         return status;
     const struct system_flow *entry = &store->system->flows[flow];
@@ -247,12 +246,12 @@ enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms
         send.key_bytes =
             (uint16_t)schema_key(&store->system->schemas[entry->schema], &entry->key_field, 1,
                                  payload, size, key, sizeof key);
-    *added = (struct spooled){(uint64_t)__builtin_popcount(receivers), 0, 0};
+    *added = (struct spooled){(uint64_t)__builtin_popcountll(receivers), 0, 0};
     added->bytes = added->count * commit_row_bytes(send.key_bytes, 0, size);
     *why = "its flow is full";
     if (!spool_has_room(store, (unsigned)flow, *added))
         return STATUS_TOO_LARGE;
-    for (unsigned i = 0; i < store->system->unikernel_count && status == STATUS_OK; i++) {
+    for (unsigned i = 0; i < system_places(store->system) && status == STATUS_OK; i++) {
         if ((receivers >> i & 1) == 0)
             continue;
         int64_t new_id;

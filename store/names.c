@@ -6,6 +6,7 @@
 #include "host/system_file.h"
 #include "store/dead_letters.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,9 +23,9 @@ int names_flow(const struct store *store, int64_t id)
     return index_of(store->flow_ids, store->system->flow_count, id);
 }
 
-int names_unikernel(const struct store *store, int64_t id)
+int names_place(const struct store *store, int64_t id)
 {
-    return index_of(store->unikernel_ids, store->system->unikernel_count, id);
+    return index_of(store->place_ids, system_places(store->system), id);
 }
 
 int64_t names_principal_id(const struct store *store, uint32_t principal)
@@ -119,14 +120,14 @@ static enum status check_waiting(struct store *store, const uint64_t changed[2])
     enum status status;
     while ((status = store_step(store, statement)) == STATUS_OK) {
         int flow = names_flow(store, sqlite3_column_int64(statement, 0));
-        int receiver = names_unikernel(store, sqlite3_column_int64(statement, 1));
+        int receiver = names_place(store, sqlite3_column_int64(statement, 1));
         const char *why = flow < 0 ? "is not in this system" : NULL;
         if (flow >= 0 && (changed[flow / 64] >> (flow % 64) & 1) != 0)
             why = "has another schema in this system";
         if (flow >= 0 && why == NULL) {
             const struct system_flow *entry = &store->system->flows[flow];
-            if (receiver < 0 || system_input_port(entry, (uint16_t)receiver) == SYSTEM_NONE)
-                why = "no longer goes to that unikernel";
+            if (receiver < 0 || system_port(store->system, entry, (uint16_t)receiver) == SYSTEM_NONE)
+                why = "no longer goes there";
             else if (!entry->is_durable)
                 why = "is no longer durable";
             else if (sqlite3_column_int64(statement, 5) != 0 &&
@@ -147,19 +148,54 @@ static enum status check_waiting(struct store *store, const uint64_t changed[2])
     return status == STATUS_ABSENT ? STATUS_OK : status;
 }
 
+// The first start draws the store's identity.
+static enum status load_identity(struct store *store)
+{
+    uint8_t drawn[32];
+    struct name name;
+    randombytes_buf(drawn, sizeof drawn);
+    enum status status = intern(store, NAME_STORE, "store", drawn, &name);
+    if (status != STATUS_OK)
+        return status;
+    sqlite3_stmt *find = store_statement(store, STATEMENT_NAME_FIND);
+    bind_integer(find, 1, NAME_STORE);
+    check(sqlite3_bind_text(find, 2, "store", -1, SQLITE_STATIC) == SQLITE_OK);
+    status = store_step(store, find);
+    if (status != STATUS_OK)
+        return status == STATUS_ABSENT ? STATUS_SYSTEM : status;
+    size_t size;
+    const uint8_t *digest = column_bytes(find, 1, &size);
+    memcpy(&store->identity, digest, size < sizeof store->identity ? size : sizeof store->identity);
+    sqlite3_reset(find);
+    return STATUS_OK;
+}
+
+static enum status load_places(struct store *store)
+{
+    static const uint8_t no_digest[32];
+    const struct system_view *system = store->system;
+    size_t unikernels = system->unikernel_count, services = unikernels + system->service_count;
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < system_places(system) && status == STATUS_OK; i++) {
+        enum name_kind kind = i < unikernels ? NAME_UNIKERNEL : i < services ? NAME_SERVICE : NAME_COURIER;
+        struct name name;
+        status = intern(store, kind, system_place_name(system, i), no_digest, &name);
+        store->place_ids[i] = name.id;
+    }
+    return status;
+}
+
 static enum status load_all(struct store *store)
 {
     static const uint8_t no_digest[32];
     const struct system_view *system = store->system;
     uint64_t changed[SYSTEM_FLOWS_MAX / 64] = {0};
     struct name name;
-    enum status status = STATUS_OK;
+    enum status status = load_identity(store);
     for (size_t i = 0; i < system->namespace_count && status == STATUS_OK; i++)
         status = load_namespace(store, i);
-    for (size_t i = 0; i < system->unikernel_count && status == STATUS_OK; i++) {
-        status = intern(store, NAME_UNIKERNEL, system->unikernels[i].name, no_digest, &name);
-        store->unikernel_ids[i] = name.id;
-    }
+    if (status == STATUS_OK)
+        status = load_places(store);
     for (size_t i = 0; i < system->principal_count && status == STATUS_OK; i++) {
         status = intern(store, NAME_PRINCIPAL, system->principals[i].name, no_digest, &name);
         store->principal_ids[i] = name.id;

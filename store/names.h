@@ -6,7 +6,10 @@
 
 #include "store/database.h"
 
-enum name_kind { NAME_NAMESPACE = 0, NAME_FLOW = 1, NAME_UNIKERNEL = 2, NAME_PRINCIPAL = 3 };
+enum name_kind {
+    NAME_NAMESPACE = 0, NAME_FLOW = 1, NAME_UNIKERNEL = 2, NAME_PRINCIPAL = 3, NAME_SERVICE = 4, NAME_COURIER = 5,
+    NAME_STORE = 6, // one, whose digest is random: the store's identity
+};
 
 // At start: gives every name its id, loads versions and counts of the namespaces. Refuses a system under
 // which stored bytes would mean something else: a namespace that holds records of another schema, key or
@@ -15,7 +18,7 @@ enum status names_load(struct store *store) MUST_USE;
 
 // Index of an id in the system file, or -1: it is not in this version.
 int names_flow(const struct store *store, int64_t id);
-int names_unikernel(const struct store *store, int64_t id);
+int names_place(const struct store *store, int64_t id); // unikernels, services, couriers (core/system.h)
 // A principal as the fabric writes it (index + 1, 0: nobody) to an id (0: nobody) and back; one that is gone is nobody.
 int64_t names_principal_id(const struct store *store, uint32_t principal);
 uint32_t names_principal(const struct store *store, int64_t id);

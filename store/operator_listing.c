@@ -37,14 +37,14 @@ void reply_last_end(struct operator_session *session, struct json_line *line)
 void reply_dead_letter(struct json_line *line, const struct store *store, sqlite3_stmt *row)
 {
     size_t text_bytes;
-    int unikernel = names_unikernel(store, sqlite3_column_int64(row, 3));
+    int place = names_place(store, sqlite3_column_int64(row, 3));
     int flow = names_flow(store, sqlite3_column_int64(row, 4));
     uint32_t principal = names_principal(store, sqlite3_column_int64(row, 7));
     json_integer(line, "id", sqlite3_column_int64(row, 0));
     json_integer(line, "time_ms", sqlite3_column_int64(row, 1));
     json_string(line, "reason", reason_text((uint32_t)sqlite3_column_int64(row, 2)));
-    if (unikernel >= 0)
-        json_string(line, "unikernel", store->system->unikernels[unikernel].name);
+    if (place >= 0)
+        json_string(line, "unikernel", system_place_name(store->system, (size_t)place));
     if (flow >= 0)
         json_string(line, "flow", store->system->flows[flow].name);
     json_integer(line, "number", sqlite3_column_int64(row, 5));
@@ -179,7 +179,7 @@ static enum status next_counter(struct operator_session *session, struct store *
         int is_refusal = sqlite3_column_int(row, 0) != 0;
         uint32_t code = (uint32_t)sqlite3_column_int(row, 2);
         int64_t id = sqlite3_column_int64(row, 1);
-        int owner = is_refusal ? names_unikernel(store, id) : names_flow(store, id);
+        int owner = is_refusal ? names_place(store, id) : names_flow(store, id);
         reply_line_begin(session, &line);
         if (owner >= 0 && is_refusal) {
             json_string(&line, "unikernel", store->system->unikernels[owner].name);

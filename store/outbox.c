@@ -16,7 +16,7 @@ enum status outbox_add(struct store *store, const struct commit_send *send, int6
         due_ms = now_ms;
     sqlite3_stmt *statement = store_statement(store, STATEMENT_OUTBOX_ADD);
     bind_integer(statement, 1, store->flow_ids[send->flow]);
-    bind_integer(statement, 2, store->unikernel_ids[send->receiver]);
+    bind_integer(statement, 2, store->place_ids[send->receiver]);
     bind_integer(statement, 3, due_ms > 0 ? due_ms : 0);
     bind_integer(statement, 4, time_ms);
     bind_integer(statement, 5, names_principal_id(store, send->principal));
@@ -28,7 +28,7 @@ enum status outbox_add(struct store *store, const struct commit_send *send, int6
     enum status status = store_run(store, statement);
     if (status == STATUS_OK) {
         *id = sqlite3_last_insert_rowid(store->db);
-        store->receivers_changed |= 1u << send->receiver;
+        store->receivers_changed |= 1ull << send->receiver;
         store->state.spool[send->flow].count++;
         store->state.spool[send->flow].bytes +=
             commit_row_bytes(send->key_bytes, send->context_bytes, send->payload_bytes);
@@ -123,7 +123,7 @@ static enum status push_rows(struct outbox_push *push, struct store *store, stru
     struct outbox_queue *queue = &push->queues[receiver][flow];
     int64_t *id = is_timers ? &queue->due_id : &queue->id;
     sqlite3_stmt *row = store_statement(store, is_timers ? STATEMENT_OUTBOX_DUE : STATEMENT_OUTBOX_NOW);
-    bind_integer(row, 1, store->unikernel_ids[receiver]);
+    bind_integer(row, 1, store->place_ids[receiver]);
     bind_integer(row, 2, *id);
     bind_integer(row, 3, queue->credit);
     if (is_timers) {
@@ -152,7 +152,7 @@ static enum status next_due(const struct outbox_queue *queue, struct store *stor
                             unsigned flow, int64_t *due_ms)
 {
     sqlite3_stmt *row = store_statement(store, STATEMENT_OUTBOX_NEXT_DUE);
-    bind_integer(row, 1, store->unikernel_ids[receiver]);
+    bind_integer(row, 1, store->place_ids[receiver]);
     bind_integer(row, 2, queue->due_ms);
     bind_integer(row, 3, queue->due_id);
     bind_integer(row, 4, store->flow_ids[flow]);
@@ -171,7 +171,7 @@ static enum status push_receiver(struct outbox_push *push, struct store *store, 
     for (unsigned flow = 0; flow < store->system->flow_count; flow++) {
         struct outbox_queue *queue = &push->queues[receiver][flow];
         if (!store->system->flows[flow].is_durable ||
-            system_input_port(&store->system->flows[flow], (uint16_t)receiver) == SYSTEM_NONE)
+            system_port(store->system, &store->system->flows[flow], (uint16_t)receiver) == SYSTEM_NONE)
             continue;
         if (queue->credit == 0) {
             *is_waiting = 1;
@@ -200,7 +200,7 @@ enum status outbox_push(struct outbox_push *push, struct store *store, struct ch
 {
     check(!store->is_in_transaction); // only committed messages leave
     *next_due_ms = INT64_MAX;
-    for (unsigned i = 0; i < store->system->unikernel_count; i++) {
+    for (unsigned i = 0; i < system_places(store->system); i++) {
         int is_waiting = 0;
         if ((store->receivers_changed >> i & 1) == 0)
             continue;
@@ -208,7 +208,7 @@ enum status outbox_push(struct outbox_push *push, struct store *store, struct ch
         if (status != STATUS_OK)
             return status;
         if (!is_waiting)
-            store->receivers_changed &= ~(1u << i);
+            store->receivers_changed &= ~(1ull << i);
     }
     return STATUS_OK;
 }

@@ -28,7 +28,7 @@ struct outbox_push {
         uint32_t credit;
         int64_t id;             // last immediate message sent
         int64_t due_ms, due_id; // last timer sent
-    } queues[SYSTEM_UNIKERNELS_MAX][SYSTEM_FLOWS_MAX];
+    } queues[SYSTEM_PLACES_MAX][SYSTEM_FLOWS_MAX];
     // Of a flow that keeps the newest: with the router. So much of its cap stays free that the sends of one event find
     // room by what is not with the router.
     struct spooled taken[SYSTEM_FLOWS_MAX];

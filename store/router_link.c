@@ -113,7 +113,7 @@ static enum status send_counters(struct router_link *link, struct store *store)
     while ((status = store_step(store, row)) == STATUS_OK) {
         int is_refusal = sqlite3_column_int(row, 0) != 0;
         int64_t id = sqlite3_column_int64(row, 1);
-        int owner = is_refusal ? names_unikernel(store, id) : names_flow(store, id);
+        int owner = is_refusal ? names_place(store, id) : names_flow(store, id);
         uint32_t code = (uint32_t)sqlite3_column_int(row, 2);
         if (owner < 0)
             continue;
@@ -149,13 +149,13 @@ static enum status take_hello(struct router_link *link, struct store *store, siz
         return STATUS_VERSION;
     memset(&link->push, 0, sizeof link->push);
     store->push = &link->push;
-    store->receivers_changed = UINT32_MAX;
+    store->receivers_changed = UINT64_MAX;
     enum status status = send_states(link, store);
     if (status == STATUS_OK)
         status = send_counters(link, store);
     if (status == STATUS_OK)
         status = send_spools(link, store);
-    struct commit_packet ready = {.size = sizeof ready, .kind = COMMIT_READY};
+    struct commit_packet ready = {.size = sizeof ready, .kind = COMMIT_READY, .handle = store->identity};
     if (status == STATUS_OK)
         status = send_simple(link, &ready, sizeof ready);
     link->is_ready = status == STATUS_OK;
@@ -254,7 +254,7 @@ static enum status take_commit(struct router_link *link, struct store *store, si
         return status; // found before it wrote anything: the others of the batch stand
     struct commit_header header;
     memcpy(&header, link->packet, sizeof header);
-    int is_consumed = header.consume != 0 && header.unikernel < store->system->unikernel_count &&
+    int is_consumed = header.consume != 0 && header.unikernel < system_places(store->system) &&
                       header.flow < store->system->flow_count;
     link->consumed[link->batch_count] = is_consumed ? &link->push.queues[header.unikernel][header.flow] : NULL;
     link->consumed_rows[link->batch_count] = facts.consumed;
@@ -290,7 +290,7 @@ static enum status take_credit(struct router_link *link, struct store *store, si
     if (size != sizeof credit)
         return STATUS_MALFORMED;
     memcpy(&credit, link->packet, sizeof credit);
-    if (credit.receiver >= store->system->unikernel_count || credit.flow >= store->system->flow_count)
+    if (credit.receiver >= system_places(store->system) || credit.flow >= store->system->flow_count)
         return STATUS_MALFORMED;
     struct outbox_queue *queue = &link->push.queues[credit.receiver][credit.flow];
     if (credit.count > UINT32_MAX - queue->credit)

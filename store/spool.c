@@ -71,7 +71,7 @@ static enum status first_get(struct store *store, unsigned flow, unsigned receiv
 {
     int64_t after = store->push != NULL ? store->push->queues[receiver][flow].id : 0;
     sqlite3_stmt *row = store_statement(store, STATEMENT_OUTBOX_FIRST);
-    bind_integer(row, 1, store->unikernel_ids[receiver]);
+    bind_integer(row, 1, store->place_ids[receiver]);
     bind_integer(row, 2, store->flow_ids[flow]);
     bind_integer(row, 3, after);
     enum status status = store_step(store, row);
@@ -133,7 +133,7 @@ static enum status displace(struct store *store, unsigned flow, int64_t now_ms)
     struct first oldest = {0};
     for (unsigned i = 0; i < definition->receiver_count; i++) {
         struct first first;
-        enum status status = first_get(store, flow, definition->receivers[i].index, &first);
+        enum status status = first_get(store, flow, system_place(store->system, &definition->receivers[i]), &first);
         if (status != STATUS_OK)
             return status;
         if (first.id != 0 && (oldest.id == 0 || first.id < oldest.id))
@@ -183,7 +183,7 @@ static enum status expire(struct store *store, int64_t now_ms, unsigned most, in
         int is_meant = definition->is_durable && definition->live_ms != 0;
         for (unsigned j = 0; is_meant && j < definition->receiver_count && status == STATUS_OK; j++) {
             int is_late = 0;
-            status = queue_expire(store, i, definition->receivers[j].index, now_ms, most, &is_late);
+            status = queue_expire(store, i, system_place(store->system, &definition->receivers[j]), now_ms, most, &is_late);
             *is_more |= is_late;
         }
     }

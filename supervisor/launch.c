@@ -28,7 +28,8 @@ struct plan {
     int grace_ms;
 };
 
-// The gateway keeps the host's network: its listener was bound there. So its accepted sockets work too.
+// Gateway and courier keep the host's network: a listener was bound there, so its accepted sockets work too; what they may do
+// with it is in their filters.
 static const struct plan plans[ROLES] = {
     [ROLE_AUDIT] = {"crenel-audit", "audit", NAMESPACES | CLONE_NEWNET, "audit", 0, 256, 5000},
     [ROLE_STORE] = {"crenel-store", "store", NAMESPACES | CLONE_NEWNET, "store",
@@ -39,6 +40,7 @@ static const struct plan plans[ROLES] = {
     [ROLE_TENDER] = {"crenel-tender", "tender", NAMESPACES | CLONE_NEWNET, NULL,
                      CONTROL_TENDER_LINK, 0, 2000},
     [ROLE_GATEWAY] = {"crenel-gateway", "gateway", NAMESPACES, NULL, CONTROL_GATEWAY_LINK, 0, 2000},
+    [ROLE_COURIER] = {"crenel-courier", "courier", NAMESPACES, NULL, CONTROL_COURIER_LINK, 256, 2000},
 };
 
 static void make_link(struct member *a, uint16_t a_what, struct member *b, uint16_t b_what)
@@ -85,15 +87,22 @@ static int is_kvm(const struct member *m)
     return m->isolation == ISOLATION_LEVEL_KVM || m->isolation == ISOLATION_LEVEL_KVM_SOFTWARE;
 }
 
+// A service's program follows from its kind.
+static int is_sealing(const struct member *m)
+{
+    return m->role == ROLE_SERVICE && m->supervisor->system.services[m->index].kind != SYSTEM_SERVICE_PASSWORD;
+}
+
 static enum status start_process(struct member *m, int control_fd)
 {
     struct supervisor *s = m->supervisor;
-    const struct plan *plan = &plans[m->role];
+    static const struct plan sealing = {"crenel-seal", "seal", NAMESPACES | CLONE_NEWNET, NULL, 0, 256, 2000};
+    const struct plan *plan = is_sealing(m) ? &sealing : &plans[m->role];
     char path[PATH_MAX + 32], directory[PATH_MAX + 80], role[16], number[16];
     snprintf(path, sizeof path, "%s/%s", s->programs_path, plan->program);
     snprintf(role, sizeof role, "%s%s", plan->role, is_kvm(m) ? "-kvm" : "");
     snprintf(number, sizeof number, "%u", m->index);
-    if (m->role == ROLE_SERVICE)
+    if (m->role == ROLE_SERVICE && plan->directory != NULL)
         snprintf(directory, sizeof directory, "%s/%s/%s", s->state_path, plan->directory, m->name);
     else if (plan->directory != NULL)
         snprintf(directory, sizeof directory, "%s/%s", s->state_path, plan->directory);
@@ -163,7 +172,11 @@ enum status launch_member(struct member *m)
         member_give(m, CONTROL_IMAGE, m->index, 0, reopen(m->resource_fd));
     if (is_kvm(m))
         member_give(m, CONTROL_KVM, m->index, 0, open("/dev/kvm", O_RDWR | O_CLOEXEC));
-    if (m->role == ROLE_GATEWAY)
+    if (is_sealing(m))
+        key_give(m);
+    if (m->role == ROLE_COURIER)
+        courier_give_files(m);
+    if (m->role == ROLE_GATEWAY || (m->role == ROLE_COURIER && m->resource_fd >= 0))
         member_give(m, CONTROL_LISTENER, m->index, 0, fcntl(m->resource_fd, F_DUPFD_CLOEXEC, 0));
     size_t count = m->pending_count;
     m->pending_count = 0;

@@ -27,7 +27,7 @@ const char *member_title(const struct member *member)
 {
     static char titles[4][64];
     static unsigned next;
-    static const char *const kinds[ROLES] = {"", "", "", "service ", "unikernel ", "gateway "};
+    static const char *const kinds[ROLES] = {"", "", "", "service ", "unikernel ", "gateway ", "courier "};
     char *title = titles[next++ % 4];
     snprintf(title, sizeof titles[0], "%s%.40s", kinds[member->role], member->name);
     return title;

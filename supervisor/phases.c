@@ -4,7 +4,7 @@
 //   STARTING       members are started role by role; all serve -> RUNNING
 //   RUNNING        members heal by their own table; router or store fails -> EPOCH_ENDING
 //   EPOCH_ENDING   everything but audit ends; all gone -> EPOCH_WAITING (back-off) -> STARTING, epoch + 1
-//   STOPPING       gateways end, then tenders and services, router, store, audit; all gone -> ENDED. When another
+//   STOPPING       gateways and couriers end, then tenders and services, router, store, audit; all gone -> ENDED. When another
 //                  version is to follow, what the gateways brought is waited for first (supervisor/replace.h)
 //
 // A failure during the first start ends the system: what never served is an error of its author, not
@@ -24,7 +24,7 @@
 static int phase_of(enum role role)
 {
     static const int phases[ROLES] = {[ROLE_AUDIT] = 1,   [ROLE_STORE] = 2,  [ROLE_ROUTER] = 2,
-                                      [ROLE_SERVICE] = 2, [ROLE_TENDER] = 2, [ROLE_GATEWAY] = 3};
+                                      [ROLE_SERVICE] = 2, [ROLE_TENDER] = 2, [ROLE_GATEWAY] = 3, [ROLE_COURIER] = 3};
     return phases[role];
 }
 
@@ -168,7 +168,7 @@ static void drain_due(void *context)
 
 static void step_stop(struct supervisor *s)
 {
-    if (!step_stop_role(s, ROLE_GATEWAY, ROLE_GATEWAY))
+    if (!step_stop_role(s, ROLE_GATEWAY, ROLE_COURIER))
         return;
     if (s->is_replacing && member_of(s, ROLE_ROUTER, 0)->state == MEMBER_UP && !replace_is_drained(s)) {
         loop_timer_set(&s->loop, &s->drain_timer, DRAIN_LOOK_MS);

@@ -48,7 +48,7 @@ static void add_last_fault(cJSON *object, const char *name, const struct link_cr
 
 static void add_process(cJSON *array, const struct member *m)
 {
-    static const char *const roles[ROLES] = {"audit", "store", "router", "service", "tender", "gateway"};
+    static const char *const roles[ROLES] = {"audit", "store", "router", "service", "tender", "gateway", "courier"};
     cJSON *row = cJSON_CreateObject();
     cJSON_AddStringToObject(row, "process", roles[m->role]);
     cJSON_AddStringToObject(row, "name", m->name);
@@ -173,7 +173,10 @@ static const char *sender_name(const struct system_view *system, size_t sender)
         return sender < system->principal_count ? system->principals[sender].name : "?";
     if (unikernel < SYSTEM_UNIKERNELS_MAX)
         return unikernel < system->unikernel_count ? system->unikernels[unikernel].name : "?";
-    return service < system->service_count ? system->services[service].name : "?";
+    size_t courier = service - SYSTEM_SERVICES_MAX;
+    if (service < SYSTEM_SERVICES_MAX)
+        return service < system->service_count ? system->services[service].name : "?";
+    return courier < system->courier_count ? system->couriers[courier].name : "?";
 }
 
 // Senders whose messages a unikernel is not shown now: who must wait longest, and how many others.
@@ -201,6 +204,31 @@ static void add_rationed(struct supervisor *s, cJSON *array, size_t index)
                 (long long)(longest_ms / 1000 + 1));
 }
 
+// Its own words are printable: they come from a process that may be hostile.
+static void courier_last(const struct courier_page *page, char text[sizeof page->last])
+{
+    size_t i = 0;
+    for (; i + 1 < sizeof page->last && page->last[i] != 0; i++)
+        text[i] = page->last[i] >= 0x20 && page->last[i] <= 0x7e ? page->last[i] : '?';
+    text[i] = 0;
+}
+
+static const struct courier_page *courier_page(struct supervisor *s, size_t index)
+{
+    return (const struct courier_page *)(const void *)member_of(s, ROLE_COURIER, (unsigned)index)->page;
+}
+
+static void add_unlinked(struct supervisor *s, cJSON *array, size_t index)
+{
+    const struct courier_page *page = courier_page(s, index);
+    char last[sizeof page->last];
+    courier_last(page, last);
+    if (page->links == 0 && member_of(s, ROLE_COURIER, (unsigned)index)->state == MEMBER_UP)
+        add_problem(array, "look at the other node, and at what lies between; messages wait, nothing is lost",
+                    "courier %s has no link: %.120s", s->system.couriers[index].name,
+                    last[0] != 0 ? last : "nobody has come yet");
+}
+
 // What stands in the way now, and the mend.
 static void add_problems(struct supervisor *s, cJSON *reply)
 {
@@ -225,6 +253,8 @@ static void add_problems(struct supervisor *s, cJSON *reply)
         add_observed(s, array, i);
     for (size_t i = 0; i < s->system.unikernel_count; i++)
         add_rationed(s, array, i);
+    for (size_t i = 0; i < s->system.courier_count; i++)
+        add_unlinked(s, array, i);
 }
 
 void report_ps(struct supervisor *s, cJSON *reply)
@@ -298,6 +328,11 @@ static void add_flow(struct supervisor *s, cJSON *array, size_t flow, const stru
             add_number(failed, reason_text(reason), count);
     }
     cJSON_AddStringToObject(row, "flow", declared->name);
+    const struct schema_header *schema = s->system.schemas[declared->schema].header;
+    char digest[2 * SCHEMA_DIGEST_BYTES + 1], named[SCHEMA_NAME_BYTES + sizeof digest];
+    report_hex(schema->digest, sizeof schema->digest, digest);
+    snprintf(named, sizeof named, "%s %s", schema->name, digest);
+    cJSON_AddStringToObject(row, "schema", named);
     cJSON_AddBoolToObject(row, "is_durable", declared->is_durable);
     add_number(row, "entered", entered);
     add_number(row, "done", done);
@@ -329,6 +364,26 @@ static void add_refusals(struct supervisor *s, cJSON *reply, const struct router
         for (uint32_t code = 0; code < unikernel->refusal_count && code < 16; code++)
             add_number(row, unikernel->refusals[code], page->counters[COUNTER_REFUSAL(i, code)]);
         add_number(waiting, unikernel->name, page->waiting[i]);
+    }
+}
+
+static void add_couriers(struct supervisor *s, cJSON *reply)
+{
+    cJSON *array = cJSON_AddArrayToObject(reply, "couriers");
+    for (size_t i = 0; i < s->system.courier_count; i++) {
+        const struct courier_page *page = courier_page(s, i);
+        char last[sizeof page->last];
+        courier_last(page, last);
+        cJSON *row = cJSON_CreateObject();
+        cJSON_AddStringToObject(row, "courier", s->system.couriers[i].name);
+        cJSON_AddStringToObject(row, s->system.couriers[i].is_listening ? "listen" : "connect", s->system.couriers[i].address);
+        add_number(row, "links", page->links);
+        add_number(row, "connects", page->connects);
+        add_number(row, "sent", page->sent);
+        add_number(row, "received", page->received);
+        if (last[0] != 0)
+            cJSON_AddStringToObject(row, "last", last);
+        cJSON_AddItemToArray(array, row);
     }
 }
 
@@ -364,6 +419,7 @@ void report_status(struct supervisor *s, cJSON *reply)
     add_number(object, "size", audit->size);
     add_number(object, "time_ms", (uint64_t)audit->time_ms);
     cJSON_AddStringToObject(object, "root", root);
+    add_couriers(s, reply);
     cJSON *gateways = cJSON_AddArrayToObject(reply, "gateways");
     for (size_t i = 0; i < s->system.gateway_count; i++) {
         const struct gateway_page *page =

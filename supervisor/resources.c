@@ -63,6 +63,8 @@ static enum status add_members(struct supervisor *s)
         status = add_member(s, ROLE_SERVICE, i, system->services[i].name, user++);
     for (size_t i = 0; i < system->gateway_count && status == STATUS_OK; i++)
         status = add_member(s, ROLE_GATEWAY, i, system->gateways[i].name, user++);
+    for (size_t i = 0; i < system->courier_count && status == STATUS_OK; i++)
+        status = add_member(s, ROLE_COURIER, i, system->couriers[i].name, user++);
     for (size_t i = 0; i < system->unikernel_count && status == STATUS_OK; i++)
         status = add_member(s, ROLE_TENDER, i, system->unikernels[i].name, user++);
     if (status != STATUS_OK)
@@ -80,7 +82,7 @@ static enum status open_image(struct supervisor *s, struct member *m)
 }
 
 // A listener stays open over versions: clients that connect in between wait for the next one.
-static enum status take_listener(struct supervisor *s, const char *address, int *fd)
+enum status resources_listener(struct supervisor *s, const char *address, int *fd)
 {
     size_t i = 0;
     while (i < s->listener_count && strcmp(s->listeners[i].address, address) != 0)
@@ -99,7 +101,7 @@ static enum status take_listener(struct supervisor *s, const char *address, int 
 static enum status open_listener(struct supervisor *s, struct member *m)
 {
     const struct system_gateway *gateway = &s->system.gateways[m->index];
-    enum status status = take_listener(s, gateway->listen, &m->resource_fd);
+    enum status status = resources_listener(s, gateway->listen, &m->resource_fd);
     if (status == STATUS_MALFORMED)
         fail(s, "write it as ADDRESS:PORT, \"127.0.0.1:1883\"", "gateway %s: \"%s\" is not an address",
              gateway->name, gateway->listen);
@@ -254,6 +256,10 @@ enum status resources_open(struct supervisor *s)
         struct member *m = &s->members[i];
         if (m->role == ROLE_GATEWAY)
             status = open_listener(s, m);
+        else if (m->role == ROLE_COURIER)
+            status = courier_open(s, m);
+        else if (m->role == ROLE_SERVICE && s->system.services[m->index].kind != SYSTEM_SERVICE_PASSWORD)
+            status = key_open(s, m);
         else if (m->role == ROLE_SERVICE)
             status = copy_password_file(s, m);
         else if (m->role == ROLE_TENDER && (status = open_image(s, m)) == STATUS_OK &&

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // The supervisor's own state: the compiled system, one member per process, the phases of the whole.
 //
-// Phases of a start: 1 audit; 2 store, router, services, tenders; 3 gateways. A phase begins when all of
+// Phases of a start: 1 audit; 2 store, router, services, tenders; 3 gateways, couriers. A phase begins when all of
 // the one before serve. An end goes the other way, audit last (supervisor/phases.c).
 // The supervisor never looks at a payload. It holds every pair of links until both owners have theirs.
 #ifndef CRENEL_SUPERVISOR_SUPERVISOR_H
@@ -19,13 +19,13 @@
 #include <limits.h>
 #include <sys/types.h>
 
-#define MEMBERS_MAX (3u + SYSTEM_SERVICES_MAX + SYSTEM_UNIKERNELS_MAX + SYSTEM_GATEWAYS_MAX)
+#define MEMBERS_MAX (3u + SYSTEM_SERVICES_MAX + SYSTEM_UNIKERNELS_MAX + SYSTEM_GATEWAYS_MAX + SYSTEM_COURIERS_MAX)
 #define PENDING_MAX (MEMBERS_MAX + 4u)
 #define CLIENTS_MAX 16u
-#define LISTENERS_MAX (2u * SYSTEM_GATEWAYS_MAX) // of one version and the next
+#define LISTENERS_MAX (2u * (SYSTEM_GATEWAYS_MAX + SYSTEM_COURIERS_MAX)) // of one version and the next
 #define KEYS_MAX 8u
 
-enum role { ROLE_AUDIT, ROLE_STORE, ROLE_ROUTER, ROLE_SERVICE, ROLE_TENDER, ROLE_GATEWAY, ROLES };
+enum role { ROLE_AUDIT, ROLE_STORE, ROLE_ROUTER, ROLE_SERVICE, ROLE_TENDER, ROLE_GATEWAY, ROLE_COURIER, ROLES };
 
 struct pending { // an attachment that waits for its owner's process
     uint16_t what; // enum control_what
@@ -38,8 +38,8 @@ struct supervisor;
 struct member {
     struct supervisor *supervisor;
     enum role role;
-    uint16_t index;   // of the unikernel, service or gateway
-    const char *name; // "router", or the unikernel's, service's, gateway's name
+    uint16_t index;   // of the unikernel, service, gateway or courier
+    const char *name; // "router", or the unikernel's, service's, gateway's, courier's name
     enum member_state state;
     int is_wanted;
     int is_operator_stopped;
@@ -56,7 +56,7 @@ struct member {
     int page_fd;
     uid_t uid;
     struct cgroup cgroup;
-    int resource_fd; // image (tender), listener (gateway), or -1
+    int resource_fd; // image (tender), listener (gateway, courier that listens), or -1
     enum isolation_level isolation; // of a tender: what is in force
     struct pending pending[PENDING_MAX];
     size_t pending_count;
@@ -139,9 +139,16 @@ void launch_links(struct supervisor *s);
 
 // ---- resources.c: what is opened once, before anything starts ----
 enum status resources_open(struct supervisor *s) MUST_USE;
+enum status resources_listener(struct supervisor *s, const char *address, int *fd) MUST_USE;
 void resources_close(struct supervisor *s);
 enum status resources_rotate_log(struct supervisor *s) MUST_USE; // opens a new log when the old one is large
 enum status resources_next_epoch(struct supervisor *s) MUST_USE; // raises the durable counter
+
+// ---- couriers.c: what a courier needs of the operator ----
+enum status courier_open(struct supervisor *s, struct member *member) MUST_USE;
+void courier_give_files(struct member *member); // as they are now
+enum status key_open(struct supervisor *s, struct member *member) MUST_USE; // of a service that seals or signs
+void key_give(struct member *member);
 
 // ---- phases.c: the whole ----
 void phases_start(struct supervisor *s);

@@ -36,7 +36,7 @@ FUZZ_WRAP_storelink = channel_receive channel_send channel_send_parts store_comm
 fuzz_wrap = $(foreach f,$(FUZZ_WRAP_$(1)),-Wl,--wrap=$(f))
 fuzz_room = $(call room,$(filter-out core host,$(firstword $(subst _, ,$(call fuzz_replay,$(1))))))
 fuzz_objects = $(filter-out %/main.o,$(call fuzz_room,$(1))) $(CORE) $(HOST) $(FUZZ_MORE_$(1):%.c=$(BUILD)/%.o)
-FUZZ_LIBS = -lsodium -lsqlite3 -lyaml -lcjson
+FUZZ_LIBS = -lsodium -lsqlite3 -lyaml -lcjson -lssl -lcrypto
 FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -I. -I$(BUILD)/generated -g -O2 -w -fno-sanitize-recover=all -ffunction-sections
 
 $(BUILD)/fuzz/object/%.o: %.c
@@ -58,7 +58,7 @@ $(foreach n,$(FUZZ_NAMES),$(eval $(call fuzz_rules,$(n))))
 FUZZ_BYTES = 512
 FUZZ_BYTES_system = 16384
 FUZZ_BYTES_image = 4096
-$(foreach n,audit commit crash manifest records router schema,$(eval FUZZ_BYTES_$(n) = 2048))
+$(foreach n,audit commit crash manifest records router schema session,$(eval FUZZ_BYTES_$(n) = 2048))
 $(foreach n,sources replies,$(eval FUZZ_BYTES_$(n) = 1024))
 $(foreach n,engine fault gateway member mqtt pages pool run storelink verify,$(eval FUZZ_BYTES_$(n) = 200))
 

@@ -41,7 +41,7 @@ void diff_add(const struct diff_entry *entry, enum diff_kind kind, const char *f
     __attribute__((format(printf, 3, 4)));
 
 // The structs that are compared field by field (diff_fields.c).
-enum diff_table { TABLE_HEADER, TABLE_UNIKERNEL, TABLE_FLOW, TABLE_NAMESPACE, TABLE_GATEWAY, TABLE_SERVICE, TABLES };
+enum diff_table { TABLE_HEADER, TABLE_UNIKERNEL, TABLE_FLOW, TABLE_NAMESPACE, TABLE_GATEWAY, TABLE_SERVICE, TABLE_COURIER, TABLES };
 
 // A row for each field that differs. A difference between the two that no row of the table names is one, too.
 void diff_fields(const struct diff_entry *entry, enum diff_table table, const void *old, const void *new);
@@ -56,7 +56,8 @@ void diff_flows(struct diff *diff);
 // The checks of flow state of a flow, and the machines that they name.
 void diff_checks(const struct diff_entry *entry, const struct system_flow *was, const struct system_flow *is);
 void diff_machines(struct diff *diff);
-void diff_outside(struct diff *diff);    // gateways, services, principals, topics
+void diff_outside(struct diff *diff);    // gateways, services, couriers, principals, topics
+void diff_couriers(struct diff *diff);
 void diff_namespaces(struct diff *diff); // with their rights
 // Schemas of a flow or namespace; the same pair is compared once.
 void diff_schemas(struct diff *diff, uint16_t old, uint16_t new);

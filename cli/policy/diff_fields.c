@@ -53,6 +53,7 @@ static const struct field header_fields[] = {
     CHOICE(system_header, stop_on_audit_failure, DOWN_OPENS, "on audit failure", failures),
     NAMED(system_header, unikernels), NAMED(system_header, flows), NAMED(system_header, namespaces),
     NAMED(system_header, principals), NAMED(system_header, gateways), NAMED(system_header, services),
+    NAMED(system_header, couriers),
     NAMED(system_header, checks), NAMED(system_header, machines),
     NAMED(system_header, schemas), NAMED(system_header, never), NAMED(system_header, configuration),
 };
@@ -119,8 +120,17 @@ static const struct field gateway_fields[] = {
 
 static const struct field service_fields[] = {
     NAMED(system_service, name), NAMED(system_service, request_flow), NAMED(system_service, reply_flow),
-    NAMED(system_service, path),
+    NAMED(system_service, path), NAMED(system_service, channel),
     NUMBER(system_service, kind, CHANGE_OPENS, "kind", ""),
+};
+
+static const char *const directions[] = {"connects", "listens"};
+static const struct field courier_fields[] = {
+    NAMED(system_courier, name), NAMED(system_courier, address), NAMED(system_courier, peer_count),
+    NAMED(system_courier, peers), NAMED(system_courier, certificate), NAMED(system_courier, key),
+    NAMED(system_courier, authority),
+    CHOICE(system_courier, is_listening, UP_OPENS, "it", directions),
+    NUMBER(system_courier, transport, CHANGE_OPENS, "transport", ""),
 };
 
 #define ROWS(table, type) {table, sizeof table / sizeof table[0], sizeof(struct type)}
@@ -134,8 +144,11 @@ static const struct {
     [TABLE_NAMESPACE] = ROWS(namespace_fields, system_namespace),
     [TABLE_GATEWAY] = ROWS(gateway_fields, system_gateway),
     [TABLE_SERVICE] = ROWS(service_fields, system_service),
+    [TABLE_COURIER] = ROWS(courier_fields, system_courier),
 };
-#define STRUCT_BYTES_MAX sizeof(struct system_unikernel)
+#define STRUCT_BYTES_MAX 4096u
+_Static_assert(sizeof(struct system_unikernel) <= STRUCT_BYTES_MAX && sizeof(struct system_courier) <= STRUCT_BYTES_MAX,
+               "the largest");
 
 static uint64_t number_at(const void *from, const struct field *field)
 {

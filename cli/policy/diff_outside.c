@@ -67,6 +67,8 @@ static void diff_services(struct diff *diff)
         const struct system_service *was = &old->services[at];
         if (strcmp(was->path, is->path) != 0)
             diff_add(&entry, DIFF_OTHER, "file %s -> %s", was->path, is->path);
+        if (strcmp(was->channel, is->channel) != 0)
+            diff_add(&entry, DIFF_MORE, "channel %s -> %s", was->channel, is->channel);
         diff_fields(&entry, TABLE_SERVICE, was, is);
     }
     for (size_t i = 0; i < old->service_count; i++) {
@@ -149,6 +151,7 @@ void diff_outside(struct diff *diff)
     struct diff_entry entry = {diff, "principals", "", 0};
     diff_gateways(diff);
     diff_services(diff);
+    diff_couriers(diff);
     size_t was_count = principal_names(&diff->old->view, was), is_count = principal_names(&diff->new->view, is);
     diff_names(&entry, "principal", was, was_count, is, is_count);
     diff_topics(diff);

@@ -120,7 +120,7 @@ int policy_explain(const struct policy_system *systems, const struct policy_opti
     const char *const *names = &options->words[1];
     for (int i = 0; i < 2; i++)
         if (!policy_set_add(systems->graph, &sets[i], names[i])) {
-            report_error(systems->title, 0, "use outside, a unikernel, gateway:X, service:X, namespace:X or topic:FILTER",
+            report_error(systems->title, 0, "use outside, a unikernel, gateway:X, service:X, courier:X, namespace:X or topic:FILTER",
                          "there is no '%s'", names[i]);
             return EXIT_ABSENT;
         }

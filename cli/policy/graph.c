@@ -68,6 +68,11 @@ static void nodes_draw(FILE *out, const struct policy_graph *graph)
     fprintf(out, "  subgraph cluster_outside { label=\"outside\" style=\"rounded,dashed\" color=\"#b04030\" fontcolor=\"#b04030\";\n");
     for (size_t i = 0; i < system->gateway_count; i++)
         gateway_draw(out, graph, i);
+    for (size_t i = 0; i < system->courier_count; i++)
+        fprintf(out, "    \"courier:%s\" [shape=cds style=\"filled\" fillcolor=\"#fbeee8\" color=\"#b04030\" "
+                     "label=<<b>%s</b><br/><font point-size=\"9\">other nodes, %s %s</font>>];\n",
+                system->couriers[i].name, system->couriers[i].name, system->couriers[i].is_listening ? "at" : "to",
+                system->couriers[i].address);
     fprintf(out, "  }\n  subgraph cluster_inside { label=\"\" style=\"rounded\" color=\"#8898a8\" bgcolor=\"#f7f9fb\";\n"
                  "    node [shape=box style=\"rounded,filled\" fillcolor=\"white\" color=\"#2b5b84\"];\n");
     for (size_t i = 0; i < system->unikernel_count; i++)

@@ -24,6 +24,9 @@ void end_text(const struct system_view *system, const struct system_flow *flow, 
     case SYSTEM_RECEIPTS:
         snprintf(text, END_BYTES, "router:receipts");
         return;
+    case SYSTEM_COURIER:
+        snprintf(text, END_BYTES, "courier:%s", system->couriers[index].name);
+        return;
     default:
         snprintf(text, END_BYTES, "router:subscription");
     }

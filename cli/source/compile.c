@@ -167,6 +167,8 @@ static enum status assemble(struct compile *compile)
     header->checks = write_table(&writer, compile->checks, sizeof compile->checks[0], compile->check_count);
     header->machines = write_table(&writer, compile->machines, sizeof compile->machines[0],
                                    compile->machine_count);
+    header->couriers = write_table(&writer, compile->couriers, sizeof compile->couriers[0],
+                                   compile->courier_count);
     write_schemas(compile, &writer);
     header->never = write_table(&writer, compile->never_text, 1, compile->never_bytes);
     write_configurations(compile, &writer);
@@ -206,6 +208,7 @@ enum status compile_open(struct compile *compile, const char *path, const char *
     compile_unikernels(compile);
     compile_outside_names(compile);
     compile_machine_names(compile);
+    compile_couriers(compile);
     compile_flows(compile);
     compile_state(compile);
     compile_outside(compile);
@@ -225,6 +228,8 @@ void compile_close(struct compile *compile)
         free(compile->sources[i].image_bytes);
         free(compile->sources[i].configuration);
     }
+    for (size_t i = 0; i < compile->made_count; i++)
+        free(compile->made_blocks[i]);
     free(compile->bytes);
     yaml_close(&compile->file);
     memset(compile, 0, sizeof *compile);

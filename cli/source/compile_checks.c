@@ -172,7 +172,10 @@ static void read_sequence(struct checking *of)
     check->field = field;
     check->window = window;
     check->most = window != 0 ? window - 1 : 0;
-    if (of->flow->key_field == SYSTEM_NONE && of->schema != NULL)
+    int is_channel = 0; // to a service that opens or verifies: it has one sender
+    for (size_t i = 0; i < of->flow->receiver_count; i++)
+        is_channel |= compile_is_turning(of->compile, of->flow->receivers[i].kind, of->flow->receivers[i].index);
+    if (of->flow->key_field == SYSTEM_NONE && of->schema != NULL && !is_channel)
         yaml_error(file, node, "add 'key: FIELD': each key has its own sequence", "flow '%s' has a sequence but no key",
                    of->flow->name);
 }
@@ -383,7 +386,8 @@ void compile_checks(struct compile *compile, struct yaml_node *node, struct syst
     }
     read_budgets(&of, messages, bytes);
     finish_keys(&of);
-    if (flow->check_count != 0 && flow->sender_kind != SYSTEM_UNIKERNEL && schema != NULL)
+    if (flow->check_count != 0 && flow->sender_kind != SYSTEM_UNIKERNEL &&
+        flow->sender_kind != SYSTEM_COURIER && !compile_is_turning(compile, flow->sender_kind, flow->sender) && schema != NULL)
         yaml_error(&compile->file, node, "check it on the flow behind it, whose fields are known",
                    "flow '%s' comes from the host and cannot be checked by its fields", flow->name);
 }

@@ -16,7 +16,7 @@ struct end { // of a flow, as the source names it
     char text[2 * SYSTEM_NAME_BYTES + 16];
 };
 
-// "unikernel.port", "gateway:NAME", "service:NAME", "router:subscription", "router:receipts".
+// "unikernel.port", "gateway:NAME", "service:NAME", "courier:NAME", "router:subscription", "router:receipts".
 static struct end end_read(struct compile *compile, const struct yaml_node *node, const char *text)
 {
     struct end end = {.kind = -1, .index = -1};
@@ -37,12 +37,16 @@ static struct end end_read(struct compile *compile, const struct yaml_node *node
         end.index = compile_refer(compile, node, "service", compile->services,
                                   sizeof compile->services[0], compile->service_count, text + 8);
         end.kind = end.index < 0 ? -1 : SYSTEM_SERVICE;
+    } else if (strncmp(text, "courier:", 8) == 0) {
+        end.index = compile_refer(compile, node, "courier", compile->couriers,
+                                  sizeof compile->couriers[0], compile->courier_count, text + 8);
+        end.kind = end.index < 0 ? -1 : SYSTEM_COURIER;
     } else {
         const char *dot = strchr(text, '.');
         char name[sizeof end.text];
         if (dot == NULL) {
             yaml_error(&compile->file, node,
-                       "write UNIKERNEL.PORT, gateway:NAME, service:NAME or router:subscription",
+                       "write UNIKERNEL.PORT, gateway:NAME, service:NAME, courier:NAME or router:subscription",
                        "'%s' is not an end of a flow", text);
             return end;
         }
@@ -113,6 +117,13 @@ static void schema_meet(struct compile *compile, struct reading *reading,
     compile_receiver_schema(compile, node, reading->schema_end, reading->schema, end->text, schema, receiver);
 }
 
+// Is the end a unikernel, or a service that turns one's messages into others?
+static int is_inside(const struct compile *compile, const struct end *end)
+{
+    return end->kind == SYSTEM_UNIKERNEL ||
+           (end->kind == SYSTEM_SERVICE && compile_is_turning(compile, SYSTEM_SERVICE, (unsigned)end->index));
+}
+
 static void read_from(struct compile *compile, struct reading *reading)
 {
     struct system_flow *flow = reading->flow;
@@ -130,10 +141,10 @@ static void read_from(struct compile *compile, struct reading *reading)
     flow->sender = (uint16_t)from->index;
     if (from->kind == SYSTEM_SUBSCRIPTION)
         yaml_error(&compile->file, node, "use it under 'to'", "nothing comes from router:subscription");
-    if (from->kind == SYSTEM_GATEWAY || from->kind == SYSTEM_RECEIPTS)
+    if (from->kind == SYSTEM_GATEWAY || from->kind == SYSTEM_RECEIPTS || from->kind == SYSTEM_COURIER)
         reading->kind = MANIFEST_PLAIN;
     if (from->kind == SYSTEM_SERVICE)
-        reading->kind = MANIFEST_REPLY;
+        reading->kind = is_inside(compile, from) ? MANIFEST_PLAIN : MANIFEST_REPLY;
     if (from->kind != SYSTEM_UNIKERNEL)
         return;
     int at;
@@ -171,9 +182,13 @@ static void read_receiver(struct compile *compile, struct reading *reading,
     }
     struct system_receiver *receiver = &flow->receivers[flow->receiver_count++];
     *receiver = (struct system_receiver){.kind = (uint8_t)end.kind, .index = (uint16_t)end.index};
-    int kind = end.kind == SYSTEM_SERVICE ? MANIFEST_REQUEST : MANIFEST_PLAIN;
-    if (end.kind != SYSTEM_UNIKERNEL && reading->from.kind >= 0 &&
-        reading->from.kind != SYSTEM_UNIKERNEL)
+    int kind = end.kind == SYSTEM_SERVICE && !is_inside(compile, &end) ? MANIFEST_REQUEST : MANIFEST_PLAIN;
+    if (end.kind == SYSTEM_COURIER && compile->couriers[end.index].is_listening &&
+        compile->couriers[end.index].peer_count != 1)
+        yaml_error(file, node, "make a courier for that node alone", "'%s' has several peers: nobody says to whom the flow '%s' goes",
+                   end.text, flow->name);
+    int is_turned = is_inside(compile, &end) && reading->from.kind == SYSTEM_COURIER; // comes sealed or signed
+    if (end.kind != SYSTEM_UNIKERNEL && reading->from.kind >= 0 && !is_inside(compile, &reading->from) && !is_turned)
         yaml_error(file, node, "put a unikernel between them", "'%s' cannot send to '%s'",
                    reading->from.text, end.text);
     if (end.kind == SYSTEM_UNIKERNEL) {
@@ -192,6 +207,13 @@ static void read_receiver(struct compile *compile, struct reading *reading,
                    end.text, kind_text(kind));
 }
 
+// May it receive a flow beside others?
+static int can_share(const struct compile *compile, const struct system_receiver *receiver)
+{
+    return receiver->kind == SYSTEM_UNIKERNEL || receiver->kind == SYSTEM_COURIER ||
+           compile_is_turning(compile, receiver->kind, receiver->index);
+}
+
 // Lifetime connection turns a flow into one copy for each connection that joined.
 static void set_broadcast(struct compile *compile, struct reading *reading)
 {
@@ -206,8 +228,8 @@ static void set_broadcast(struct compile *compile, struct reading *reading)
             !(flow->sender_kind == SYSTEM_UNIKERNEL && flow->sender == receiver->index);
         if (i == 0)
             flow->is_broadcast = (uint8_t)is_broadcast;
-        else if (flow->is_broadcast != is_broadcast || receiver->kind != SYSTEM_UNIKERNEL ||
-                 flow->receivers[0].kind != SYSTEM_UNIKERNEL)
+        else if (flow->is_broadcast != is_broadcast || !can_share(compile, receiver) ||
+                 !can_share(compile, &flow->receivers[0]))
             yaml_error(&compile->file, reading->node, "make a flow for each of them, from ports of their own",
                        "the receivers of flow '%s' are of different kinds", flow->name);
         if (is_broadcast && reading->kind == MANIFEST_REQUEST)
@@ -249,11 +271,15 @@ static void read_rest(struct compile *compile, struct reading *reading)
     struct yaml_file *file = &compile->file;
     struct system_flow *flow = reading->flow;
     struct yaml_node *durable = yaml_child(file, reading->node, "durable", YAML_MAPPING, 0);
-    int touches_host = reading->from.kind == SYSTEM_GATEWAY || reading->from.kind == SYSTEM_SERVICE;
-    int is_secret = touches_host;
+    int is_turned = reading->from.kind == SYSTEM_SERVICE && is_inside(compile, &reading->from);
+    int touches_host = reading->from.kind == SYSTEM_GATEWAY || (reading->from.kind == SYSTEM_SERVICE && !is_turned);
+    int is_secret = touches_host, must_last = reading->from.kind == SYSTEM_COURIER || is_turned;
     for (size_t i = 0; i < flow->receiver_count; i++) {
-        touches_host |= flow->receivers[i].kind != SYSTEM_UNIKERNEL;
-        is_secret |= flow->receivers[i].kind == SYSTEM_SERVICE;
+        const struct system_receiver *to = &flow->receivers[i];
+        int is_turning = compile_is_turning(compile, to->kind, to->index);
+        touches_host |= !can_share(compile, to);
+        must_last |= to->kind == SYSTEM_COURIER || is_turning;
+        is_secret |= to->kind == SYSTEM_SERVICE && !is_turning;
     }
     if (durable != NULL) {
         compile_durable(compile, durable, flow, reading->schema, may_end(reading));
@@ -261,6 +287,9 @@ static void read_rest(struct compile *compile, struct reading *reading)
             yaml_error(file, durable, "remove 'durable'; make the flow behind it durable",
                        "flow '%s' touches the host and cannot be durable", flow->name);
     }
+    if (durable == NULL && must_last)
+        yaml_error(file, reading->node, "add 'durable: {cap: N}': so many wait while the other end is not there",
+                   "flow '%s' is at a courier or at a service that seals or signs, and must be durable", flow->name);
     // What comes from outside or goes to a service may hold passwords.
     int is_kept = yaml_choice(file, reading->node, "dead_letters", kept, 3, !is_secret);
     flow->is_payload_kept = is_kept == 1;
@@ -270,11 +299,12 @@ static void read_rest(struct compile *compile, struct reading *reading)
 }
 
 // The schema that an end of the host's own must carry.
-static void check_builtin(struct compile *compile, struct reading *reading, unsigned kind, int is_from)
+static void check_builtin(struct compile *compile, struct reading *reading, unsigned kind, int is_from, unsigned index)
 {
-    static const char *const names[] = {"", "wire/1", "password-request/1", "subscription/1", "receipt/1"};
+    int is_turning = compile_is_turning(compile, kind, index);
+    static const char *const names[] = {"", "wire/1", "password-request/1", "subscription/1", "receipt/1", ""};
     const char *name = kind == SYSTEM_SERVICE && is_from ? "password-reply/1" : names[kind];
-    if (kind == SYSTEM_UNIKERNEL || reading->schema == NULL)
+    if (*name == 0 || reading->schema == NULL || is_turning)
         return;
     const char *differs = schema_builtin_differs(reading->schema, name);
     char mend[128];
@@ -289,35 +319,58 @@ static void check_builtin(struct compile *compile, struct reading *reading, unsi
                    compile->unikernels[reading->from.index].name);
 }
 
-static void compile_flow(struct compile *compile, struct yaml_node *node, size_t index)
+// Is an end of it a unikernel's port, which has a schema?
+static int has_port(const struct yaml_node *flow)
 {
-    struct reading reading = {.node = node, .index = index, .flow = &compile->flows[index]};
-    struct system_flow *flow = reading.flow;
+    for (size_t i = 0; i < flow->count; i++) {
+        const struct yaml_node *child = flow->children[i];
+        int is_end = strcmp(child->key, "from") == 0 || strcmp(child->key, "to") == 0;
+        if (is_end && child->kind == YAML_SCALAR && strchr(child->text, '.') != NULL)
+            return 1;
+        for (size_t j = 0; is_end && child->kind == YAML_SEQUENCE && j < child->count; j++)
+            if (child->children[j]->kind == YAML_SCALAR && strchr(child->children[j]->text, '.') != NULL)
+                return 1;
+    }
+    return 0;
+}
+
+static void read_ends(struct compile *compile, struct reading *reading)
+{
+    struct system_flow *flow = reading->flow;
     flow->pair = SYSTEM_NONE;
-    flow->line = (uint32_t)node->line;
-    read_from(compile, &reading);
-    read_to(compile, &reading);
-    read_rest(compile, &reading);
-    if (reading.kind >= 0)
-        flow->kind = (uint8_t)reading.kind;
-    if (reading.schema != NULL)
-        flow->schema = compile_schema(compile, node, reading.schema);
-    if (reading.from.kind == SYSTEM_RECEIPTS) { // follow from messages that were checked, and paid for
+    flow->line = (uint32_t)reading->node->line;
+    read_from(compile, reading);
+    read_to(compile, reading);
+    if (reading->schema == NULL && !has_port(reading->node) && reading->from.kind >= 0)
+        reading->schema = compile_derived_schema(compile, reading->node, flow);
+    if (reading->schema != NULL)
+        flow->schema = compile_schema(compile, reading->node, reading->schema);
+    compile->is_flow_read[reading->index] = reading->schema != NULL;
+}
+
+static void compile_flow(struct compile *compile, struct reading *reading)
+{
+    struct yaml_node *node = reading->node;
+    struct system_flow *flow = reading->flow;
+    read_rest(compile, reading);
+    if (reading->kind >= 0)
+        flow->kind = (uint8_t)reading->kind;
+    if (reading->from.kind == SYSTEM_RECEIPTS) { // follow from messages that were checked, and paid for
         flow->key_field = SYSTEM_NONE;
         flow->check_first = (uint16_t)compile->check_count;
         flow->is_open = 1;
         flow->rate_per_second = flow->rate_burst = 1;
     } else {
         flow->principals = compile_principals(compile, node, &flow->is_open);
-        compile_checks(compile, node, flow, reading.schema);
-        compile_sealed(compile, node, flow, reading.schema);
+        compile_checks(compile, node, flow, reading->schema);
+        compile_sealed(compile, node, flow, reading->schema);
     }
-    if (reading.schema == NULL)
+    if (reading->schema == NULL)
         return;
-    if (reading.from.kind >= 0)
-        check_builtin(compile, &reading, (unsigned)reading.from.kind, 1);
+    if (reading->from.kind >= 0)
+        check_builtin(compile, reading, (unsigned)reading->from.kind, 1, (unsigned)reading->from.index);
     for (size_t i = 0; i < flow->receiver_count; i++)
-        check_builtin(compile, &reading, flow->receivers[i].kind, 0);
+        check_builtin(compile, reading, flow->receivers[i].kind, 0, flow->receivers[i].index);
 }
 
 // ---- Requests and their replies ----
@@ -353,15 +406,22 @@ static void pair_flow(struct compile *compile, size_t index)
 
 void compile_flows(struct compile *compile)
 {
+    static struct reading readings[SYSTEM_FLOWS_MAX];
     struct yaml_node *mapping;
     compile->flow_count = compile_entries(compile, "flows", SYSTEM_FLOWS_MAX, &mapping);
     for (size_t i = 0; i < compile->flow_count; i++) {
         compile->flow_nodes[i] = mapping->children[i];
         compile_name(compile->flows[i].name, mapping->children[i]->key);
     }
+    for (int has_no_port = 0; has_no_port <= 1; has_no_port++) // the others' schemas follow from theirs
+        for (size_t i = 0; i < compile->flow_count; i++)
+            if (mapping->children[i]->kind == YAML_MAPPING && has_port(mapping->children[i]) != has_no_port) {
+                readings[i] = (struct reading){.node = mapping->children[i], .index = i, .flow = &compile->flows[i]};
+                read_ends(compile, &readings[i]);
+            }
     for (size_t i = 0; i < compile->flow_count; i++)
         if (mapping->children[i]->kind == YAML_MAPPING)
-            compile_flow(compile, mapping->children[i], i);
+            compile_flow(compile, &readings[i]);
     for (size_t i = 0; i < compile->flow_count; i++)
         pair_flow(compile, i);
     compile_receipts(compile);

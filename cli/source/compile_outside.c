@@ -19,7 +19,7 @@
 // ---- Names and limits, before the flows are read ----
 
 // "127.0.0.1:1883" or "[::1]:1883".
-static int is_address(const char *text)
+int compile_is_address(const char *text)
 {
     char host[64];
     unsigned char bytes[16];
@@ -41,7 +41,7 @@ static void gateway_limits(struct compile *compile, struct yaml_node *node,
 {
     struct yaml_file *file = &compile->file;
     const char *listen = yaml_text(file, node, "listen", NULL);
-    if (listen != NULL && is_address(listen))
+    if (listen != NULL && compile_is_address(listen))
         memcpy(gateway->listen, listen, strlen(listen));
     else if (listen != NULL)
         yaml_error(file, node, "write for example 127.0.0.1:1883", "'listen: %s' is not an address with a port", listen);
@@ -69,23 +69,31 @@ static void gateway_limits(struct compile *compile, struct yaml_node *node,
                    unikernel->instances_max);
 }
 
+void compile_path(struct compile *compile, struct yaml_node *node, const char *key, char path[SYSTEM_PATH_BYTES])
+{
+    char whole[2 * PATH_MAX];
+    const char *given = yaml_text(&compile->file, node, key, NULL);
+    if (given == NULL)
+        return;
+    int length = given[0] == '/' ? snprintf(whole, sizeof whole, "%s", given)
+                                 : snprintf(whole, sizeof whole, "%s/%s", compile->folder, given);
+    if (length >= (int)SYSTEM_PATH_BYTES)
+        yaml_error(&compile->file, node, "use a shorter path", "the path of '%s' is over %u bytes", given,
+                   SYSTEM_PATH_BYTES - 1);
+    else
+        memcpy(path, whole, (size_t)length);
+}
+
 static void service_limits(struct compile *compile, struct yaml_node *node,
                            struct system_service *service)
 {
-    static const char *const kinds[] = {"password"};
+    static const char *const kinds[] = {"password", "seal", "open", "sign", "verify"};
     struct yaml_file *file = &compile->file;
-    char path[2 * PATH_MAX];
-    service->kind = (uint16_t)(SYSTEM_SERVICE_PASSWORD + yaml_choice(file, node, "kind", kinds, 1, -1));
-    const char *given = yaml_text(file, node, "file", NULL);
-    if (given == NULL)
-        return;
-    int length = given[0] == '/' ? snprintf(path, sizeof path, "%s", given)
-                                 : snprintf(path, sizeof path, "%s/%s", compile->folder, given);
-    if (length >= (int)sizeof service->path)
-        yaml_error(file, node, "use a shorter path", "the path of '%s' is over %zu bytes", given,
-                   sizeof service->path - 1);
+    service->kind = (uint16_t)(SYSTEM_SERVICE_PASSWORD + yaml_choice(file, node, "kind", kinds, 5, -1));
+    if (service->kind == SYSTEM_SERVICE_PASSWORD)
+        compile_path(compile, node, "file", service->path);
     else
-        memcpy(service->path, path, (size_t)length);
+        compile_turning(compile, node, service);
 }
 
 static void principals_read(struct compile *compile)
@@ -153,16 +161,20 @@ static uint16_t flow_at(struct compile *compile, struct yaml_node *node, const c
     if (at < 0)
         return SYSTEM_NONE;
     const struct system_flow *flow = &compile->flows[at];
-    unsigned found_kind = is_from ? flow->sender_kind : flow->receivers[0].kind;
-    unsigned found_index = is_from ? flow->sender : flow->receivers[0].index;
+    int is_turning = compile_is_turning(compile, kind, (unsigned)index); // its messages may come from afar, go there, and be shared
+    size_t to = 0;
+    while (is_turning && to + 1 < flow->receiver_count && (flow->receivers[to].kind != kind || flow->receivers[to].index != index))
+        to++;
+    unsigned found_kind = is_from ? flow->sender_kind : flow->receivers[to].kind;
+    unsigned found_index = is_from ? flow->sender : flow->receivers[to].index;
     unsigned other_kind = is_from ? flow->receivers[0].kind : flow->sender_kind;
     unsigned other_index = is_from ? flow->receivers[0].index : flow->sender;
     if (flow->receiver_count == 0)
         return SYSTEM_NONE; // its ends were refused and reported
-    if (found_kind != kind || found_index != index || flow->receiver_count != 1)
+    if (found_kind != kind || found_index != index || (flow->receiver_count != 1 && !is_turning))
         yaml_error(&compile->file, node, "name the flow that begins or ends here",
                    "'%s: %s' is not a flow %s '%s'", key, flow->name, is_from ? "from" : "to", node->key);
-    else if (other_kind != SYSTEM_UNIKERNEL || (partner != SYSTEM_NONE && other_index != partner))
+    else if ((other_kind != SYSTEM_UNIKERNEL && !is_turning) || (partner != SYSTEM_NONE && other_index != partner))
         yaml_error(&compile->file, node, "let its flows and its 'unikernel' agree",
                    "the other end of '%s: %s' is not the unikernel of '%s'", key, flow->name, node->key);
     return (uint16_t)at;
@@ -325,8 +337,11 @@ void compile_outside(struct compile *compile)
         struct system_service *service = &compile->services[i];
         if (node->kind != YAML_MAPPING)
             continue;
-        service->request_flow = flow_at(compile, node, "request", 0, SYSTEM_SERVICE, i, SYSTEM_NONE);
-        service->reply_flow = flow_at(compile, node, "reply", 1, SYSTEM_SERVICE, i, SYSTEM_NONE);
+        int is_turning = compile_is_turning(compile, SYSTEM_SERVICE, (unsigned)i);
+        service->request_flow = flow_at(compile, node, is_turning ? "input" : "request", 0, SYSTEM_SERVICE, i, SYSTEM_NONE);
+        service->reply_flow = flow_at(compile, node, is_turning ? "output" : "reply", 1, SYSTEM_SERVICE, i, SYSTEM_NONE);
+        if (is_turning && compile->file.error_count == 0)
+            compile_turning_check(compile, i);
     }
     check_named(compile);
 }

@@ -61,7 +61,7 @@ static int read_set(struct compile *compile, struct yaml_node *rule, const char 
     for (size_t i = 0; i < (is_list ? child->count : 1); i++) {
         const struct yaml_node *name = is_list ? child->children[i] : child;
         if (name->kind == YAML_SCALAR && !policy_set_add(&compile->graph, set, name->text))
-            yaml_error(file, name, "use outside, a unikernel, gateway:X, service:X, namespace:X or topic:FILTER",
+            yaml_error(file, name, "use outside, a unikernel, gateway:X, service:X, courier:X, namespace:X or topic:FILTER",
                        "there is no '%s'", name->text);
         if (name->kind != YAML_SCALAR)
             yaml_error(file, name, "write a name", "not a name");

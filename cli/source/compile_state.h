@@ -19,6 +19,8 @@ struct compile_unikernel {
     size_t configuration_bytes;
 };
 
+#define COMPILE_MADE_MAX (2 * SYSTEM_FLOWS_MAX)
+
 struct compile {
     struct yaml_file file;
     char folder[PATH_MAX];       // of the system file, absolute
@@ -35,13 +37,19 @@ struct compile {
     struct yaml_node *gateway_nodes[SYSTEM_GATEWAYS_MAX];
     struct system_service services[SYSTEM_SERVICES_MAX];
     struct yaml_node *service_nodes[SYSTEM_SERVICES_MAX];
+    struct system_courier couriers[SYSTEM_COURIERS_MAX];
+    struct yaml_node *courier_nodes[SYSTEM_COURIERS_MAX];
     struct system_check checks[SYSTEM_CHECKS_MAX];
     struct system_machine machines[SYSTEM_MACHINES_MAX];
     struct yaml_node *machine_nodes[SYSTEM_MACHINES_MAX]; // as they are written, whoever uses them
     int are_machines_used[SYSTEM_MACHINES_MAX];
-    struct schema schemas[SYSTEM_SCHEMAS_MAX]; // views into images
+    struct schema schemas[SYSTEM_SCHEMAS_MAX]; // views into images, and into what follows
+    uint8_t *made_blocks[COMPILE_MADE_MAX];    // schemas that were derived
+    struct schema made[COMPILE_MADE_MAX];
+    size_t made_count;
+    uint8_t is_flow_read[SYSTEM_FLOWS_MAX]; // its schema is known
     size_t unikernel_count, flow_count, namespace_count, principal_count, gateway_count,
-        service_count, check_count, machine_count, machine_node_count, schema_count;
+        service_count, courier_count, check_count, machine_count, machine_node_count, schema_count;
     struct yaml_node *never; // sequence or NULL
     char never_text[SYSTEM_NEVER_BYTES_MAX];
     size_t never_bytes;
@@ -61,6 +69,7 @@ void compile_close(struct compile *compile);
 void compile_unikernels(struct compile *compile);
 void compile_outside_names(struct compile *compile); // principals, gateways, services: names and limits
 void compile_machine_names(struct compile *compile);
+void compile_couriers(struct compile *compile);
 void compile_flows(struct compile *compile);
 void compile_outside(struct compile *compile); // what gateways and services say about flows; topics
 void compile_namespaces(struct compile *compile);
@@ -109,6 +118,18 @@ int compile_machine(struct compile *compile, const struct yaml_node *node, const
 
 // What needs receipts has them, and flows of receipts have room: when all flows are known.
 void compile_receipts(struct compile *compile);
+
+// Services that seal, open, sign or verify: is it one; its own keys; the schema of a flow at one of them that has no port (NULL:
+// reported, or there is none); and whether its flows fit.
+int compile_is_turning(const struct compile *compile, unsigned kind, unsigned index);
+void compile_turning(struct compile *compile, struct yaml_node *node, struct system_service *service);
+const struct schema *compile_derived_schema(struct compile *compile, const struct yaml_node *node, const struct system_flow *flow);
+void compile_turning_check(struct compile *compile, size_t service);
+
+// Is it "127.0.0.1:1883" or "[::1]:1883"?
+int compile_is_address(const char *text);
+// A file that the system file names, as an absolute path; left empty when it is missing or too long (reported).
+void compile_path(struct compile *compile, struct yaml_node *node, const char *key, char path[SYSTEM_PATH_BYTES]);
 
 // Appends one line to a unikernel's configuration.
 void compile_configure(struct compile *compile, size_t unikernel, const struct yaml_node *node,

@@ -10,7 +10,8 @@
 
 #define GATEWAYS_AT SYSTEM_UNIKERNELS_MAX
 #define SERVICES_AT (GATEWAYS_AT + SYSTEM_GATEWAYS_MAX)
-#define NAMESPACES_AT (SERVICES_AT + SYSTEM_SERVICES_MAX)
+#define COURIERS_AT (SERVICES_AT + SYSTEM_SERVICES_MAX)
+#define NAMESPACES_AT (COURIERS_AT + SYSTEM_COURIERS_MAX)
 #define TOPICS_AT (NAMESPACES_AT + SYSTEM_NAMESPACES_MAX)
 #define NO_NODE 0xffffu
 
@@ -28,7 +29,7 @@ void policy_graph_init(struct policy_graph *graph, const struct system_view *sys
 
 enum policy_kind policy_node_kind(uint16_t node, size_t *index)
 {
-    static const uint16_t starts[] = {0, GATEWAYS_AT, SERVICES_AT, NAMESPACES_AT, TOPICS_AT};
+    static const uint16_t starts[] = {0, GATEWAYS_AT, SERVICES_AT, COURIERS_AT, NAMESPACES_AT, TOPICS_AT};
     int kind = POLICY_TOPIC;
     while (node < starts[kind])
         kind--;
@@ -42,6 +43,8 @@ static uint16_t end_node(unsigned kind, unsigned index)
         return (uint16_t)index;
     if (kind == SYSTEM_GATEWAY)
         return (uint16_t)(GATEWAYS_AT + index);
+    if (kind == SYSTEM_COURIER)
+        return (uint16_t)(COURIERS_AT + index);
     return kind == SYSTEM_SERVICE ? (uint16_t)(SERVICES_AT + index) : NO_NODE;
 }
 
@@ -65,6 +68,8 @@ static const char *node_name(const struct policy_graph *graph, uint16_t node)
         return index < system->gateway_count ? system->gateways[index].name : NULL;
     case POLICY_SERVICE:
         return index < system->service_count ? system->services[index].name : NULL;
+    case POLICY_COURIER:
+        return index < system->courier_count ? system->couriers[index].name : NULL;
     case POLICY_NAMESPACE:
         return index < system->namespace_count ? system->namespaces[index].name : NULL;
     case POLICY_TOPIC:
@@ -77,7 +82,7 @@ static const char *node_name(const struct policy_graph *graph, uint16_t node)
 
 void policy_node_text(const struct policy_graph *graph, uint16_t node, char *text, size_t capacity)
 {
-    static const char *const prefixes[] = {"", "gateway:", "service:", "namespace:", "topic:"};
+    static const char *const prefixes[] = {"", "gateway:", "service:", "courier:", "namespace:", "topic:"};
     size_t index;
     enum policy_kind kind = policy_node_kind(node, &index);
     snprintf(text, capacity, "%s%s", prefixes[kind], node_name(graph, node));
@@ -91,7 +96,7 @@ static int is_named(const struct policy_graph *graph, uint16_t node, const char 
     if (kind == POLICY_TOPIC)
         return strncmp(name, "topic:", 6) == 0 && topic_filters_meet(name + 6, node_name(graph, node));
     policy_node_text(graph, node, text, sizeof text);
-    return strcmp(text, name) == 0 || (kind == POLICY_GATEWAY && strcmp(name, "outside") == 0);
+    return strcmp(text, name) == 0 || ((kind == POLICY_GATEWAY || kind == POLICY_COURIER) && strcmp(name, "outside") == 0);
 }
 
 int policy_set_add(const struct policy_graph *graph, struct policy_set *set, const char *name)
@@ -166,7 +171,8 @@ static void reach(struct search *search, uint16_t from, uint16_t node, uint16_t 
     }
     size_t index;
     enum policy_kind kind = policy_node_kind(node, &index);
-    if (search->is_seen[node] || search->without->has[node] || kind == POLICY_GATEWAY || kind == POLICY_TOPIC)
+    if (search->is_seen[node] || search->without->has[node] || kind == POLICY_GATEWAY ||
+        kind == POLICY_COURIER || kind == POLICY_TOPIC)
         return;
     search->is_seen[node] = 1;
     search->parent[node] = from;

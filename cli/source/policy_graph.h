@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-// Who can influence whom in a compiled system: unikernels, gateways (the outside), services, namespaces and
-// topics are nodes; flows, reads and writes are edges.
+// Who can influence whom in a compiled system: unikernels, gateways and couriers (the outside), services,
+// namespaces and topics are nodes; flows, reads and writes are edges.
 //
 // A path ends where it reaches the outside, a topic's subscribers among it: what comes back in is a new input, which
 // the flow from that gateway governs. Within a unikernel everything that comes in can influence everything that goes out.
@@ -16,13 +16,13 @@
 #include "abi/abi.h"
 #include "cli/source/topics.h"
 
-enum policy_kind { POLICY_UNIKERNEL, POLICY_GATEWAY, POLICY_SERVICE, POLICY_NAMESPACE, POLICY_TOPIC };
+enum policy_kind { POLICY_UNIKERNEL, POLICY_GATEWAY, POLICY_SERVICE, POLICY_COURIER, POLICY_NAMESPACE, POLICY_TOPIC };
 
 // As many lines of 16 bytes as the configurations of all gateways' unikernels hold.
 #define POLICY_TOPICS_MAX (SYSTEM_GATEWAYS_MAX * ABI_CONFIGURATION_BYTES_MAX / 16u)
 #define POLICY_NODES_MAX                                                                           \
-    (SYSTEM_UNIKERNELS_MAX + SYSTEM_GATEWAYS_MAX + SYSTEM_SERVICES_MAX + SYSTEM_NAMESPACES_MAX +    \
-     POLICY_TOPICS_MAX)
+    (SYSTEM_UNIKERNELS_MAX + SYSTEM_GATEWAYS_MAX + SYSTEM_SERVICES_MAX + SYSTEM_COURIERS_MAX + \
+     SYSTEM_NAMESPACES_MAX + POLICY_TOPICS_MAX)
 #define POLICY_NAME_BYTES (TOPIC_FILTER_BYTES + 8u) // of a node: "namespace:" and 31, "topic:" and a filter
 #define POLICY_EDGE_READ SYSTEM_FLOWS_MAX         // instead of a flow: a namespace is read
 #define POLICY_EDGE_WRITE (SYSTEM_FLOWS_MAX + 1u) // it is written
@@ -48,7 +48,7 @@ struct policy_path {
 };
 
 // Adds the node or nodes that a person calls `name`: "outside", a unikernel, "gateway:X", "service:X",
-// "namespace:X", "topic:FILTER" (every topic that the filter meets). 0 if there is none.
+// "courier:X", "namespace:X", "topic:FILTER" (every topic that the filter meets). 0 if there is none.
 int policy_set_add(const struct policy_graph *graph, struct policy_set *set, const char *name);
 
 enum policy_kind policy_node_kind(uint16_t node, size_t *index);

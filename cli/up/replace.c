@@ -41,14 +41,17 @@ static int is_digest(const cJSON *row, const uint8_t digest[32])
 static const char *flow_misfit(const struct system_view *new, const cJSON *row)
 {
     int at = diff_find(new->flows, sizeof *new->flows, new->flow_count, text_of(row, "flow"));
-    int receiver = diff_find(new->unikernels, sizeof *new->unikernels, new->unikernel_count, text_of(row, "receiver"));
     if (at < 0)
         return "is not in the new version";
     const struct system_flow *flow = &new->flows[at];
     if (!is_digest(row, new->schemas[flow->schema].header->digest))
         return "has another schema in the new version";
-    if (receiver < 0 || system_input_port(flow, (uint16_t)receiver) == SYSTEM_NONE)
-        return "no longer goes to that unikernel";
+    size_t place = 0, places = system_places(new);
+    while (place < places && (strcmp(system_place_name(new, place), text_of(row, "receiver")) != 0 ||
+                              system_port(new, flow, (uint16_t)place) == SYSTEM_NONE))
+        place++;
+    if (place == places)
+        return "no longer goes there";
     if (!flow->is_durable)
         return "is no longer durable";
     int has_receipts = system_has_receipts(flow) && system_receipts(new, flow->sender) != SYSTEM_NONE;

@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <sys/statvfs.h>
 
-#define PAGES 8u
+#define PAGES 9u
 
 #define ARENA_BYTES (4u << 20)
 
@@ -83,6 +83,7 @@ static void start(void)
     add_member(ROLE_ROUTER, 0, "router");
     add_member(ROLE_SERVICE, 0, "login");
     add_member(ROLE_GATEWAY, 0, "mqtt");
+    add_member(ROLE_COURIER, 0, "cloud");
     for (unsigned i = 0; i < UNIKERNELS; i++)
         add_member(ROLE_TENDER, i, supervisor.system.unikernels[i].name);
     snprintf(supervisor.state_path, sizeof supervisor.state_path, "/state");

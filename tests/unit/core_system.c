@@ -135,7 +135,7 @@ TEST(flow_rules)
     REFUSE(flow->is_actuator = 2, "a flag of a flow is malformed");
     REFUSE(file.flows[SUBSCRIBE].receiver_count = 0, "a flow has no receivers or too many");
     REFUSE(flow->receiver_count = 9, "a flow has no receivers or too many");
-    REFUSE(file.flows[SUBSCRIBE].sender_kind = 4, "a unikernel's port and its flow do not agree");
+    REFUSE(file.flows[SUBSCRIBE].sender_kind = 5, "a unikernel's port and its flow do not agree");
     REFUSE(file.flows[WIRE_IN].sender_kind = SYSTEM_SERVICE, sender);
     REFUSE(file.flows[WIRE_IN].sender = 1, sender);
     REFUSE(file.flows[WIRE_IN].schema = PUBLISH, sender);
@@ -149,7 +149,8 @@ TEST(flow_rules)
     REFUSE(file.flows[SUBSCRIBE].schema = PUBLISH, receiver);
     REFUSE(file.blocks[SUBSCRIPTION].fields[0].maximum = 30, receiver);
     REFUSE(file.blocks[REQUEST].fields[0].class = SCHEMA_CLASS_UTF8, receiver);
-    REFUSE(file.flows[SUBSCRIBE].receivers[0].kind = 4, receiver);
+    REFUSE(file.flows[SUBSCRIBE].receivers[0].kind = SYSTEM_COURIER, receiver); // it is volatile
+    REFUSE(file.flows[SUBSCRIBE].receivers[0].kind = 5, receiver);
     REFUSE(flow->receivers[0].older_schema = WIRE + 1, receiver); // the flow's schema does not extend it
     REFUSE(flow->receivers[0].older_schema = 100, receiver);
     REFUSE(file.flows[SUBSCRIBE].receivers[0].older_schema = SUBSCRIPTION + 1, receiver); // no unikernel
@@ -303,10 +304,51 @@ TEST(other_rules)
     REFUSE(file.gateways[0].input_flow = 200, "a flow's sender does not agree with it");
     REFUSE(file.gateways[0].output_flow = RAW, "a flow's receiver does not agree with it");
     REFUSE(file.header.gateways.count = 0, "the table of services is out of place");
-    REFUSE(file.services[0].kind = 2, "a service's kind or path is malformed");
-    REFUSE(file.services[0].path[0] = 'x', "a service's kind or path is malformed");
+    REFUSE(file.services[0].kind = 0, "a flow's receiver does not agree with it");
+    REFUSE(file.services[0].kind = 6, "a flow's receiver does not agree with it");
+    REFUSE(file.services[0].channel[0] = 'a', "a service's kind, path or channel is malformed");
+    REFUSE(file.services[0].kind = SYSTEM_SERVICE_SIGN, "a flow's receiver does not agree with it"); // its flows are a request and a reply
+    REFUSE(file.services[0].path[0] = 'x', "a service's kind, path or channel is malformed");
     REFUSE(file.services[0].request_flow = SYSTEM_NONE, "a flow's receiver does not agree with it");
     REFUSE(file.services[0].reply_flow = RAW, "a flow's sender does not agree with it");
+}
+
+TEST(courier_rules)
+{
+    static const char sender[] = "a flow's sender does not agree with it";
+    static const char receiver[] = "a flow's receiver does not agree with it";
+    static const char peer[] = "a courier's peer is malformed", count[] = "a courier has no peers or too many";
+    fill();
+    struct system_courier *courier = &file.couriers[0];
+    REFUSE(file.flows[BROUGHT].sender = 1, sender);
+    REFUSE(file.flows[BROUGHT].sender_port = 1, sender);
+    REFUSE(file.flows[BROUGHT].count_max = 2, sender);
+    REFUSE((file.flows[BROUGHT].is_durable = 0, file.flows[BROUGHT].cap = 0), sender);
+    REFUSE((file.flows[BROUGHT].receivers[0] = file.flows[CARRIED].receivers[0], file.unikernels[DETECT].inputs[2] = SYSTEM_NONE),
+           receiver); // from one node to another
+    REFUSE(file.flows[CARRIED].receivers[0].index = 1, receiver);
+    REFUSE(file.flows[CARRIED].receivers[0].port = 1, receiver);
+    REFUSE(courier->address[0] = 0, "a courier's address or transport is malformed");
+    REFUSE(courier->transport = 3, "a courier's address or transport is malformed");
+    REFUSE(courier->is_listening = 2, "a courier's address or transport is malformed");
+    REFUSE(courier->zero = 1, "a courier's address or transport is malformed");
+    REFUSE(courier->key[0] = 'k', "a courier's path is malformed");
+    REFUSE(courier->peer_count = 0, receiver);
+    REFUSE(courier->peer_count = 17, receiver);
+    REFUSE(courier->peers[0].principal = 3, peer);
+    REFUSE(courier->peers[0].name[3] = ' ', peer);
+    REFUSE(courier->peers[0].zero[2] = 1, peer);
+    REFUSE(courier->peers[9].principal = 1, peer);
+    REFUSE((courier->peer_count = 2, courier->peers[1] = courier->peers[0]), receiver); // to which of them?
+    file.flows[CARRIED].receivers[0] = (struct system_receiver){SYSTEM_UNIKERNEL, 0, DECODE, 1, 0};
+    file.unikernels[DECODE].input_count = 2;
+    file.unikernels[DECODE].inputs[1] = CARRIED;
+    good = file; // the courier takes nothing now
+    REFUSE((courier->peer_count = 2, courier->peers[1] = courier->peers[0], courier->is_listening = 1),
+           "a courier has a peer twice");
+    REFUSE((courier->peer_count = 2, courier->peers[1].name[0] = 'x'), count); // it connects
+    REFUSE(courier->peer_count = 0, count);
+    REFUSE(courier->peer_count = 17, count);
 }
 
 TEST(every_byte_changed)
@@ -345,6 +387,7 @@ int main(void)
     RUN(check_rules);
     RUN(machine_rules);
     RUN(other_rules);
+    RUN(courier_rules);
     RUN(every_byte_changed);
     TEST_END();
 }

@@ -37,6 +37,9 @@ static void nothing(void) {}
 static void execute(void) { (void)execl("/bin/true", "true", (char *)NULL); }
 static void open_file(void) { (void)!open("/etc/hostname", O_RDONLY); }
 static void open_network(void) { (void)!socket(AF_INET, SOCK_STREAM, 0); }
+static void open_link_layer(void) { (void)!socket(AF_PACKET, SOCK_RAW, 0); }
+static void open_local(void) { (void)!socket(AF_UNIX, SOCK_STREAM, 0); } // programs of the host, without a network
+static void listen_at_port(void) { (void)!listen(STDIN_FILENO, 1); }
 static void look(void) { (void)syscall(SYS_ptrace, PTRACE_PEEKDATA, 0, 0, 0); }
 static void change(void) { (void)syscall(SYS_ptrace, PTRACE_POKEDATA, 0, 0, 0); }
 static void change_registers(void) { (void)syscall(SYS_ptrace, PTRACE_SETREGS, 0, 0, 0); }
@@ -93,7 +96,11 @@ TEST(no_role_executes_a_program_opens_a_network_or_changes_its_user)
 {
     for (int role = 0; role < FILTER_ROLES; role++) {
         expect(signal_after((enum filter_role)role, execute) == SIGSYS);
-        expect(signal_after((enum filter_role)role, open_network) == SIGSYS);
+        int is_dialing = role == FILTER_COURIER_CONNECT; // it connects over IP, and only that
+        expect(signal_after((enum filter_role)role, open_network) == (is_dialing ? 0 : SIGSYS));
+        expect(signal_after((enum filter_role)role, open_link_layer) == SIGSYS);
+        expect(signal_after((enum filter_role)role, open_local) == SIGSYS);
+        expect(signal_after((enum filter_role)role, listen_at_port) == SIGSYS);
         expect(signal_after((enum filter_role)role, change_user) == SIGSYS);
     }
 }
@@ -103,13 +110,16 @@ TEST(files_are_for_those_with_a_directory)
     expect(signal_after(FILTER_STORE, open_file) == 0);
     expect(signal_after(FILTER_ROUTER, open_file) == SIGSYS);
     expect(signal_after(FILTER_GATEWAY, open_file) == SIGSYS);
+    expect(signal_after(FILTER_COURIER_LISTEN, open_file) == SIGSYS);
+    expect(signal_after(FILTER_COURIER_CONNECT, open_file) == SIGSYS);
     expect(signal_after(FILTER_TENDER, open_file) == SIGSYS);
 }
 
 // Standard error is the host log of all.
 TEST(others_can_only_append_to_the_host_log)
 {
-    static const enum filter_role roles[] = {FILTER_ROUTER, FILTER_GATEWAY, FILTER_TENDER, FILTER_TENDER_KVM};
+    static const enum filter_role roles[] = {FILTER_ROUTER,         FILTER_GATEWAY,         FILTER_TENDER,
+                                             FILTER_COURIER_LISTEN, FILTER_COURIER_CONNECT, FILTER_TENDER_KVM};
     for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
         expect(signal_after(roles[i], empty_a_file) == SIGSYS);
         expect(signal_after(roles[i], move_in_a_file) == SIGSYS);

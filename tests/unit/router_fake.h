@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRONT, DECODE, SINK, LOGIN }; // receivers
+enum { FRONT, DECODE, SINK, LOGIN, COURIER, PLACES }; // a courier is there if the test says so
 enum { WIRE_IN, WIRE_OUT, SUBSCRIBE, LOGIN_ASK, LOGIN_REPLY, RAW, READING, NOTE, ALARM, TICK, LATER, FLOWS,
        RECEIPT = FLOWS }; // RECEIPT: only with fake_receipts()
 enum { SCHEMA_WIRE, SCHEMA_ITEM, SCHEMA_SUBSCRIPTION, SCHEMA_REPLY, SCHEMA_RECEIPT };
@@ -67,7 +67,7 @@ struct fake {
     uint32_t row_count;
     struct fake_state states[FAKE_STATES];
     uint32_t state_count;
-    uint32_t credit[3][SYSTEM_FLOWS_MAX];
+    uint32_t credit[PLACES][SYSTEM_FLOWS_MAX];
     uint64_t counters[COUNTERS_MAX];
     struct fake_packet commits[FAKE_PENDING];
     uint32_t commit_count;
@@ -79,8 +79,11 @@ struct fake {
     struct commit_header last_header;
     struct commit_read last_seen;
     uint64_t read_version; // that GETs answer
-    struct fake_delivery deliveries[4][FAKE_PENDING];
-    uint32_t delivery_count[4];
+    struct fake_delivery deliveries[PLACES][FAKE_PENDING];
+    uint32_t delivery_count[PLACES];
+    struct link_brought brought[FAKE_PENDING]; // to the courier
+    uint32_t brought_count;
+    struct link_source last_source; // of a COMMIT; sequence 0: it had none
     uint8_t last_context_padding[8]; // the last eight bytes of the last context, with what pads it
     uint32_t close_count;
     uint64_t closed[64];
@@ -286,6 +289,8 @@ static inline enum status fake_send(void *context, enum engine_peer peer, uint32
             memcpy(fake.last_context_padding, bytes + at + ABI_ALIGN8(delivery->deliver.context_bytes) - 8, 8);
         memcpy(delivery->payload, bytes + at + ABI_ALIGN8(delivery->deliver.context_bytes),
                delivery->deliver.payload_bytes);
+    } else if (peer == ENGINE_RECEIVER && header.kind == LINK_BROUGHT) {
+        memcpy(&fake.brought[fake.brought_count++ % FAKE_PENDING], bytes, sizeof fake.brought[0]);
     } else if (peer == ENGINE_RECEIVER && header.kind == LINK_CLOSE) {
         fake.closed[fake.close_count++ % 64] = header.handle;
     } else if (peer == ENGINE_RECEIVER && header.kind == LINK_ANSWER) {
@@ -403,6 +408,9 @@ static inline uint32_t fake_commit(const uint8_t *bytes)
     memcpy(&header, bytes, sizeof header);
     if (header.flow != SYSTEM_NONE)
         fake.last_header = header;
+    fake.last_source = (struct link_source){0};
+    if (header.source_count != 0)
+        memcpy(&fake.last_source, bytes + header.packet.size - sizeof fake.last_source, sizeof fake.last_source);
     if (fake.result_count != 0 && header.flow != SYSTEM_NONE) {
         fake.result_count--;
         return fake.next_result;

@@ -498,7 +498,7 @@ TEST(a_store_of_format_2_opens)
     for (uint64_t i = 1; i <= 3; i++)
         expect(send_one(i) == COMMIT_OK);
     static const char format_2[] =
-        "ALTER TABLE outbox DROP COLUMN receipt; PRAGMA user_version = 2; DROP TABLE states;"
+        "ALTER TABLE outbox DROP COLUMN receipt; PRAGMA user_version = 2; DROP TABLE states; DROP TABLE arrivals;"
         "DROP INDEX dead_letters_flow;"
         "CREATE TABLE cursors(flow INTEGER NOT NULL, key BLOB NOT NULL, sequence INTEGER NOT NULL,"
         " PRIMARY KEY(flow, key)) STRICT, WITHOUT ROWID;"

@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum { MQTT, DECODE, DETECT, UNIKERNELS };
-enum { WIRE_IN, WIRE_OUT, LOGIN, LOGIN_REPLY, SUBSCRIBE, RAW, READING, ALARMS, ALIVE, FLOWS };
+enum { WIRE_IN, WIRE_OUT, LOGIN, LOGIN_REPLY, SUBSCRIBE, RAW, READING, ALARMS, ALIVE, CARRIED, BROUGHT, FLOWS };
 enum { WIRE, REQUEST, REPLY, SUBSCRIPTION, PUBLISH, SCHEMAS };
 
 struct schema_block {
@@ -32,6 +32,7 @@ struct file {
     struct system_service services[1];
     struct system_check checks[2];
     struct system_machine machines[1];
+    struct system_courier couriers[1];
     uint32_t schemas[SCHEMAS];
     uint32_t zero;
     struct schema_block blocks[SCHEMAS];
@@ -170,6 +171,13 @@ static inline void fill_flows(void)
     good.unikernels[DETECT].inputs[1] = READING;
     fill_flow(ALARMS, "alarms", PUBLISH, SYSTEM_UNIKERNEL, DETECT, 0, SYSTEM_UNIKERNEL, MQTT, 2)
         ->is_broadcast = 1;
+    fill_flow(CARRIED, "carried", PUBLISH, SYSTEM_UNIKERNEL, DETECT, 1, SYSTEM_COURIER, 0, 0);
+    fill_flow(BROUGHT, "brought", PUBLISH, SYSTEM_COURIER, 0, 0, SYSTEM_UNIKERNEL, DETECT, 2);
+    for (int i = CARRIED; i <= BROUGHT; i++) {
+        good.flows[i].is_durable = 1;
+        good.flows[i].cap = 100;
+        good.flows[i].bytes_max = raw->bytes_max;
+    }
     fill_flow(ALIVE, "alive", PUBLISH, SYSTEM_UNIKERNEL, MQTT, 4, SYSTEM_UNIKERNEL, MQTT, 3);
 }
 
@@ -179,7 +187,7 @@ static inline void fill_tables(void)
 #define TABLE(name, number)                                                                        \
     header->name = (struct system_table){offsetof(struct file, name), number}
     TABLE(unikernels, UNIKERNELS), TABLE(flows, FLOWS), TABLE(namespaces, 1), TABLE(principals, 2);
-    TABLE(gateways, 1), TABLE(services, 1), TABLE(checks, 2), TABLE(machines, 1), TABLE(schemas, SCHEMAS);
+    TABLE(gateways, 1), TABLE(services, 1), TABLE(checks, 2), TABLE(machines, 1), TABLE(couriers, 1), TABLE(schemas, SCHEMAS);
     TABLE(never, 12), TABLE(configuration, sizeof good.configuration);
     for (size_t i = 0; i < SCHEMAS; i++)
         good.schemas[i] = (uint32_t)(offsetof(struct file, blocks) + i * sizeof good.blocks[0]);
@@ -199,7 +207,7 @@ static inline void fill(void)
     fill_schema(&good.blocks[PUBLISH], "publish/1");
     fill_unikernel(&good.unikernels[MQTT], "mqtt", LIFETIME_CONNECTION, 4, 6);
     fill_unikernel(&good.unikernels[DECODE], "decode", LIFETIME_MESSAGE, 1, 1);
-    fill_unikernel(&good.unikernels[DETECT], "detect", LIFETIME_RESIDENT, 2, 1);
+    fill_unikernel(&good.unikernels[DETECT], "detect", LIFETIME_RESIDENT, 3, 2);
     good.unikernels[MQTT].configuration_bytes = sizeof good.configuration;
     memcpy(good.configuration, "publish 4 0\n", 12);
     good.unikernels[DETECT].namespace_count = 1;
@@ -221,6 +229,9 @@ static inline void fill(void)
     good.services[0] = (struct system_service){.name = "login", .kind = SYSTEM_SERVICE_PASSWORD,
                                                .request_flow = LOGIN, .reply_flow = LOGIN_REPLY,
                                                .path = "/i/passwords"};
+    good.couriers[0] = (struct system_courier){.name = "cloud", .address = "192.0.2.7:8883", .transport = SYSTEM_TLS,
+                                               .peer_count = 1, .certificate = "/i/c", .key = "/i/k",
+                                               .authority = "/i/a", .peers = {{.name = "operator", .principal = 2}}};
     file = good;
 }
 
@@ -268,6 +279,12 @@ static inline uint64_t use_all(void)
     for (size_t i = 0; i < view.gateway_count; i++)
         sum += view.unikernels[view.gateways[i].unikernel].lifetime +
                view.flows[view.gateways[i].input_flow].schema;
+    for (size_t i = 0; i < view.courier_count; i++)
+        for (size_t j = 0; j < view.couriers[i].peer_count; j++)
+            if (view.couriers[i].peers[j].principal != 0)
+                sum += (uint64_t)view.principals[view.couriers[i].peers[j].principal - 1].name[0];
+    for (size_t i = 0; i < system_places(&view); i++)
+        sum += (uint64_t)system_place_name(&view, i)[0];
     for (size_t i = 0; i < view.service_count; i++)
         sum += view.flows[view.services[i].request_flow].pair;
     return sum;

@@ -23,6 +23,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS // Linux 6.6
@@ -149,6 +150,18 @@ static const struct row gateway_calls[] = {
     CALL(getsockname, "its own address"),
 };
 
+static const struct row courier_listen_calls[] = {
+    CALL(accept4, "peers, on the listener it was handed"),
+    CALL(sysinfo, "glibc's qsort, in OpenSSL"),
+};
+
+static const struct row courier_connect_calls[] = {
+    CALL(sysinfo, "glibc's qsort, in OpenSSL"),
+    PINNED(socket, 0, AF_INET, "the link to its peer"),
+    PINNED(socket, 0, AF_INET6, "the link to its peer"),
+    CALL(connect, "the link to its peer"),
+};
+
 static const struct row tender_calls[] = {
     CALL(wait4, "their end"),
     CALL(waitid, "an instance that was told to stop"),
@@ -220,6 +233,8 @@ static const struct part parts[FILTER_ROLES] = {
     [FILTER_AUDIT] = PART(own_files),
     [FILTER_PASSWORD] = PART(own_files),
     [FILTER_GATEWAY] = PART(gateway_calls),
+    [FILTER_COURIER_LISTEN] = PART(courier_listen_calls),
+    [FILTER_COURIER_CONNECT] = PART(courier_connect_calls),
     [FILTER_TENDER] = PART(tender_calls),
     [FILTER_TENDER_KVM] = PART(tender_kvm_calls),
 };
@@ -299,6 +314,8 @@ int main(void)
     write_filter("audit", FILTER_AUDIT);
     write_filter("password", FILTER_PASSWORD);
     write_filter("gateway", FILTER_GATEWAY);
+    write_filter("courier_listen", FILTER_COURIER_LISTEN);
+    write_filter("courier_connect", FILTER_COURIER_CONNECT);
     write_filter("tender", FILTER_TENDER);
     write_filter("tender_kvm", FILTER_TENDER_KVM);
     return 0;

@@ -104,7 +104,7 @@ class System:
         self.port = self.ports[0]
         with open(self.file, "w", encoding="utf-8") as file:
             file.write(text)
-        users = re.search(r"^principals: \[(.*)\]", text, re.M).group(1).split(",")
+        users = re.search(r"^principals: \[(.*)\]", text, re.M).group(1).split(",") if "kind: password" in text else []
         self.passwords = {user.strip(): secrets.token_urlsafe(18) for user in users}
         for user, password in self.passwords.items():
             self.command("passwd", self.file, user, feed=password + "\n")

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: ISC
+// Couriers in two versions: where another node is, and who may be there.
+#include "cli/policy/diff.h"
+
+#include <string.h>
+
+static size_t peer_names(const struct system_courier *courier, const char *names[SYSTEM_PEERS_MAX])
+{
+    for (size_t i = 0; i < courier->peer_count; i++)
+        names[i] = courier->peers[i].name;
+    return courier->peer_count;
+}
+
+// Whose authority it is, or whose key, cannot be seen by a path; another path may be another one.
+static void diff_courier(const struct diff_entry *entry, const struct system_courier *was, const struct system_courier *is)
+{
+    const char *old[SYSTEM_PEERS_MAX] = {NULL}, *new[SYSTEM_PEERS_MAX] = {NULL};
+    if (strcmp(was->address, is->address) != 0)
+        diff_add(entry, DIFF_MORE, "%s %s -> %s", is->is_listening ? "listens on" : "connects to", was->address, is->address);
+    if (strcmp(was->authority, is->authority) != 0)
+        diff_add(entry, DIFF_MORE, "authority %s -> %s", was->authority, is->authority);
+    if (strcmp(was->certificate, is->certificate) != 0 || strcmp(was->key, is->key) != 0)
+        diff_add(entry, DIFF_OTHER, "certificate and key %s, %s -> %s, %s", was->certificate, was->key, is->certificate, is->key);
+    size_t old_count = peer_names(was, old), new_count = peer_names(is, new);
+    diff_names(entry, "peer", old, old_count, new, new_count);
+    diff_fields(entry, TABLE_COURIER, was, is);
+}
+
+void diff_couriers(struct diff *diff)
+{
+    const struct system_view *old = &diff->old->view, *new = &diff->new->view;
+    const struct compile *source = diff->new->compile;
+    for (size_t i = 0; i < new->courier_count; i++) {
+        const struct system_courier *is = &new->couriers[i];
+        struct diff_entry entry = {diff, "courier", is->name, source != NULL ? source->courier_nodes[i]->line : 0};
+        int was = diff_find(old->couriers, sizeof *is, old->courier_count, is->name);
+        if (was >= 0)
+            diff_courier(&entry, &old->couriers[was], is);
+        else
+            diff_add(&entry, DIFF_MORE, "+ %s %s", is->is_listening ? "listens on" : "connects to", is->address);
+    }
+    for (size_t i = 0; i < old->courier_count; i++) {
+        struct diff_entry entry = {diff, "courier", old->couriers[i].name, 0};
+        if (diff_find(new->couriers, sizeof *new->couriers, new->courier_count, entry.name) < 0)
+            diff_add(&entry, DIFF_LESS, "- removed");
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: ISC
+// Couriers: where another node is, and how each side knows the other (docs/nodes.md).
+#include "cli/source/compile_state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int is_peer_name(const char *name)
+{
+    size_t length = strlen(name);
+    for (size_t i = 0; i < length; i++)
+        if (name[i] < 0x21 || name[i] > 0x7e)
+            return 0;
+    return length != 0 && length < sizeof((struct system_peer *)0)->name;
+}
+
+static void peer_add(struct compile *compile, struct system_courier *courier, const struct yaml_node *node)
+{
+    if (node->kind != YAML_SCALAR || !is_peer_name(node->text)) {
+        yaml_error(&compile->file, node, "write the name in the peer's certificate, at most 63 characters without blanks",
+                   "not the name of a peer");
+        return;
+    }
+    for (unsigned i = 0; i < courier->peer_count; i++)
+        if (strcmp(courier->peers[i].name, node->text) == 0)
+            yaml_error(&compile->file, node, "name it once", "peer '%s' is here twice", node->text);
+    if (courier->peer_count == SYSTEM_PEERS_MAX)
+        return;
+    struct system_peer *peer = &courier->peers[courier->peer_count++];
+    memcpy(peer->name, node->text, strlen(node->text));
+    peer->principal = (uint16_t)(compile_find(compile->principals, sizeof compile->principals[0],
+                                              compile->principal_count, node->text) + 1);
+}
+
+static void peers_read(struct compile *compile, struct yaml_node *node, struct system_courier *courier)
+{
+    struct yaml_file *file = &compile->file;
+    if (courier->is_listening) {
+        const struct yaml_node *list = yaml_child(file, node, "peers", YAML_SEQUENCE, 1);
+        if (list != NULL && (list->count == 0 || list->count > SYSTEM_PEERS_MAX))
+            yaml_error(file, list, "between 1 and 16 names of certificates", "%zu peers", list->count);
+        for (size_t i = 0; list != NULL && i < list->count; i++)
+            peer_add(compile, courier, list->children[i]);
+        return;
+    }
+    const struct yaml_node *peer = yaml_child(file, node, "peer", YAML_SCALAR, 1);
+    if (peer != NULL)
+        peer_add(compile, courier, peer);
+}
+
+static void courier_read(struct compile *compile, struct yaml_node *node, struct system_courier *courier)
+{
+    static const char *const transports[] = {"tls"};
+    struct yaml_file *file = &compile->file;
+    const char *connect = yaml_text(file, node, "connect", ""), *listen = yaml_text(file, node, "listen", "");
+    const char *address = *connect != 0 ? connect : listen;
+    courier->is_listening = *listen != 0;
+    if ((*connect != 0) == (*listen != 0))
+        yaml_error(file, node, "one side connects, the other listens: add one of 'connect: ADDRESS:PORT' and 'listen: ADDRESS:PORT'",
+                   "courier '%s' has %s", courier->name, *connect != 0 ? "both" : "neither");
+    else if (!compile_is_address(address))
+        yaml_error(file, node, "write for example 192.0.2.7:8883 (`getent hosts NAME` shows the address of a name)",
+                   "'%s' is not an address with a port", address);
+    else
+        memcpy(courier->address, address, strlen(address));
+    courier->transport = (uint8_t)(SYSTEM_TLS + yaml_choice(file, node, "transport", transports, 1, 0));
+    compile_path(compile, node, "certificate", courier->certificate);
+    compile_path(compile, node, "key", courier->key);
+    compile_path(compile, node, "authority", courier->authority);
+    peers_read(compile, node, courier);
+}
+
+void compile_couriers(struct compile *compile)
+{
+    struct yaml_node *mapping;
+    compile->courier_count = compile_entries(compile, "couriers", SYSTEM_COURIERS_MAX, &mapping);
+    for (size_t i = 0; i < compile->courier_count; i++) {
+        compile->courier_nodes[i] = mapping->children[i];
+        compile_name(compile->couriers[i].name, mapping->children[i]->key);
+        if (mapping->children[i]->kind == YAML_MAPPING)
+            courier_read(compile, mapping->children[i], &compile->couriers[i]);
+    }
+}

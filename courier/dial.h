@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: ISC
+// How lines begin: accepted on the listener, or connected to the peer's address again and again.
+#ifndef CRENEL_COURIER_DIAL_H
+#define CRENEL_COURIER_DIAL_H
+
+#include "courier/courier.h"
+
+enum status dial_begin(struct courier *courier) MUST_USE;
+
+#endif

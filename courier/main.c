@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: ISC
+// crenel-courier courier INDEX: flows between this node and others. It ends with its link to the router or with the
+// supervisor.
+#include "courier/courier.h"
+#include "host/process.h"
+#include "host/sandbox.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+int main(int argc, char **argv)
+{
+    static struct loop loop;
+    static struct loop_watch control_watch;
+    static struct courier courier;
+    static struct system_view system;
+    struct process process;
+    const char *why = "";
+    int link_fd = -1, certificate_fd = -1, key_fd = -1, authority_fd = -1, listener_fd = -1;
+    const struct process_attachment wanted[] = {{CONTROL_ROUTER_LINK, &link_fd},
+                                                {CONTROL_CERTIFICATE, &certificate_fd},
+                                                {CONTROL_KEY, &key_fd},
+                                                {CONTROL_AUTHORITY, &authority_fd},
+                                                {CONTROL_LISTENER, &listener_fd}};
+    signal(SIGPIPE, SIG_IGN);
+    if (setenv("TZ", "UTC0", 1) == 0)
+        tzset(); // OpenSSL asks mktime() for the dates of certificates, which would look for the host's zone each time
+    process_begin(&process, "crenel-courier");
+    if (system_open(&system, process.system, process.system_bytes, &why) != STATUS_OK)
+        process_fail("the compiled system", why);
+    uint32_t index = process_index(argc, argv, system.courier_count);
+    int is_listening = system.couriers[index].is_listening;
+    sandbox_enter(is_listening ? FILTER_COURIER_LISTEN : FILTER_COURIER_CONNECT);
+    process_attach(wanted, sizeof wanted / sizeof wanted[0] - (is_listening ? 0 : 1));
+    struct tls_context *context = tls_context_new(certificate_fd, key_fd, authority_fd, is_listening, &why);
+    if (context == NULL)
+        process_fail(system.couriers[index].name, why);
+    if (loop_init(&loop) != STATUS_OK || process_watch(&loop, &control_watch) != STATUS_OK ||
+        courier_init(&courier, &loop, &system, index, context, link_fd, listener_fd, process.page) != STATUS_OK)
+        process_fail("start", strerror(errno));
+    if (courier_begin(&courier) != STATUS_OK || process_ready() != STATUS_OK)
+        return 0;
+    if (loop_run(&loop) != STATUS_OK)
+        process_fail("event loop", strerror(errno));
+    return 0;
+}

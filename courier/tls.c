@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: ISC
+// OpenSSL, as far as a courier needs it.
+#include "courier/tls.h"
+
+#include "core/check.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PEM_BYTES_MAX (64u * 1024u)
+
+struct tls_context {
+    SSL_CTX *ssl;
+};
+
+struct tls {
+    SSL *ssl;
+    const struct system_courier *courier;
+    char why[200];
+};
+
+// A BIO over the file's bytes in `bytes`, or NULL.
+static BIO *pem_open(int fd, uint8_t bytes[PEM_BYTES_MAX])
+{
+    size_t used = 0;
+    ssize_t got;
+    while (used < PEM_BYTES_MAX && (got = read(fd, bytes + used, PEM_BYTES_MAX - used)) > 0)
+        used += (size_t)got;
+    close(fd);
+    return BIO_new_mem_buf(bytes, (int)used);
+}
+
+static int use_certificate(SSL_CTX *ssl, BIO *pem)
+{
+    X509 *own = PEM_read_bio_X509(pem, NULL, NULL, NULL), *link;
+    if (own == NULL || SSL_CTX_use_certificate(ssl, own) != 1) {
+        X509_free(own);
+        return 0;
+    }
+    X509_free(own);
+    while ((link = PEM_read_bio_X509(pem, NULL, NULL, NULL)) != NULL) // what leads from it to the authority
+        if (SSL_CTX_add0_chain_cert(ssl, link) != 1) {
+            X509_free(link);
+            return 0;
+        }
+    ERR_clear_error();
+    return 1;
+}
+
+// Never asks for a pass phrase: there is nobody to answer.
+static int no_phrase(char *phrase, int size, int is_writing, void *context)
+{
+    (void)phrase, (void)size, (void)is_writing, (void)context;
+    return -1;
+}
+
+static int use_key(SSL_CTX *ssl, BIO *pem)
+{
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(pem, NULL, no_phrase, NULL);
+    int is_used = key != NULL && SSL_CTX_use_PrivateKey(ssl, key) == 1;
+    EVP_PKEY_free(key);
+    return is_used;
+}
+
+static int use_authority(SSL_CTX *ssl, BIO *pem)
+{
+    int count = 0;
+    X509 *authority;
+    while ((authority = PEM_read_bio_X509(pem, NULL, NULL, NULL)) != NULL) {
+        count += X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), authority) == 1;
+        X509_free(authority);
+    }
+    ERR_clear_error();
+    return count != 0;
+}
+
+// All three files, each closed, and no byte of them left behind.
+static const char *use_files(SSL_CTX *ssl, const int fds[3])
+{
+    static uint8_t bytes[PEM_BYTES_MAX];
+    static int (*const uses[3])(SSL_CTX *, BIO *) = {use_certificate, use_key, use_authority};
+    static const char *const whys[3] = {
+        "the certificate file holds no certificate in PEM",
+        "the key file holds no private key in PEM without a pass phrase, or not that of the certificate",
+        "the authority file holds no certificate in PEM",
+    };
+    const char *why = NULL;
+    for (int i = 0; i < 3; i++) {
+        BIO *pem = pem_open(fds[i], bytes);
+        if (pem == NULL || (why == NULL && !uses[i](ssl, pem)))
+            why = whys[i];
+        BIO_free(pem);
+        OPENSSL_cleanse(bytes, sizeof bytes);
+    }
+    return why;
+}
+
+struct tls_context *tls_context_new(int certificate_fd, int key_fd, int authority_fd, int is_listening, const char **why)
+{
+    const int fds[3] = {certificate_fd, key_fd, authority_fd};
+    struct tls_context *context = calloc(1, sizeof *context);
+    *why = "no memory";
+    if (context == NULL || OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
+        return NULL;
+    SSL_CTX *ssl = context->ssl = SSL_CTX_new(is_listening ? TLS_server_method() : TLS_client_method());
+    if (ssl == NULL)
+        return NULL;
+    *why = "OpenSSL does not speak TLS 1.3 here";
+    if (SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) != 1 || SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) != 1)
+        return NULL;
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    (void)SSL_CTX_set_num_tickets(ssl, 0);
+    (void)SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    *why = use_files(ssl, fds);
+    return *why == NULL ? context : NULL;
+}
+
+struct tls *tls_new(struct tls_context *context, int fd, const struct system_courier *courier)
+{
+    struct tls *tls = calloc(1, sizeof *tls);
+    if (tls == NULL)
+        return NULL;
+    tls->courier = courier;
+    tls->ssl = SSL_new(context->ssl);
+    if (tls->ssl == NULL || SSL_set_fd(tls->ssl, fd) != 1) {
+        tls_destroy(tls);
+        return NULL;
+    }
+    if (courier->is_listening) {
+        SSL_set_accept_state(tls->ssl);
+    } else {
+        SSL_set_connect_state(tls->ssl);
+        (void)SSL_set_tlsext_host_name(tls->ssl, courier->peers[0].name);
+    }
+    return tls;
+}
+
+void tls_destroy(struct tls *tls)
+{
+    SSL_free(tls->ssl);
+    free(tls);
+}
+
+// Who is there, by a name in its certificate; the courier's peer_count: nobody that it knows.
+static uint16_t peer_of(const struct tls *tls, X509 *certificate)
+{
+    uint16_t i = 0;
+    while (i < tls->courier->peer_count &&
+           X509_check_host(certificate, tls->courier->peers[i].name, 0, X509_CHECK_FLAG_NO_WILDCARDS, NULL) != 1)
+        i++;
+    return i;
+}
+
+static void name_of(X509 *certificate, char *text, size_t capacity)
+{
+    char name[64] = "";
+    (void)X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof name);
+    for (char *c = name; *c != 0; c++)
+        if (*c < 0x20 || *c > 0x7e)
+            *c = '?';
+    snprintf(text, capacity, "%s", name);
+}
+
+// What OpenSSL says about the last failure.
+static enum status failed(struct tls *tls, int result)
+{
+    unsigned long code = ERR_peek_last_error();
+    long verdict = SSL_get_verify_result(tls->ssl);
+    const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
+    if (verdict != X509_V_OK)
+        snprintf(tls->why, sizeof tls->why, "the peer's certificate is refused: %s", X509_verify_cert_error_string(verdict));
+    else if (result == SSL_ERROR_ZERO_RETURN || code == 0 || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+        snprintf(tls->why, sizeof tls->why, "the other side closed the connection");
+    else
+        snprintf(tls->why, sizeof tls->why, "TLS: %s", reason != NULL ? reason : "it failed");
+    ERR_clear_error();
+    return STATUS_CLOSED;
+}
+
+enum status tls_handshake(struct tls *tls, uint16_t *peer, int *wants_write)
+{
+    ERR_clear_error();
+    int result = SSL_do_handshake(tls->ssl);
+    if (result != 1) {
+        int error = SSL_get_error(tls->ssl, result);
+        *wants_write = error == SSL_ERROR_WANT_WRITE;
+        return error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ ? STATUS_AGAIN : failed(tls, error);
+    }
+    X509 *certificate = SSL_get1_peer_certificate(tls->ssl);
+    check(certificate != NULL && SSL_get_verify_result(tls->ssl) == X509_V_OK && SSL_version(tls->ssl) == TLS1_3_VERSION);
+    uint16_t found = peer_of(tls, certificate);
+    if (found == tls->courier->peer_count) {
+        char name[64];
+        name_of(certificate, name, sizeof name);
+        snprintf(tls->why, sizeof tls->why, "the peer's certificate is of '%s', not of %s%.40s%s", name,
+                 found > 1 ? "one of the peers (" : "'", tls->courier->peers[0].name, found > 1 ? ", ..)" : "'");
+    }
+    X509_free(certificate);
+    if (found == tls->courier->peer_count)
+        return STATUS_DENIED;
+    *peer = found;
+    return STATUS_OK;
+}
+
+static enum status outcome(struct tls *tls, int result)
+{
+    if (result == 1)
+        return STATUS_OK;
+    int error = SSL_get_error(tls->ssl, result);
+    return error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ ? STATUS_AGAIN : failed(tls, error);
+}
+
+enum status tls_read(struct tls *tls, uint8_t *bytes, size_t capacity, size_t *done)
+{
+    ERR_clear_error();
+    return outcome(tls, SSL_read_ex(tls->ssl, bytes, capacity, done));
+}
+
+enum status tls_write(struct tls *tls, const uint8_t *bytes, size_t size, size_t *done)
+{
+    ERR_clear_error();
+    return outcome(tls, SSL_write_ex(tls->ssl, bytes, size, done));
+}
+
+const char *tls_why(const struct tls *tls) { return tls->why; }

@@ -1,0 +1,372 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: ISC
+"""Two systems on one host, a hub and a cloud, with TLS between them: what is acknowledged at the hub is in the cloud once and
+in order, whatever happens to the link and to the processes; and nobody else is let in."""
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+
+import checks
+import clients
+import crenel
+from machine_watch_hours import hours_of
+
+SOURCE = os.path.join(checks.TREE, "examples", "hub-and-cloud")
+CSV = os.path.join(crenel.EXAMPLE, "data", "machine_temperature_system_failure.csv")
+CAP = 300       # of the flow between the nodes
+PART = 400      # readings of each part
+FOLDER = os.path.join(checks.BUILD, "tests", "nodes")
+
+
+def openssl(folder, *arguments):
+    done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise crenel.Failed(f"openssl {' '.join(arguments)}: {done.stderr}")
+
+
+class Authority:
+    """A certificate authority and what it issues, made as docs/nodes.md says."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650",
+                "-subj", "/CN=plant-7", "-keyout", "authority.key", "-out", "authority.crt")
+
+    def issue(self, name, to, as_name):
+        """name.key and name.crt of the peer `as_name`, and the authority, into the folder `to`."""
+        openssl(self.folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={as_name}",
+                "-addext", f"subjectAltName=DNS:{as_name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        openssl(self.folder, "x509", "-req", "-in", f"{name}.csr", "-copy_extensions", "copy", "-CA", "authority.crt", "-CAkey", "authority.key",
+                "-CAcreateserial", "-days", "825", "-out", f"{name}.crt")
+        for file in (f"{name}.key", f"{name}.crt", "authority.crt"):
+            shutil.copy(os.path.join(self.folder, file), os.path.join(to, file))
+        os.chmod(os.path.join(to, f"{name}.key"), 0o600)
+
+
+class Node(crenel.System):
+    def __init__(self, name, peer_port):
+        super().__init__(os.path.join(FOLDER, name), checks.BUILD, os.path.join(SOURCE, name), 18846)
+        self.peer_port = peer_port
+
+    def prepare(self):
+        super().prepare()
+        self.change(r"connect: 127\.0\.0\.1:\d+", f"connect: 127.0.0.1:{self.peer_port}")
+
+    def change(self, what, to):
+        with open(self.file, encoding="utf-8") as file:
+            text = file.read()
+        changed = re.sub(what, to, text)
+        with open(self.file, "w", encoding="utf-8") as file:
+            file.write(changed)
+
+    def log(self):
+        with open(os.path.join(self.state, self.name, "logs", "host.log"), encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def wait_log(self, words, deadline_s=20, since=0):
+        """Whether the host log says that, perhaps a little later."""
+        end = time.monotonic() + deadline_s
+        while time.monotonic() < end:
+            if words in self.log()[since:]:
+                return True
+            time.sleep(0.1)
+        return False
+
+
+class Stream(threading.Thread):
+    """Publishes at the hub; each has its PUBACK when run() ends."""
+
+    def __init__(self, hub, readings):
+        super().__init__(daemon=True)
+        self.device = clients.Device(hub.port, "press-7", hub.passwords["press-7"], "press-7-nodes")
+        self.readings, self.failure, self.acknowledged = readings, None, 0
+
+    def run(self):
+        try:
+            self.device.connect()
+            for at in range(0, len(self.readings), 10):
+                part = self.readings[at:at + 10]
+                self.device.publish([(clients.TOPIC, clients.reading_text(7, *reading)) for reading in part], window=10)
+                self.acknowledged += len(part)
+            self.device.close()
+        except Exception as failure:  # looked at by end()
+            self.failure = failure
+
+    def end(self, deadline_s=60):
+        self.join(deadline_s)
+        if self.failure or self.is_alive():
+            raise self.failure or crenel.Failed(f"after {deadline_s} s only {self.acknowledged} are acknowledged")
+
+
+def flow(system, name="reading"):
+    return system.status().flows[name]
+
+
+def check_both(name, hub, cloud, readings):
+    """Both have stored each reading once."""
+    hub.wait_drained(60)
+    cloud.wait_drained(60)
+    wanted = hours_of(readings, 7)
+    checks.expect(f"{name}_is_in_the_cloud_once", cloud.hours() == wanted, difference(cloud.hours(), wanted))
+    checks.expect(f"{name}_is_at_the_hub_once", hub.hours() == wanted, difference(hub.hours(), wanted))
+
+
+def difference(found, wanted):
+    return [(key, found.get(key), wanted.get(key)) for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key)][:3]
+
+
+def test_carried(hub, cloud, readings):
+    stream = Stream(hub, readings[:PART])
+    stream.start()
+    stream.end()
+    check_both("carried", hub, cloud, readings[:PART])
+    sent, received = flow(hub), flow(cloud)
+    checks.expect_equal("counts_of_both_sides_agree", (sent["entered"], sent["done"], received["entered"], received["done"]),
+                        (2 * PART, 2 * PART, PART, PART))
+    rows = {row["unikernel"]: row["digest"] for row in hub.ps()["unikernels"]}
+    other = {row["unikernel"]: row["digest"] for row in cloud.ps()["unikernels"]}
+    checks.expect_equal("acceptance 9: one image digest runs at hub and cloud", rows["rollup"], other["rollup"])
+    named = hub.json("status", *hub.named())
+    schema = {row["flow"]: row["schema"] for row in named["flows"]}["reading"]
+    theirs = {row["flow"]: row["schema"] for row in cloud.json("status", *cloud.named())["flows"]}["reading"]
+    checks.expect("acceptance 9: the report names image, policy and schema digests",
+                  re.fullmatch("[0-9a-f]{64}", named["digest"]) and re.fullmatch("reading/1 [0-9a-f]{64}", schema)
+                  and schema == theirs and re.fullmatch("[0-9a-f]{64}", rows["rollup"]), (named["digest"], schema, theirs))
+    links = cloud.json("status", *cloud.named())["couriers"]
+    checks.expect_equal("status_shows_the_link", [(row["courier"], row["links"], row["received"]) for row in links], [("hubs", 1, PART)])
+
+
+def test_cut(hub, cloud, readings):
+    """Acceptance 8: the cloud is away under traffic; more is published than may wait."""
+    cloud.down()
+    stream = Stream(hub, readings[PART:3 * PART])
+    stream.start()
+    end, most = time.monotonic() + 30, 0
+    while time.monotonic() < end and flow(hub)["spooled"] < CAP - 10:
+        most = max(most, flow(hub)["spooled"])
+        time.sleep(0.1)
+    time.sleep(1)
+    most = max(most, flow(hub)["spooled"])
+    checks.expect("acceptance 8: while the link is down the spool fills, and stays under its cap", CAP - 10 <= most <= CAP, most)
+    held = stream.acknowledged
+    checks.expect("acceptance 8: then publishers are held back, none is turned away",
+                  stream.is_alive() and held < 2 * PART and stream.device.reconnects == 0, held)
+    problems = [row["problem"] for row in hub.json("status", *hub.named())["problems"]]
+    checks.expect("status_names_the_courier_without_a_link", any("courier cloud" in problem for problem in problems), problems)
+    cloud.up()
+    stream.end()
+    check_both("acceptance 8: what waited", hub, cloud, readings[:3 * PART])
+    sent, received = flow(hub), flow(cloud)
+    checks.expect("acceptance 8: order is kept and counts reconcile",
+                  received["entered"] == received["done"] == 3 * PART and sent["done"] == sent["entered"] == 6 * PART, (sent, received))
+
+
+def test_poison(hub, cloud, readings):
+    """The cloud's own policy refuses what the hub's lets pass: a sequence that it has seen."""
+    stream = Stream(hub, [readings[5]] + readings[3 * PART:3 * PART + 20])
+    stream.start()
+    stream.end()
+    hub.wait_drained(30)
+    cloud.wait_drained(30)
+    sent, received = flow(hub), flow(cloud)
+    checks.expect_equal("acceptance 8: one poison message does not stop the rest", (received["replay"], received["done"], sent["envelope"]),
+                        (1, 3 * PART + 20, 1))
+    checks.expect_equal("a_refused_message_is_a_dead_letter_on_both_sides",
+                        [(letter["reason"], letter["flow"]) for letter in hub.dead_letters() + cloud.dead_letters()],
+                        [("envelope", "reading"), ("replay", "reading")])
+    shown = hub.command("deadletter", "show", *hub.named(), str(hub.dead_letters()[0]["id"]))
+    checks.expect("the_sender_is_told_why", "the other node refused it: replay" in shown, shown)
+
+
+def test_killed(hub, cloud, readings):
+    first = 3 * PART + 20
+    stream = Stream(hub, readings[first:first + 2 * PART])
+    stream.start()
+    for system, process in ((hub, "courier"), (cloud, "courier"), (hub, "router"), (cloud, "router"), (cloud, "store")):
+        time.sleep(0.4)
+        with contextlib.suppress(StopIteration):
+            crenel.kill(system.process_pid(process))
+        system.wait_running()
+    stream.end()
+    hub.wait_drained(60)
+    cloud.wait_drained(60)
+    wanted = hours_of(readings[:first + 2 * PART], 7)
+    checks.expect("killed_processes_lose_and_double_nothing", cloud.hours() == wanted, difference(cloud.hours(), wanted))
+    received = flow(cloud)
+    checks.expect_equal("killed_processes_leave_exact_counts", (received["done"], received["replay"]), (first + 2 * PART, 1))
+
+
+def test_strangers(hub, cloud, authority):
+    def attempt(name, who, make):
+        """The hub comes with another certificate."""
+        since = len(cloud.log())
+        make(hub.folder)
+        shutil.copy(os.path.join(authority.folder, "authority.crt"), hub.folder)
+        crenel.kill(hub.process_pid("courier"))
+        return name, who, since
+
+    stranger = Authority(os.path.join(FOLDER, "stranger"))
+    attempts = [("a_certificate_of_another_authority_is_refused", "the peer's certificate is refused", lambda to: stranger.issue("hub", to, "hub-1"))]
+    attempts += [("a_certificate_of_another_name_is_refused", "the peer's certificate is of 'hub-2', not of 'hub-1'",
+                  lambda to: authority.issue("hub", to, "hub-2"))]
+    before = flow(cloud)["entered"]
+    for one in attempts:
+        name, words, since = attempt(*one)
+        checks.expect(name, cloud.wait_log(words, since=since), cloud.log()[since:])
+    authority.issue("hub", hub.folder, "hub-1")
+    since = len(cloud.log())
+    crenel.kill(hub.process_pid("courier"))
+    checks.expect("with_its_own_certificate_it_is_let_in_again", cloud.wait_log("linked with hub-1", since=since), cloud.log()[since:])
+    # And the other way round: the hub leaves a cloud that is another.
+    authority.issue("cloud", cloud.folder, "elsewhere.example")
+    since = len(hub.log())
+    crenel.kill(cloud.process_pid("courier"))
+    checks.expect("a_cloud_of_another_name_is_left", hub.wait_log("'elsewhere.example', not of 'cloud.example'", since=since), hub.log()[since:])
+    authority.issue("cloud", cloud.folder, "cloud.example")
+    crenel.kill(cloud.process_pid("courier"))
+    checks.expect_equal("strangers_bring_nothing", flow(cloud)["entered"], before)
+    probe = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{cloud.port}", "-tls1_2", "-cert", "hub.crt", "-key", "hub.key"],
+                           cwd=hub.folder, input="", capture_output=True, text=True, timeout=20, check=False)
+    checks.expect("tls_1_2_is_refused", "alert protocol version" in probe.stdout + probe.stderr, probe.stderr)
+
+
+def test_secrets(hub, cloud):
+    """The private keys are in the operator's files and nowhere else."""
+    for system, name in ((hub, "hub"), (cloud, "cloud")):
+        with open(os.path.join(system.folder, f"{name}.key"), encoding="ascii") as file:
+            secret = file.read().split("\n")[1].encode()
+        files = [os.path.join(folder, file) for folder, _, names in os.walk(system.state) for file in names]
+        found = []
+        for path in filter(os.path.isfile, files):
+            with open(path, "rb") as file:
+                found += [path] if secret in file.read() else []
+        pid = system.process_pid("courier")
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            line = file.read()
+        checks.expect(f"the_key_of_the_{name}_is_in_no_file_of_the_system", not found and secret not in line, found)
+
+
+def rewrite(system, service, kind, channel_flow, inner_first):
+    """The reading goes by way of a service of that kind, and `channel_flow` over the link."""
+    system.change(r"courier:cloud\]", f"service:{service}]") if inner_first else None
+    with open(system.file, encoding="utf-8") as file:
+        text = file.read()
+    sealed = "sealed: allowed, " if kind in ("seal", "open") else ""
+    rest = "durable: {cap: 1000}, rate: {per_second: 5000, burst: 5000}, principals: anyone"
+    if inner_first:
+        service_line = f"  {service}: {{kind: {kind}, key: channel.key, channel: press, input: reading, output: {channel_flow}}}\n"
+        flow_line = f"  {channel_flow}: {{from: service:{service}, to: [courier:cloud], {sealed}{rest}}}\n"
+        text = text.replace("services:\n", "services:\n" + service_line)
+    else:
+        service_line = f"  {service}: {{kind: {kind}, key: channel.key, channel: press, input: {channel_flow}, output: reading}}\n"
+        flow_line = f"  {channel_flow}: {{from: courier:hubs, to: [service:{service}], sequence: serial, {sealed}{rest}}}\n"
+        text = text.replace("from: courier:hubs, to: [rollup.reading]", f"from: service:{service}, to: [rollup.reading]")
+        text = text.replace("\nflows:\n", "\nservices:\n" + service_line + "\nflows:\n", 1)
+    text = text.replace("flows:\n", "flows:\n" + flow_line, 1)
+    with open(system.file, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def test_ends(hub, cloud, readings, authority, kinds, channel_flow):
+    """From end to end: sealed, or signed; and what another key made is refused at the other end."""
+    hub.down()
+    cloud.down()
+    for system, name, as_name in ((hub, "hub", "hub-1"), (cloud, "cloud", "cloud.example")):
+        system.prepare()
+        authority.issue(name, system.folder, as_name)
+    hub.change(r"connect: 127\.0\.0\.1:\d+", f"connect: 127.0.0.1:{cloud.port}")
+    rewrite(hub, "near", kinds[0], channel_flow, True)
+    rewrite(cloud, "far", kinds[1], channel_flow, False)
+    key = os.path.join(FOLDER, "channel.key")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(key)
+    hub.command("key", "new", key)
+    for system in (hub, cloud):
+        shutil.copy(key, system.folder)
+        system.up()
+    stream = Stream(hub, readings[:50])
+    stream.start()
+    stream.end()
+    check_both(kinds[0], hub, cloud, readings[:50])
+    row = next(row for row in hub.json("status", *hub.named())["flows"] if row["flow"] == channel_flow)
+    checks.expect(f"{kinds[0]}_has_its_own_schema", row["schema"].startswith("sealed/1" if kinds[0] == "seal" else "authentic-reading/1"), row)
+    os.unlink(os.path.join(hub.folder, "channel.key"))
+    hub.command("key", "new", os.path.join(hub.folder, "channel.key"))  # somebody between would have another, too
+    crenel.kill(next(row["pid"] for row in hub.ps()["processes"] if row["name"] == "near"))
+    hub.wait_running()
+    stream = Stream(hub, readings[50:55])
+    stream.start()
+    stream.end()
+    hub.wait_drained(30)
+    cloud.wait_drained(30)
+    counted = flow(cloud, channel_flow)
+    checks.expect_equal(f"{kinds[0]}_by_another_key_is_refused", (counted["seal"], flow(cloud)["entered"]), (5, 50))
+    checks.expect_equal(f"{kinds[0]}_by_another_key_is_a_dead_letter", [letter["reason"] for letter in cloud.dead_letters()], ["seal"] * 5)
+
+
+def test_schema(hub, cloud):
+    """The hub is built with another schema of the same name."""
+    hub.down()
+    folder = os.path.join(FOLDER, "other")
+    shutil.rmtree(folder, ignore_errors=True)
+    for part in ("unikernels/decode", "unikernels/rollup", "schemas"):
+        shutil.copytree(os.path.join(crenel.EXAMPLE, part), os.path.join(folder, "a", "b", part))
+    shutil.copytree(os.path.join(checks.TREE, "schemas"), os.path.join(folder, "schemas"))
+    path = os.path.join(folder, "a", "b", "schemas", "reading.yaml")
+    with open(path, encoding="utf-8") as file:
+        text = file.read().replace("max: 150.000", "max: 149.000")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    hub.change(re.escape(os.path.join(crenel.EXAMPLE, "unikernels")), os.path.join(folder, "a", "b", "unikernels"))
+    shutil.rmtree(hub.state)
+    since = len(cloud.log())
+    hub.up()
+    both = "flow 'reading' carries reading/1"
+    checks.expect("another_schema_is_refused_at_the_cloud", cloud.wait_log(both, since=since), cloud.log()[since:])
+    checks.expect("another_schema_is_refused_at_the_hub", hub.wait_log(both), hub.log())
+    checks.expect("the_refusal_names_the_mend", hub.wait_log("build both with the same schema file"), hub.log())
+
+
+def main():
+    shutil.rmtree(os.path.join(FOLDER, "authority"), ignore_errors=True)
+    cloud = Node("cloud", 0)
+    hub = Node("hub", 0)
+    try:
+        hub.prepare()  # ends what an earlier run left, too
+        cloud.first_port = 18849
+        cloud.prepare()
+        hub.peer_port = cloud.port
+        hub.prepare()
+        hub.change(r"(reading: .*\n?.*)cap: 100000", rf"\g<1>cap: {CAP}")
+        hub.change(r"(raw: .*)cap: 2000", r"\g<1>cap: 50")
+        hub.change(r"sequence: sequence, keys: 64, ", "")  # only the cloud asks for it here
+        authority = Authority(os.path.join(FOLDER, "authority"))
+        authority.issue("hub", hub.folder, "hub-1")
+        authority.issue("cloud", cloud.folder, "cloud.example")
+        hub.up()  # there is nobody yet
+        cloud.up()
+        readings = clients.recording(CSV)
+        for name, test in (("carried", lambda: test_carried(hub, cloud, readings)), ("cut", lambda: test_cut(hub, cloud, readings)),
+                           ("poison", lambda: test_poison(hub, cloud, readings)), ("killed", lambda: test_killed(hub, cloud, readings)),
+                           ("strangers", lambda: test_strangers(hub, cloud, authority)), ("secrets", lambda: test_secrets(hub, cloud)),
+                           ("schema", lambda: test_schema(hub, cloud)),
+                           ("seal", lambda: test_ends(hub, cloud, readings, authority, ("seal", "open"), "boxes")),
+                           ("sign", lambda: test_ends(hub, cloud, readings, authority, ("sign", "verify"), "signed"))):
+            begin = time.monotonic()
+            checks.run(name, test)
+            print(f"    {name}: {time.monotonic() - begin:.1f} s", file=checks.sys.stderr)
+        checks.expect_equal("both_end_well", (hub.down(), cloud.down()), (0, 0))
+    except Exception as failure:  # reported
+        checks.expect("nodes_run", False, failure)
+    finally:
+        hub.down()
+        cloud.down()
+    checks.finish()
+
+
+main()
