@@ -127,7 +127,7 @@ static const struct attack attacks[] = {
     FORGE("end_with_padding", "RECORDS", NULL, .bytes = 16,
           .first = {.end = {.record = RECORD(16, ABI_END), .zero = 0x41414141}}),
     FORGE_RECORD("send_with_unknown_flags", NULL, 24,
-                 {.send = {.record = RECORD(24, ABI_SEND), .flags = 2}}),
+                 {.send = {.record = RECORD(24, ABI_SEND), .flags = 4}}),
     FORGE_RECORD("send_longer_than_a_message", NULL, 24,
                  {.send = {.record = RECORD(24, ABI_SEND), .payload_bytes = ABI_PAYLOAD_BYTES_MAX + 8}}),
     FORGE_RECORD("send_longer_than_its_record", NULL, 24,

@@ -345,52 +345,6 @@ static void write_file(const char *path, const uint8_t *bytes, size_t size)
     close(fd);
 }
 
-// Wherever the power goes, the counts of what was displaced and of what expired fit what is left.
-TEST(a_cut_anywhere_keeps_the_counts)
-{
-    static uint8_t base[1 << 20], journal[1 << 21];
-    char path[160];
-    int is_more;
-    limits(5, 1 << 20, 1, 60000);
-    begin();
-    for (uint64_t i = 1; i <= 12; i++) {
-        expect(send_one(i) == COMMIT_OK);
-        fixture.now_ms += 10000;
-        expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK);
-        while (receive() != NULL)
-            ;
-    }
-    fixture.now_ms += 35000;
-    expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK && is_exact());
-    expect(counter(REASON_DISPLACED) > 0 && counter(REASON_EXPIRED) > 0);
-    snprintf(path, sizeof path, "%s-wal", fixture.path);
-    size_t base_bytes = read_file(fixture.path, base, sizeof base);
-    size_t journal_bytes = read_file(path, journal, sizeof journal);
-    expect(journal_bytes > 20000 && journal_bytes < sizeof journal);
-    int64_t ended = 0;
-    for (size_t cut = 0; cut <= journal_bytes; cut += 2003) {
-        static struct store copy;
-        static struct store_page page;
-        snprintf(path, sizeof path, "%s/copy.db-wal", fixture.folder);
-        write_file(path, journal, cut);
-        snprintf(path, sizeof path, "%s/copy.db", fixture.folder);
-        write_file(path, base, base_bytes);
-        expect(store_open(&copy, path, &fixture.system, &page) == STATUS_OK);
-        sqlite3 *kept = fixture.store.db;
-        fixture.store.db = copy.db;
-        int64_t rows = scalar("SELECT count(*) FROM outbox");
-        int64_t now = counter(REASON_DISPLACED) + counter(REASON_EXPIRED);
-        expect(counter(REASON_ENTERED) == now + rows && rows <= 5 && now >= ended);
-        expect(now == scalar("SELECT coalesce(sum(json_extract(text, '$.count')), 0) FROM audit"
-                             " WHERE json_extract(text, '$.kind') = 'left_out'"));
-        expect(page.spooled[FLOW_ALARM] == (uint64_t)rows && page.spooled_bytes[FLOW_ALARM] == (uint64_t)rows * ROW);
-        ended = now;
-        fixture.store.db = kept;
-        store_close(&copy);
-    }
-    end();
-}
-
 // ---- Receipts ----
 static int send_with_receipt(uint64_t i, const char *context)
 {
@@ -426,6 +380,56 @@ static int is_receipt(uint16_t reason, const char *context)
            outbox.send.principal == 2 && outbox.send.flags == 0 && outbox.send.context_bytes == strlen(context) &&
            memcmp(fixture.packet + sizeof outbox, context, strlen(context)) == 0 && receipt.reason == reason &&
            !receipt.is_taken && receipt.output == 0;
+}
+
+// Wherever the power goes, the counts of what was displaced and of what expired fit what is left.
+TEST(a_cut_anywhere_keeps_the_counts)
+{
+    static uint8_t base[1 << 20], journal[1 << 21];
+    char path[160];
+    int is_more;
+    fixture_flow_count = 3;
+    limits(5, 1 << 20, 1, 60000);
+    begin();
+    for (uint64_t i = 1; i <= 12; i++) {
+        expect(send_with_receipt(i, "k") == COMMIT_OK); // as many bytes as with a key
+        fixture.now_ms += 10000;
+        expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK);
+        while (receive() != NULL)
+            ;
+    }
+    fixture.now_ms += 35000;
+    expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK);
+    expect(counter(REASON_DISPLACED) > 0 && counter(REASON_EXPIRED) > 0);
+    snprintf(path, sizeof path, "%s-wal", fixture.path);
+    size_t base_bytes = read_file(fixture.path, base, sizeof base);
+    size_t journal_bytes = read_file(path, journal, sizeof journal);
+    expect(journal_bytes > 20000 && journal_bytes < sizeof journal);
+    int64_t ended = 0;
+    for (size_t cut = 0; cut <= journal_bytes; cut += 2003) {
+        static struct store copy;
+        static struct store_page page;
+        snprintf(path, sizeof path, "%s/copy.db-wal", fixture.folder);
+        write_file(path, journal, cut);
+        snprintf(path, sizeof path, "%s/copy.db", fixture.folder);
+        write_file(path, base, base_bytes);
+        expect(store_open(&copy, path, &fixture.system, &page) == STATUS_OK);
+        sqlite3 *kept = fixture.store.db;
+        fixture.store.db = copy.db;
+        int64_t rows = scalar("SELECT count(*) FROM outbox WHERE receipt = 1");
+        int64_t now = counter(REASON_DISPLACED) + counter(REASON_EXPIRED);
+        expect(counter(REASON_ENTERED) == now + rows && rows <= 5 && now >= ended);
+        expect(now == scalar("SELECT coalesce(sum(json_extract(text, '$.count')), 0) FROM audit"
+                             " WHERE json_extract(text, '$.kind') = 'left_out'"));
+        expect(page.spooled[FLOW_ALARM] == (uint64_t)rows && page.spooled_bytes[FLOW_ALARM] == (uint64_t)rows * ROW);
+        // Each left its receipt, no more and no less.
+        expect(scalar("SELECT count(*) FROM outbox WHERE receipt = 0") == now && receipts_entered() == now);
+        ended = now;
+        fixture.store.db = kept;
+        store_close(&copy);
+    }
+    end();
+    fixture_flow_count = 2;
 }
 
 // What the store ends itself leaves the receipt that it promised, in the same transaction.
