@@ -184,6 +184,7 @@ void message_requeue(struct engine *engine, struct message *message)
         younger = younger->next;
     message->reason = REASON_DONE;
     message->due_ms = 0;
+    message->handle += UINT64_C(1) << 32; // an answer to what was tried is none to the next attempt
     queue_insert(engine, younger, message);
 }
 

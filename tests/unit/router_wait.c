@@ -82,10 +82,45 @@ TEST(connection_stays_for_its_commit)
     fake_stop();
 }
 
+// The store's answer to an attempt that is lost is not taken for one to the next attempt.
+TEST(late_answer)
+{
+    begin();
+    speak(7);
+    fake_item(&records, OUT_RAW, 1, 1, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    fake_store();
+    fake_item(&records, OUT_READING, 1, 1, 1);
+    expect(fake_end(DECODE, &records) == STATUS_OK);
+    fake_store();
+    struct {
+        struct link_header header;
+        struct abi_read read;
+        uint8_t key[8];
+    } ask = {{sizeof ask, LINK_READ, 0, fake.deliveries[SINK][0].deliver.header.handle},
+             {.record = {sizeof ask.read + 8, ABI_READ, 0}, .op = ABI_READ_GET, .limit = 1, .from_bytes = 4}, {0}};
+    uint64_t lost = ask.header.handle;
+    expect(fake_give(ENGINE_RECEIVER, SINK, &ask, sizeof ask) == STATUS_OK);
+    expect(fake_fail(SINK, LINK_LOST) == STATUS_OK);
+    expect(fake.delivery_count[SINK] == 1 && fake.deliveries[SINK][0].deliver.attempt == 2);
+    ask.header.handle = fake.deliveries[SINK][0].deliver.header.handle;
+    expect(fake_give(ENGINE_RECEIVER, SINK, &ask, sizeof ask) == STATUS_OK);
+    fake.answer_items = 0;
+    fake_answer(lost);
+    expect(fake.answer_items == 0);
+    fake_answer(ask.header.handle);
+    expect(fake.answer_items == 1);
+    expect(fake_end(SINK, NULL) == STATUS_OK);
+    fake_store();
+    expect(fake_count(READING, REASON_DONE) == 1 && fake_is_exact());
+    fake_stop();
+}
+
 int main(void)
 {
     RUN(paid_once);
     RUN(interval_is_kept);
     RUN(connection_stays_for_its_commit);
+    RUN(late_answer);
     TEST_END();
 }
