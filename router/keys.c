@@ -6,8 +6,9 @@
 //
 // A state changes when the event whose messages change it has committed or was released. Until then the event
 // *holds* the key: a copy is judged and changed, by each of its messages in turn, and another event with that key
-// waits. Settling writes the copies back or forgets them. So a refusal, a conflict or a lost event leaves no trace,
-// and what was refused once may be judged again. A hashed entry that no message was taken for does not exist.
+// waits, and has it before one that comes later. Settling writes the copies back or forgets them. So a refusal, a
+// conflict or a lost event leaves no trace, and what was refused once may be judged again. A hashed entry that no
+// message was taken for does not exist.
 //
 // State of a durable flow goes to the store with the COMMIT that changes it, as parts that name themselves
 // (struct commit_part), for a later version of the system may check other things: what it has no check
@@ -187,7 +188,10 @@ static enum reason hold(struct engine *engine, struct message *message, const st
     if (table->words != 0) {
         entry = find(engine, flow, table, record->second, size, &key_bytes, &head);
         held = entry != NULL ? entry->held : NULL;
-        if (held != NULL && held->event != event)
+        int is_anothers = held != NULL && held->event != event;
+        if (is_anothers)
+            held->is_wanted = 1;
+        if (is_anothers || (engine->is_settled && !event->is_waiting))
             return REASON_ENTERED;
         if (entry == NULL && !slots_left(&table->entries)) {
             if (!flow->is_observed)
@@ -256,8 +260,8 @@ void keys_settle(struct engine *engine, struct event *event, int is_taken)
         else if (entry->state[0] == 0 && !table->is_direct)
             remove_entry(engine, table, entry);
         event->held = held->next;
+        engine->is_settled |= held->is_wanted;
         slots_give(&engine->held, held);
-        engine->is_settled = 1;
     }
 }
 

@@ -67,6 +67,7 @@ static enum reason prepare(struct engine *engine, struct message *message)
     event->is_paid = 1;
     enum reason reason = event->is_held ? REASON_DONE : keys_hold(engine, message);
     event->is_held = reason == REASON_DONE;
+    event->is_waiting = reason == REASON_ENTERED;
     return reason;
 }
 

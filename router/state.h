@@ -95,6 +95,7 @@ struct event {
     uint8_t failure;    // enum reason: how it failed without a look at its effects, or REASON_DONE
     uint8_t is_paid;    // tokens were taken
     uint8_t is_held;    // the keys of its sends are
+    uint8_t is_waiting; // for one of them
     uint8_t is_throttled; // was counted so
     uint16_t waits, reads;           // READ rounds, and READs
     uint16_t write_count, own_count; // judged
@@ -141,6 +142,7 @@ struct held {
     struct key_entry *entry;
     const struct event *event;
     uint16_t flow;
+    uint8_t is_wanted; // another event waits for it
     uint64_t state[]; // what it will be
 };
 
@@ -223,7 +225,7 @@ struct engine {
     int64_t now_ms, wall_ms, flush_ms, wake_ms;
     int64_t end_ms; // the least of queued messages, or before; INT64_MAX: none
     uint8_t is_ready, is_dirty;
-    uint8_t is_settled; // a key was: somebody may wait for it
+    uint8_t is_settled; // a key was that somebody waits for: he is tried again before others may have it
     uint8_t is_flushing, is_flush_refused;
     struct slots messages, events, held;
     uint8_t *bodies;        // of messages

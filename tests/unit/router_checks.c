@@ -246,6 +246,27 @@ TEST(a_held_key_is_waited_for)
     fake_stop();
 }
 
+// Whoever waits for a key has it before those whose effects come when it is free again.
+TEST(a_key_goes_to_who_waits_for_it)
+{
+    begin();
+    fake_start();
+    for (int i = 0; i < 3; i++)
+        decode_starts();
+    for (uint64_t i = 0; i < 3; i++) {
+        fake_item(&records, OUT_READING, 1, 1, 5 + i);
+        expect(fake_end(DECODE, &records) == STATUS_OK);
+        if (i == 1)
+            fake_store(); // the first one's COMMIT is done
+    }
+    for (int i = 0; i < 3; i++) {
+        fake_store();
+        fake_tick(0);
+    }
+    expect(sent() == 3 && fake.dead_count == 0 && fake_is_exact());
+    fake_stop();
+}
+
 static void make_valve(void)
 {
     fake_machines[0] = (struct system_machine){.name = "valve", .schema = SCHEMA_ITEM, .state_count = 2,
@@ -483,6 +504,7 @@ int main(void)
     RUN(conflict_and_refusal_leave_no_trace);
     RUN(only_keys_that_were_taken);
     RUN(a_held_key_is_waited_for);
+    RUN(a_key_goes_to_who_waits_for_it);
     RUN(state_survives_the_router);
     RUN(states_that_do_not_fit);
     RUN(observe);
