@@ -142,6 +142,11 @@ static void configuration_text(const struct system_view *system, size_t index, s
     } while (topic_line(system, &walk, &topic, &line, &length) && topic.unikernel == index);
 }
 
+static const char *namespace_name(const struct system_view *system, uint16_t index)
+{
+    return index == SYSTEM_NONE ? "none" : system->namespaces[index].name;
+}
+
 static void diff_unikernel(struct diff *diff, size_t old, size_t new, int line)
 {
     static const int strength[] = {[ISOLATION_PROCESS] = 0, [ISOLATION_ANY] = 1, [ISOLATION_KVM] = 2, [ISOLATION_ENCLAVE] = 3};
@@ -160,6 +165,12 @@ static void diff_unikernel(struct diff *diff, size_t old, size_t new, int line)
     configuration_text(&diff->new->view, new, &new_text);
     if (old_text.size != new_text.size || memcmp(old_text.bytes, new_text.bytes, new_text.size) != 0)
         diff_add(&entry, DIFF_OTHER, "configuration");
+    for (unsigned i = 0; i < was->namespace_count && i < is->namespace_count; i++) {
+        const char *names[2] = {namespace_name(&diff->old->view, was->namespaces[i]),
+                                namespace_name(&diff->new->view, is->namespaces[i])};
+        if (strcmp(names[0], names[1]) != 0) // whether it may, the namespace says
+            diff_add(&entry, DIFF_OTHER, "its namespace %u is %s -> %s", i, names[0], names[1]);
+    }
     diff_fields(&entry, TABLE_UNIKERNEL, was, is);
 }
 
@@ -192,7 +203,6 @@ void diff_make(struct diff *diff, const struct policy_system *old, const struct 
     never_missing(diff, &new->view, &old->view, DIFF_LESS);
     diff_outside(diff);
     diff_flows(diff);
-    diff_machines(diff);
     diff_namespaces(diff);
     diff_unikernels(diff);
 }

@@ -55,7 +55,6 @@ void diff_names(const struct diff_entry *entry, const char *what, const char *co
 void diff_flows(struct diff *diff);
 // The checks of flow state of a flow, and the machines that they name.
 void diff_checks(const struct diff_entry *entry, const struct system_flow *was, const struct system_flow *is);
-void diff_machines(struct diff *diff);
 void diff_outside(struct diff *diff);    // gateways, services, couriers, principals, topics
 void diff_couriers(struct diff *diff);
 void diff_namespaces(struct diff *diff); // with their rights

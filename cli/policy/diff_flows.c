@@ -52,6 +52,32 @@ static const char *schema_name(const struct system_view *system, const struct sy
     return system->schemas[older != 0 ? older - 1 : flow->schema].header->name;
 }
 
+// The same unikernels, and other ports of them: what a guest means by the flow may be another thing.
+static void diff_ports(const struct diff_entry *entry, const struct system_flow *was, const struct system_flow *is)
+{
+    const struct system_view *old = &entry->diff->old->view, *new = &entry->diff->new->view;
+    char was_end[END_BYTES], is_end[END_BYTES];
+    end_text(old, was, -1, was_end);
+    end_text(new, is, -1, is_end);
+    if (strcmp(was_end, is_end) == 0 && was->sender_port != is->sender_port)
+        diff_add(entry, DIFF_OTHER, "output %u -> %u of %s", was->sender_port, is->sender_port, is_end);
+    for (int i = 0; i < is->receiver_count; i++) {
+        int is_known = 0, is_same = 0;
+        end_text(new, is, i, is_end);
+        for (int j = 0; j < was->receiver_count; j++) {
+            end_text(old, was, j, was_end);
+            int is_it = strcmp(was_end, is_end) == 0;
+            is_known |= is_it;
+            is_same |= is_it && was->receivers[j].port == is->receivers[i].port;
+        }
+        if (is_known && !is_same)
+            diff_add(entry, DIFF_OTHER, "input %u of %s", is->receivers[i].port, is_end);
+    }
+    if (was->kind == SYSTEM_REQUEST && is->kind == SYSTEM_REQUEST &&
+        strcmp(old->flows[was->pair].name, new->flows[is->pair].name) != 0)
+        diff_add(entry, DIFF_MORE, "replies on %s -> %s", old->flows[was->pair].name, new->flows[is->pair].name);
+}
+
 static void diff_ends(const struct diff_entry *entry, const struct system_view *old, const struct system_flow *was,
                       const struct system_view *new, const struct system_flow *is)
 {
@@ -94,6 +120,7 @@ static void diff_flow(const struct diff_entry *entry, const struct system_flow *
 {
     const struct system_view *old = &entry->diff->old->view, *new = &entry->diff->new->view;
     diff_ends(entry, old, was, new, is);
+    diff_ports(entry, was, is);
     diff_principals(entry, old, was->principals, was->is_open, new, is->principals, is->is_open);
     diff_field_check(entry, "order by", field_name(old, was, was->key_field), field_name(new, is, is->key_field));
     diff_checks(entry, was, is);

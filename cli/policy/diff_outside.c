@@ -108,7 +108,7 @@ static const char *const topic_kinds[] = {"publish", "publish0", "subscribe"};
 static void diff_topic(const struct diff_entry *entry, const struct system_topic *was, const struct system_topic *is)
 {
     const struct system_view *old = &entry->diff->old->view, *new = &entry->diff->new->view;
-    char was_text[512], is_text[512];
+    char was_text[PRINCIPALS_BYTES], is_text[PRINCIPALS_BYTES];
     if (strcmp(flow_name(old, was->flow), flow_name(new, is->flow)) != 0)
         diff_add(entry, DIFF_MORE, "%s: flow %s -> %s", topic_kinds[is->kind], flow_name(old, was->flow), flow_name(new, is->flow));
     if (was->most != is->most)
