@@ -6,7 +6,7 @@
 // start although its sources were built anew.
 #include "cli/up/install.h"
 
-#include "cli/policy/diff.h"
+#include "cli/diff/diff.h"
 #include "cli/report.h"
 #include "cli/source/policy_checks.h"
 #include "cli/state.h"
@@ -129,8 +129,10 @@ enum status install_write(const struct install *install, const char *file)
 enum status install_first(const struct install *install)
 {
     char path[PATH_MAX];
+    if (install->is_same)
+        return STATUS_OK; // perhaps still on trial: then the version before stays at hand
     enum status status = install_write(install, "system.bin");
-    // What a replacement that was cut off left: this is not a version on trial.
+    // What a replacement that was cut off left: this version was not meant to follow it.
     snprintf(path, sizeof path, "%.*s/system.old", PATH_MAX - 16, install->folder);
     if (status == STATUS_OK && unlink(path) != 0 && errno != ENOENT) {
         report_error(path, 0, NULL, "cannot remove it: %s", strerror(errno));

@@ -7,7 +7,7 @@
 #include "cli/up/replace.h"
 
 #include "cli/client.h"
-#include "cli/policy/diff.h"
+#include "cli/diff/diff.h"
 #include "cli/report.h"
 #include "cli/store_client.h"
 #include "cli/up/start.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // crenel policy diff against change after change: no byte of a compiled system that still is one differs in silence.
-#include "cli/policy/diff.h"
+#include "cli/diff/diff.h"
 #include "cli/policy/words.h"
 #include "tests/unit/system_sample.h"
 #include "tests/unit/test.h"

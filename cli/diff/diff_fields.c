@@ -3,7 +3,7 @@
 //
 // A field that is new in proto/system.h gets a row here. Until then a difference in it is shown as one without
 // words, and counts as more open.
-#include "cli/policy/diff.h"
+#include "cli/diff/diff.h"
 
 #include "core/manifest.h"
 

@@ -2,7 +2,7 @@
 // crenel policy diff OLD NEW: what became more open, what less, and what is merely different.
 //
 // Exit code 0: nothing is more open; 1: something is; 3: one of the two cannot be read.
-#include "cli/policy/diff.h"
+#include "cli/diff/diff.h"
 #include "cli/policy/policy.h"
 #include "cli/report.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // What messages of a new schema may hold that those of the old one could not.
-#include "cli/policy/diff.h"
+#include "cli/diff/diff.h"
 
 #include "cli/source/schema_words.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // What the outside may do in two versions: gateways, principals, topics, host services.
-#include "cli/policy/diff.h"
+#include "cli/diff/diff.h"
 #include "cli/policy/words.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // Couriers in two versions: where another node is, and who may be there.
-#include "cli/policy/diff.h"
+#include "cli/diff/diff.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // Checks of flow state in two versions. A check is the same if it has the same id in its flow: kind and field.
-#include "cli/policy/diff.h"
+#include "cli/diff/diff.h"
 
 #include "cli/source/policy_checks.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Flows and namespaces of two versions: who sends, who receives, on whose behalf, with which checks; who may read
 // and write.
-#include "cli/policy/diff.h"
+#include "cli/diff/diff.h"
 #include "cli/policy/words.h"
 
 #include <stdio.h>
