@@ -11,6 +11,23 @@ static size_t peer_names(const struct system_courier *courier, const char *names
     return courier->peer_count;
 }
 
+static const char *principal_of(const struct system_view *system, const struct system_peer *peer)
+{
+    return peer->principal == 0 ? "nobody" : system->principals[peer->principal - 1].name;
+}
+
+// Whom a peer that stays speaks for.
+static void diff_peers(const struct diff_entry *entry, const struct system_courier *was, const struct system_courier *is)
+{
+    for (size_t i = 0; i < was->peer_count; i++)
+        for (size_t j = 0; j < is->peer_count; j++) {
+            const char *old = principal_of(&entry->diff->old->view, &was->peers[i]);
+            const char *new = principal_of(&entry->diff->new->view, &is->peers[j]);
+            if (strcmp(was->peers[i].name, is->peers[j].name) == 0 && strcmp(old, new) != 0)
+                diff_add(entry, DIFF_MORE, "peer %s speaks for %s -> %s", is->peers[j].name, old, new);
+        }
+}
+
 // Whose authority it is, or whose key, cannot be seen by a path; another path may be another one.
 static void diff_courier(const struct diff_entry *entry, const struct system_courier *was, const struct system_courier *is)
 {
@@ -23,6 +40,7 @@ static void diff_courier(const struct diff_entry *entry, const struct system_cou
         diff_add(entry, DIFF_OTHER, "certificate and key %s, %s -> %s, %s", was->certificate, was->key, is->certificate, is->key);
     size_t old_count = peer_names(was, old), new_count = peer_names(is, new);
     diff_names(entry, "peer", old, old_count, new, new_count);
+    diff_peers(entry, was, is);
     diff_fields(entry, TABLE_COURIER, was, is);
 }
 
