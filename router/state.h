@@ -15,8 +15,7 @@
 //
 // A connection has several events in flight. Their effects are judged and released in their order: what comes too
 // early has ENDED, and is judged when its turn has come.
-// What a courier brings (router/courier.c) is a message to the courier's own arrivals: its event is made here, and the
-// message on its flow is that event's effect.
+// What a courier brings (courier.c) is a message to its own arrivals, whose event is made here and sends it on its flow.
 //
 // A message that ends without an event (its connection ended, nobody joined, its copies ended, its sender
 // is rationed) proceeds too, with its reason and no effects. An event is what a message has from its start
@@ -368,8 +367,7 @@ void messages_retry(struct engine *engine);
 
 // ---- courier.c ----
 engine_take bring_receive;
-void courier_attach(struct engine *engine, uint32_t place);
-void courier_close(struct engine *engine, uint32_t place); // its link ended
+void courier_attach(struct engine *engine, uint32_t place), courier_close(struct engine *engine, uint32_t place);
 void brought_start(struct engine *engine, struct message *message);
 void brought_finish(struct engine *engine, const struct message *message);
 
