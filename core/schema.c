@@ -80,6 +80,8 @@ INLINE enum reason check_scalar(unsigned type, const struct schema_field *field,
     return type == SCHEMA_ENUM ? REASON_ENUMERATION : REASON_RANGE;
 }
 
+//@ lemma steps_rise: \forall integer i, n, step; 0 <= i < n && 0 <= step ==> i * step + step <= n * step;
+
 // `shift`: where the record lies that the field is in, counted from the first one; 0 outside of arrays.
 /*@ predicate text_ends_inside(struct schema_field *f, uint8_t *message, integer shift, integer size) =
         f->offset + shift + 2 + message[f->offset + shift] + 256 * message[f->offset + shift + 1] <= size;
@@ -120,6 +122,12 @@ static enum reason check_array(const struct schema_field *field, const uint8_t *
         loop assigns i, at;
         loop variant count - i; */
     for (size_t i = 0; i < count; i++, at += width) {
+        //@ assert widths: width == 1 || width == 2 || width == 4 || width == 8;
+        //@ assert by_1: width == 1 ==> i * width + width <= field->capacity * width;
+        //@ assert by_2: width == 2 ==> i * width + width <= field->capacity * width;
+        //@ assert by_4: width == 4 ==> i * width + width <= field->capacity * width;
+        //@ assert by_8: width == 8 ==> i * width + width <= field->capacity * width;
+        //@ assert element: at + width <= end_of(field);
         enum reason reason = check_scalar(field->element, field, message, at, size);
         if (reason != REASON_DONE)
             return reason;
@@ -167,13 +175,31 @@ static enum reason check_field(const struct schema_field *field, const uint8_t *
 static enum reason check_length(const struct schema *schema, const uint8_t *message, size_t size)
 {
     const struct schema_header *header = schema->header;
+    if (!header->is_cut && size != header->struct_bytes)
+        return REASON_LENGTH;
+    //@ assert last: last_field(schema)->offset <= end_of(last_field(schema)) <= header->struct_bytes;
+    /*@ assert before: \forall integer i; 0 <= i < header->field_count - 1 ==>
+            end_of(schema->fields + i) <= last_field(schema)->offset; */
+    //@ assert whole: !header->is_cut ==> length_is_good(schema, message, size);
     if (!header->is_cut)
-        return size == header->struct_bytes ? REASON_DONE : REASON_LENGTH;
+        return REASON_DONE;
     const struct schema_field *last = &schema->fields[header->field_count - 1];
+    /*@ assert last_is_free: \forall integer i; 0 <= i < header->field_count && schema->fields[i].member_count != 0 ==>
+            i + schema->fields[i].member_count < header->field_count - 1; */
+    /*@ assert last_is_behind: \forall integer i; 0 <= i < header->field_count && schema->fields[i].member_count != 0 ==>
+            records_end(schema->fields + i) <= last->offset; */
+    /*@ assert arrays: last->offset <= size ==> arrays_are_laid_out(schema->fields, header->field_count, size); */
     if (size < last->offset + 2u || size > header->struct_bytes)
         return REASON_LENGTH;
     size_t length = load_16(message + last->offset);
-    return size == align_up(last->offset + 2u + length, 8) ? REASON_DONE : REASON_LENGTH;
+    //@ assert words: aligned(last->offset + 2 + length, 8) % 8 == 0;
+    //@ assert text: last->offset + 2 + length <= aligned(last->offset + 2 + length, 8);
+    //@ assert others: \forall integer i; 0 <= i < header->field_count - 1 ==> end_of(schema->fields + i) <= last->offset;
+    if (size != align_up(last->offset + 2u + length, 8))
+        return REASON_LENGTH;
+    //@ assert inside: text_is_inside(last_field(schema), message, size);
+    //@ assert part: length_is_good(schema, message, size);
+    return REASON_DONE;
 }
 
 // Its value, length or count, in the first record of an array.
@@ -222,8 +248,6 @@ struct verdict {
 };
 
 // The records of an array, whose count is good. Fields of the verdict count from the array.
-/*@ lemma steps_rise: \forall integer i, n, step; 0 <= i < n && 0 <= step ==> i * step + step <= n * step;
-*/
 /*@ requires \valid_read(array + (0 .. array->member_count)) && field_is_valid(array) && array->member_count > 0;
     requires \valid_read(message + (0 .. size - 1)) && size <= 4096 && size % 8 == 0;
     requires records_end(array) <= size && array->stride > 0 && end_of(array) <= (array + 1)->offset;
@@ -411,6 +435,13 @@ static int key_part(const struct schema *schema, uint16_t field, int is_last,
         \forall integer i; 0 <= i < n ==> \at(b[i], A) == \at(b[i], B);
     lemma layout_stays{A, B}: \forall struct schema_field *f, integer n;
         fields_are_same{A, B}(f, n) && fields_are_laid_out{A}(f, n) ==> fields_are_laid_out{B}(f, n);
+    lemma records_end_stays{A, B}: \forall struct schema_field *f;
+        field_is_same{A, B}(f) && field_is_same{A, B}(f + 1) ==> \at(records_end(f), A) == \at(records_end(f), B);
+    lemma member_stays{A, B}: \forall struct schema_field *f, integer start, stride;
+        field_is_same{A, B}(f) && member_is_laid_out{A}(f, start, stride) ==> member_is_laid_out{B}(f, start, stride);
+    lemma records_stay{A, B}: \forall struct schema_field *f, integer i, n, end; 0 <= i < n &&
+        fields_are_same{A, B}(f, n) && \at(f[i].member_count, A) != 0 &&
+        records_are_laid_out{A}(f, i, n, end) ==> records_are_laid_out{B}(f, i, n, end);
     lemma arrays_stay{A, B}: \forall struct schema_field *f, integer n, end;
         fields_are_same{A, B}(f, n) && arrays_are_laid_out{A}(f, n, end) ==> arrays_are_laid_out{B}(f, n, end);
     lemma inside_stays{A, B}: \forall struct schema_field *f, uint8_t *b, integer n;
