@@ -224,8 +224,11 @@ void queues_expire(struct engine *engine)
                 least_ms = message->end_ms < least_ms ? message->end_ms : least_ms;
                 continue;
             }
+            int is_bound = message->connection != NULL;
             message_dequeue(engine, message);
             message_end(engine, message, late_reason(engine, message));
+            if (is_bound)
+                next = head->next; // what else waited for its connection ended with it
         }
     }
     engine->end_ms = least_ms < engine->wall_ms + ROUTER_END_MS ? engine->wall_ms + ROUTER_END_MS : least_ms;

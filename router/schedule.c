@@ -328,6 +328,8 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
         if (is_late || is_rationed(engine, message)) {
             message_dequeue(engine, message);
             message_end(engine, message, is_late ? late_reason(engine, message) : REASON_RATIONED);
+            if (connection != NULL)
+                next = head->next; // what else waited for it ended with it
             continue;
         }
         if (is_busy(receiver, message) || *blocked == engine->pass)

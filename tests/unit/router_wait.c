@@ -116,11 +116,38 @@ TEST(late_answer)
     fake_stop();
 }
 
+// One that is too late ends its connection, and with it what waits behind it in the same queue.
+TEST(late_with_its_connection)
+{
+    for (int is_free = 0; is_free < 2; is_free++) { // seen by the clock, or when an instance is free
+        struct item item = {1, 1, 0};
+        fake_clear();
+        fake_flows[TICK].count_max = 3;
+        fake_flows[TICK].live_ms = 100;
+        fake_start();
+        speak(7);
+        for (int i = 0; i < 3; i++)
+            fake_send_record(&records, OUT_TICK, 0, "c", &item, sizeof item);
+        expect(fake_end(FRONT, &records) == STATUS_OK && fake.delivery_count[FRONT] == 1);
+        fake_clock(200);
+        if (is_free)
+            expect(fake_end(FRONT, NULL) == STATUS_OK);
+        fake_tick(0);
+        while (fake.delivery_count[FRONT] != 0)
+            expect(fake_end(FRONT, NULL) == STATUS_OK);
+        fake_store();
+        expect(fake_count(TICK, REASON_ENTERED) == fake_ended(fake.page->counters, TICK) && fake.ended == 1);
+        expect(fake.page->in_flight == 0 && fake_count(TICK, REASON_EXPIRED) == 1 && fake_is_exact());
+        fake_stop();
+    }
+}
+
 int main(void)
 {
     RUN(paid_once);
     RUN(interval_is_kept);
     RUN(connection_stays_for_its_commit);
     RUN(late_answer);
+    RUN(late_with_its_connection);
     TEST_END();
 }
