@@ -39,17 +39,38 @@ static void fail(struct engine *engine, struct message *message, enum reason rea
     message_proceed(engine, message);
 }
 
-// Tokens of all its flows, or none.
-static int pay(struct engine *engine, const struct message *message)
+// Tokens that all share go to the oldest message that waits for them: among others that need few, and take each one that
+// comes, it would wait for ever. Who waits for tokens of his connection holds back nobody.
+static uint64_t *claim_of(struct engine *engine, const struct message *message, uint16_t index)
+{
+    const struct system_flow *flow = &engine->system->flows[index];
+    int is_own = message->connection != NULL && (flow->is_rate_per_connection || flow->is_bytes_per_connection);
+    return is_own ? NULL : &engine->flows[index].claim;
+}
+
+// Tokens of all its flows; or none, and when to try again.
+static int pay(struct engine *engine, const struct message *message, int64_t *in_ms)
 {
     const struct receiver *receiver = receiver_of(engine, message);
     struct event *event = message->event;
     for (int is_trial = 1; is_trial >= 0; is_trial--)
         for (uint16_t i = 0; i < receiver->is->output_count; i++) {
             uint16_t flow = receiver->is->outputs[i];
-            if (event->counts[i] == 0 ||
-                tokens_take(engine, flow, message->connection, event->counts[i], event->payload_bytes[i], is_trial))
+            if (event->counts[i] == 0)
                 continue;
+            uint64_t *claim = claim_of(engine, message, flow);
+            int is_behind = claim != NULL && *claim != 0 && *claim < message->order;
+            if (!is_behind && tokens_take(engine, flow, message->connection, event->counts[i],
+                                          event->payload_bytes[i], is_trial)) {
+                if (claim != NULL && *claim == message->order && !is_trial)
+                    *claim = 0;
+                continue;
+            }
+            if (claim != NULL && !is_behind) {
+                *claim = message->order;
+                int64_t one_ms = 1000 / engine->system->flows[flow].rate_per_second + 1;
+                *in_ms = one_ms < *in_ms ? one_ms : *in_ms; // meanwhile nobody takes what comes
+            }
             if (!event->is_throttled)
                 count(engine, COUNTER_FLOW(flow, REASON_THROTTLED), 1);
             event->is_throttled = 1;
@@ -59,10 +80,10 @@ static int pay(struct engine *engine, const struct message *message)
 }
 
 // Tokens and keys. REASON_ENTERED: not now.
-static enum reason prepare(struct engine *engine, struct message *message)
+static enum reason prepare(struct engine *engine, struct message *message, int64_t *in_ms)
 {
     struct event *event = message->event;
-    if (!event->is_paid && !pay(engine, message))
+    if (!event->is_paid && !pay(engine, message, in_ms))
         return REASON_ENTERED;
     event->is_paid = 1;
     enum reason reason = event->is_held ? REASON_DONE : keys_hold(engine, message);
@@ -74,9 +95,10 @@ static enum reason prepare(struct engine *engine, struct message *message)
 void message_proceed(struct engine *engine, struct message *message)
 {
     if (message->event != NULL && message->reason == REASON_DONE) {
-        enum reason reason = prepare(engine, message);
+        int64_t in_ms = ROUTER_TOKEN_MS;
+        enum reason reason = prepare(engine, message, &in_ms);
         if (reason == REASON_ENTERED) {
-            wait(engine, message, ROUTER_TOKEN_MS);
+            wait(engine, message, in_ms);
             return;
         }
         if (reason != REASON_DONE) {

@@ -169,6 +169,7 @@ struct flow_state {
     uint64_t bytes_need, bytes_limit, bytes; // the same, of a durable flow
     uint64_t blocked;   // pass in which its first message had to wait
     struct bucket buckets[2]; // messages, bytes
+    uint64_t claim;     // order of the message that has the next tokens; 0: none
     struct key_table keys;
 };
 

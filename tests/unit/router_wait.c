@@ -142,6 +142,43 @@ TEST(late_with_its_connection)
     }
 }
 
+// Connection `handle` sends so many; when its turn before is over.
+static void send_raw(uint64_t handle, int count)
+{
+    static uint32_t value;
+    if (!fake.has_taken[handle])
+        return;
+    fake.has_taken[handle] = 0;
+    expect(fake_gateway(LINK_INPUT, handle, "x") == STATUS_OK && fake.delivery_count[FRONT] == 1);
+    for (int i = 0; i < count; i++)
+        fake_item(&records, OUT_RAW, 1, ++value, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    fake_store();
+}
+
+// Who needs many tokens has his turn among those who need one and take each that comes.
+TEST(many_tokens)
+{
+    fake_clear();
+    fake_flows[RAW].rate_per_second = 10;
+    fake_flows[RAW].rate_burst = 4;
+    fake_start();
+    for (uint64_t handle = 7; handle <= 9; handle++) {
+        expect(fake_gateway(LINK_OPEN, handle, "p") == STATUS_OK);
+        fake.has_taken[handle] = 1;
+    }
+    send_raw(8, 4);
+    send_raw(7, 4);
+    expect(fake.has_taken[8] && !fake.has_taken[7]); // 7 waits
+    for (int i = 0; i < 20; i++) {
+        send_raw(8, 1);
+        send_raw(9, 1);
+        fake_tick(100);
+    }
+    expect(fake.has_taken[7] && fake_count(RAW, REASON_ENTERED) >= 4 + 4 + 8);
+    fake_stop();
+}
+
 int main(void)
 {
     RUN(paid_once);
@@ -149,5 +186,6 @@ int main(void)
     RUN(connection_stays_for_its_commit);
     RUN(late_answer);
     RUN(late_with_its_connection);
+    RUN(many_tokens);
     TEST_END();
 }
