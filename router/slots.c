@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Fixed tables whose entries come and go. A free entry's first word leads to the next; entries that were
 // never used lie behind them, so a table that is hardly used hardly takes memory.
-#include "router/state.h"
+#include "router/slots.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -30,6 +30,7 @@
 #include "core/manifest.h"
 #include "proto/commit.h"
 #include "router/engine.h"
+#include "router/slots.h"
 
 #include <string.h>
 
@@ -122,13 +123,6 @@ struct event {
 struct bucket { // zero: full
     int64_t tokens; // thousandths
     int64_t at_ms;
-};
-
-struct slots { // entries that come and go; each begins with a pointer that is free while it is
-    uint8_t *bytes;
-    size_t slot_bytes;
-    uint64_t count, used; // used: from there on never taken
-    void *free;
 };
 
 struct key_entry { // of a table: what its flow's checks remember of one key
@@ -264,13 +258,6 @@ typedef enum status engine_take(struct engine *engine, const struct packet *pack
 // ---- engine.c ----
 void tell(struct engine *engine, enum engine_peer peer, uint32_t index, uint16_t kind, uint64_t handle,
           const void *bytes, size_t size);
-
-// ---- slots.c ----
-// 0: no memory. is_random: entries are met in any order.
-int slots_create(struct slots *slots, uint64_t count, size_t slot_bytes, int is_random);
-int slots_left(const struct slots *slots);
-void *slots_take(struct slots *slots); // NULL: none left
-void slots_give(struct slots *slots, void *slot);
 
 // ---- message.c ----
 void count(struct engine *engine, uint32_t index, uint64_t value); // page, and the store within a second
