@@ -108,19 +108,29 @@ static int held_check(const struct install *install)
     return !is_asked ? EXIT_FAILED : misfits != 0 ? EXIT_CONFLICTS : EXIT_OK;
 }
 
-// What was compared with is what runs?
-static int is_running(const struct install *install, const cJSON *offer)
+static int is_file(const struct system_view *system, const char *digest)
 {
-    uint8_t digest[32];
+    uint8_t own[32];
     char hex[65];
-    if (install->old.view.bytes != NULL) {
-        crypto_hash_sha256(digest, install->old.view.bytes, install->old.view.size);
-        sodium_bin2hex(hex, sizeof hex, digest, sizeof digest);
-        if (strcmp(hex, text_of(offer, "running")) == 0)
-            return 1;
-    }
-    report_error(install->folder, 0, "`crenel down`, then `crenel up`",
-                 "system.bin there is not what runs, so nobody knows what is more open");
+    if (system->bytes == NULL)
+        return 0;
+    crypto_hash_sha256(own, system->bytes, system->size);
+    sodium_bin2hex(hex, sizeof hex, own, sizeof own);
+    return strcmp(hex, digest) == 0;
+}
+
+// What was compared is what runs, and what would take its place?
+static int is_consented(const struct install *install, const cJSON *offer)
+{
+    int is_running = is_file(&install->old.view, text_of(offer, "running"));
+    if (!is_running)
+        report_error(install->folder, 0, "`crenel down`, then `crenel up`",
+                     "system.bin there is not what runs, so nobody knows what is more open");
+    else if (!is_file(&install->new.view, text_of(offer, "digest")))
+        report_error(install->folder, 0, "run `crenel up` again when nobody else does",
+                     "system.next there is not what was looked at, so nobody knows what is more open");
+    else
+        return 1;
     return 0;
 }
 
@@ -154,7 +164,7 @@ int replace_run(const struct install *install)
     enum status status = client_ask(install->folder, "offer", NULL, NULL, &offer, NULL, NULL);
     if (status != STATUS_OK)
         return client_exit_code(status);
-    int code = is_running(install, offer) ? held_check(install) : EXIT_FAILED;
+    int code = is_consented(install, offer) ? held_check(install) : EXIT_FAILED;
     if (code == EXIT_OK)
         code = replace(install, text_of(offer, "digest"));
     cJSON_Delete(offer);

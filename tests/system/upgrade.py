@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 """A new version of a system: what needs the operator's consent; how it takes the place of the one that runs, with
 traffic, with kill -9 at any moment, with a new version that does not start or does not fit what the store holds."""
+import fcntl
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import random
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 import checks
@@ -77,6 +79,41 @@ def test_consent(system):
     edit(system, "security_version: 2\n", "security_version: 1\n")
     code, said = up(system, "--yes")
     checks.expect("a_lower_security_version_is_refused", code == 5 and "security_version 1 is below 2" in said and "mend: " in said, said)
+
+
+def answer_offer(listener, digests, asked):
+    """A supervisor that offers those digests, and remembers what it is asked."""
+    while True:
+        try:
+            line, _ = listener.accept()
+        except OSError:
+            return
+        with line:
+            asked.append(json.loads(line.makefile().readline())["op"])
+            line.sendall(json.dumps({"ok": asked[-1] == "offer", "error": "no", **digests}).encode() + b"\n")
+
+
+def test_another_offer(system):
+    """Between the look at the difference and the offer somebody put another version there: that one nobody consented to."""
+    folder = os.path.join(system.state, system.name)
+    path = os.path.join(folder, "control")
+    edit(system, FAST, SLOW)
+    edit(system, "security_version: 1\n", "security_version: 2\n")
+    asked = []
+    if os.path.exists(path):
+        os.unlink(path)
+    with open(os.path.join(folder, "lock"), "r", encoding="utf-8") as lock, socket.socket(socket.AF_UNIX) as listener:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        listener.bind(path)
+        listener.listen()
+        thread = threading.Thread(target=answer_offer, args=(listener, {"digest": "1" * 64, "running": installed(system)}, asked))
+        thread.start()
+        code, said = up(system, "--yes")
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    os.unlink(path)
+    checks.expect("a_version_that_nobody_was_shown_is_not_installed",
+                  code != 0 and asked == ["offer"] and "is not what was looked at" in said and "mend: " in said, (code, asked, said))
 
 
 def running(system):
@@ -259,6 +296,7 @@ with tempfile.TemporaryDirectory(prefix="crenel-upgrade-") as work:
         machine.prepare()
         checks.run("consent", lambda: test_consent(machine))
         machine.down()
+        checks.run("another_offer", lambda: test_another_offer(machine))
         machine.prepare()
         checks.run("replacement", lambda: again.append(test_replacement(machine, recording)))
         checks.run("refused", lambda: test_refused(machine))
