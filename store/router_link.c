@@ -367,11 +367,11 @@ enum status router_link_expire(struct router_link *link, struct store *store, in
     if (wall_ms > link->now_ms)
         link->now_ms = wall_ms;
     *is_more = 0;
-    if (!spool_is_late(store, link->now_ms))
+    if (!spool_is_late(store, wall_ms)) // unlike timers it goes by the clock as it is: one that was ahead may be right again
         return STATUS_OK;
     enum status status = store_begin(store);
     if (status == STATUS_OK) {
-        status = spool_expire(store, link->now_ms, is_more);
+        status = spool_expire(store, wall_ms, is_more);
         if (status == STATUS_OK)
             status = store_commit(store);
         else

@@ -235,6 +235,28 @@ TEST(what_is_too_late_ends)
     end();
 }
 
+// A clock that was wrong for a moment costs what was waiting then, and nothing that comes when it is right again.
+TEST(a_clock_that_was_ahead)
+{
+    int is_more = 0;
+    const int64_t right_ms = 1000000, wrong_ms = 1000000 + 86400000;
+    limits(100000, 1 << 30, 0, 10000);
+    begin();
+    expect(send_one(1) == COMMIT_OK);
+    fixture.now_ms = wrong_ms;
+    expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK);
+    expect(left_of(REASON_EXPIRED) == 1);
+    fixture.now_ms = right_ms + 1000;
+    expect(send_one(2) == COMMIT_OK);
+    expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK && receive() == NULL);
+    fixture.now_ms += 9999;
+    expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK && receive() == NULL);
+    fixture.now_ms++;
+    expect(router_link_expire(&fixture.link, &fixture.store, fixture.now_ms, &is_more) == STATUS_OK);
+    expect(left_of(REASON_EXPIRED) == 1 && is_exact());
+    end();
+}
+
 // In bounded steps; also when no router is there, which then finds the sums.
 TEST(a_long_queue_ends_in_steps)
 {
@@ -531,6 +553,7 @@ int main(void)
     RUN(by_bytes_as_many_give_way_as_must);
     RUN(nothing_gives_way_to_what_is_not_written);
     RUN(what_is_too_late_ends);
+    RUN(a_clock_that_was_ahead);
     RUN(a_long_queue_ends_in_steps);
     RUN_AS(acceptance_8, "acceptance 8: a day of messages that nobody takes: caps, order, time to live, counts, one poison");
     RUN(a_cut_anywhere_keeps_the_counts);
