@@ -403,7 +403,7 @@ static const char *check_namespace(const struct system_view *system, size_t inde
     uint64_t users = space->readers | space->writers;
     if (space->schema >= system->schema_count)
         return "a namespace's schema does not exist";
-    if (space->key_count == 0 || space->zero != 0 || space->zero2 != 0 || space->records_max == 0 ||
+    if (space->key_count == 0 || space->zero != 0 || space->records_max == 0 ||
         !are_key_fields_good(&system->schemas[space->schema], space->key_fields, space->key_count) ||
         !are_key_fields_good(&system->schemas[space->schema], space->index_fields,
                              space->index_count))

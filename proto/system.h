@@ -228,7 +228,7 @@ struct system_namespace {
     uint16_t index_fields[SYSTEM_KEY_FIELDS_MAX];
     uint16_t zero;
     uint32_t records_max; // put of a new record is refused (namespace) beyond this
-    uint32_t zero2;
+    uint32_t line;        // of the source
     uint32_t readers; // bit i: unikernel i may read
     uint32_t writers; // bit i: unikernel i may write
 };

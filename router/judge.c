@@ -130,24 +130,24 @@ static enum reason judge_write(struct engine *engine, struct message *message,
     const struct system_namespace *space = &engine->system->namespaces[index];
     const struct schema *schema = &engine->system->schemas[space->schema];
     if ((space->writers >> message->send.receiver & 1) == 0)
-        return refuse(message, REASON_NAMESPACE, space->name, "", 0);
+        return refuse(message, REASON_NAMESPACE, space->name, "", space->line);
     message->event->is_durable = 1;
     if (++message->event->write_count > receiver_of(engine, message)->is->writes_max)
-        return refuse(message, REASON_BUDGET, space->name, "", 0);
+        return refuse(message, REASON_BUDGET, space->name, "", space->line);
     if (write->op == ABI_WRITE_DELETE)
         return REASON_DONE;
-    enum reason reason = judge_value(message, schema, space->name, 0, record->second, write->value_bytes);
+    enum reason reason = judge_value(message, schema, space->name, space->line, record->second, write->value_bytes);
     if (reason != REASON_DONE)
         return reason;
     uint8_t key[ABI_KEY_BYTES_MAX];
     size_t key_bytes = schema_key(schema, space->key_fields, space->key_count, record->second,
                                   write->value_bytes, key, sizeof key);
     if (key_bytes != write->key_bytes || memcmp(key, record->first, key_bytes) != 0)
-        return refuse(message, REASON_NAMESPACE, space->name, "key", 0);
+        return refuse(message, REASON_NAMESPACE, space->name, "key", space->line);
     if (space->index_count != 0 &&
         schema_key(schema, space->index_fields, space->index_count, record->second, write->value_bytes,
                    key, sizeof key) == 0)
-        return refuse(message, REASON_NAMESPACE, space->name, "index", 0);
+        return refuse(message, REASON_NAMESPACE, space->name, "index", space->line);
     return REASON_DONE;
 }
 

@@ -107,7 +107,7 @@ static const struct field namespace_fields[] = {
     NAMED(system_namespace, key_count), NAMED(system_namespace, key_fields),
     NAMED(system_namespace, index_count), NAMED(system_namespace, index_fields),
     NUMBER(system_namespace, records_max, UP_OPENS, "records", ""),
-    NAMED(system_namespace, readers), NAMED(system_namespace, writers),
+    NAMED(system_namespace, readers), NAMED(system_namespace, writers), NAMED(system_namespace, line),
 };
 
 static const struct field gateway_fields[] = {

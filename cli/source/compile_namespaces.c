@@ -150,6 +150,7 @@ void compile_namespaces(struct compile *compile)
         struct yaml_node *node = mapping->children[i];
         compile->namespace_nodes[i] = node;
         compile_name(compile->namespaces[i].name, node->key);
+        compile->namespaces[i].line = (uint32_t)node->line;
         if (node->kind == YAML_MAPPING)
             compile_namespace(compile, node, i);
     }
