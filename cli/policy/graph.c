@@ -198,7 +198,7 @@ static void graph_draw(FILE *out, const struct policy_graph *graph)
     fprintf(out, "digraph \"%s\" {\n  rankdir=%s; fontname=\"Helvetica\"; fontsize=11; nodesep=0.35; ranksep=0.7;\n"
                  "  labelloc=t; labeljust=l; label=<<font point-size=\"16\"><b>%s</b></font><br align=\"left\"/>tenant %s, version %u"
                  "%s<br align=\"left\"/><font point-size=\"9\">thick: durable; thin: volatile; dashed: request and reply. "
-                 "What is not drawn is not allowed.</font><br align=\"left\"/>",
+                 "Timers, receipts and subscriptions are not drawn; what else is not, is not allowed.</font><br align=\"left\"/>",
             header->name, graph->system->unikernel_count > GRAPH_LONG_MAX ? "TB" : "LR", header->name, header->tenant, header->security_version,
             header->is_best_effort ? ", limits best-effort" : "");
     never_draw(out, graph->system);

@@ -51,8 +51,10 @@ void policy_check_text(const struct system_view *system, const struct system_flo
     policy_number_text(check->most, field != NULL ? field->decimals : 0, most);
     snprintf(name, 64, "%s %s", names[check->kind],
              field != NULL ? field->name : check->machine != SYSTEM_NONE ? system->machines[check->machine].name : key);
-    if (check->most == UINT64_MAX)
-        snprintf(most, sizeof most, "anything");
+    if (check->most == UINT64_MAX) { // only where nothing is refused: to learn a bound
+        snprintf(text, capacity, "has no bound yet for each %s, it is measured", key);
+        return;
+    }
     switch ((enum system_check_kind)check->kind) {
     case SYSTEM_CHECK_FRESH:
         time_text(schema, check, time);
