@@ -25,7 +25,7 @@ class Counts:
     failures = ("flow", "envelope", "length", "range", "enumeration", "class", "padding", "relation", "replay",
                 "principal", "budget", "namespace", "key-table", "guest", "fault", "deadline", "conflict",
                 "attempts", "no-subscriber", "connection", "lost", "rationed", "step", "slope", "state", "stale",
-                "expired", "displaced", "late", "seal")
+                "expired", "displaced", "late", "seal", "rate")
 
     def __init__(self, status):
         self.flows, self.refusals = {}, status["refusals"]
