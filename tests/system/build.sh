@@ -200,7 +200,9 @@ says unknown_command_is_guessed 2 "did you mean 'build'" "$crenel" biuld
 
 for folder in "$here"/guests/* "$here"/examples/*/unikernels/*; do
     [ -f "$folder/unikernel.yaml" ] || continue
-    name=$(basename "$folder")
+    name=$(basename "$folder") system=$(basename "${folder%/unikernels/*}")
+    [ "$system" = "$name" ] || name=$system/$name
+    mkdir -p "examples/$system"
     is "builds_$name" "$crenel" build "$folder" -o "examples/$name.img"
     size=$(wc -c <"examples/$name.img" 2>/dev/null || echo 99999)
     is "${name}_is_at_most_32_KiB" [ "$size" -le 32768 ]
