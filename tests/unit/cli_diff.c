@@ -48,7 +48,7 @@ static int is_exempt(size_t at)
      (at - offsetof(struct file, table)) % sizeof(struct type) - offsetof(struct type, member) <                       \
          sizeof(((struct type *)0)->member))
     const size_t tables = offsetof(struct file, header.unikernels);
-    return IS_IN(unikernels, system_unikernel, line) || IS_IN(flows, system_flow, line) ||
+    return IS_IN(unikernels, system_unikernel, line) || IS_IN(flows, system_flow, line) || IS_IN(namespaces, system_namespace, line) ||
            IS_IN(checks, system_check, line) || IS_IN(unikernels, system_unikernel, image_path) ||
            // of the image, whose digest differs then
            IS_IN(unikernels, system_unikernel, input_count) || IS_IN(unikernels, system_unikernel, output_count) ||
