@@ -307,6 +307,13 @@ static int is_busy(const struct receiver *receiver, const struct message *messag
                                        : message->bucket != ROUTER_BUCKETS && receiver->busy[message->bucket];
 }
 
+// A tender that dies takes all events with it along, and nobody knows which of them killed it. On its last attempt a
+// message is alone there: then it is that one.
+static int is_last_attempt(const struct message *message)
+{
+    return message->connection == NULL && message->attempt == ROUTER_ATTEMPTS_MAX;
+}
+
 // Order is kept within a connection, and of others within a flow: the later ones wait behind the first
 // that must.
 static void queue_start(struct engine *engine, struct receiver *receiver)
@@ -318,7 +325,7 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
         struct flow_state *flow = &engine->flows[message->send.flow];
         uint64_t *blocked = connection != NULL ? &connection->blocked : &flow->blocked;
         next = message->next;
-        if (!is_free(engine, receiver))
+        if (!is_free(engine, receiver) || (receiver->is_alone && receiver->with_receiver != 0))
             return;
         if (message->due_ms > engine->now_ms) {
             wake(engine, message->due_ms);
@@ -353,6 +360,9 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
             *blocked = engine->pass;
             continue;
         }
+        if (is_last_attempt(message) && receiver->with_receiver != 0)
+            return;
+        receiver->is_alone = is_last_attempt(message) != 0;
         message_dequeue(engine, message);
         start(engine, message);
     }

@@ -172,6 +172,7 @@ struct receiver { // a place (core/system.h), or behind all places the arrivals 
     uint8_t is_attached;   // said HELLO
     uint32_t instances_max, batch, capacity; // capacity: events with it at once
     uint32_t with_receiver, in_flight;
+    uint8_t is_alone; // the event with it: on its last attempt
     uint32_t instances; // of connections; of those that are closing, too: no more than instances_max
     uint32_t copies, copies_max;
     uint32_t own_need, own_max; // messages on own flows: of one event, of one connection at most

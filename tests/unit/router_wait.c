@@ -179,6 +179,36 @@ TEST(many_tokens)
     fake_stop();
 }
 
+// A message that kills the tender is the only one that pays for it: on its last attempt each is alone with the tender.
+TEST(poison_costs_no_other)
+{
+    int deaths = 0;
+    begin();
+    speak(7);
+    for (uint32_t i = 1; i <= 4; i++)
+        fake_item(&records, OUT_RAW, i, i, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    fake_store();
+    expect(fake.delivery_count[DECODE] == 3); // as many as it has instances
+    while (fake.delivery_count[DECODE] != 0 && deaths < 10) {
+        int is_poisoned = 0;
+        for (uint32_t i = 0; i < fake.delivery_count[DECODE]; i++)
+            is_poisoned |= fake.deliveries[DECODE][i].payload[0] == 2;
+        if (!is_poisoned) {
+            expect(fake_end(DECODE, NULL) == STATUS_OK);
+        } else {
+            deaths++;
+            fake.delivery_count[DECODE] = 0;
+            engine_closed(fake.engine, ENGINE_RECEIVER, DECODE);
+            expect(fake_hello(DECODE, 3) == STATUS_OK);
+        }
+        fake_store();
+    }
+    expect(deaths == 3 && fake.dead_count == 1 && fake_count(RAW, REASON_ATTEMPTS) == 1);
+    expect(fake_count(RAW, REASON_DONE) == 3 && fake.page->in_flight == 0 && fake_is_exact());
+    fake_stop();
+}
+
 int main(void)
 {
     RUN(paid_once);
@@ -187,5 +217,6 @@ int main(void)
     RUN(late_answer);
     RUN(late_with_its_connection);
     RUN(many_tokens);
+    RUN(poison_costs_no_other);
     TEST_END();
 }
