@@ -78,7 +78,8 @@ static uint64_t distance_read(struct checking *of, struct yaml_node *node, uint1
 
 // ---- Checks ----
 
-// Its id is what a state in the store goes by: of another key, field or number of decimals it would mean something else.
+// Its id is what a state in the store goes by: of another key or field, of one with other decimals or a sign, it would mean
+// something else.
 static struct system_check *check_add(struct checking *of, const struct yaml_node *node, unsigned kind,
                                       const char *name)
 {
@@ -87,7 +88,9 @@ static struct system_check *check_add(struct checking *of, const struct yaml_nod
     struct system_flow *flow = of->flow;
     char text[2 * SCHEMA_FIELD_NAME_BYTES + 32];
     int index = of->schema != NULL ? schema_field_index(of->schema, name) : -1;
-    snprintf(text, sizeof text, "%u:%.32s:%u:%.32s", kind, name, index < 0 ? 0u : of->schema->fields[index].decimals,
+    const struct schema_field *is = index < 0 ? NULL : &of->schema->fields[index];
+    const char *sign = is != NULL && is->type >= SCHEMA_I8 && is->type <= SCHEMA_I64 ? "-" : "";
+    snprintf(text, sizeof text, "%u:%.32s:%s%u:%.32s", kind, name, sign, is == NULL ? 0u : is->decimals,
              of->schema != NULL && flow->key_field != SYSTEM_NONE ? of->schema->fields[flow->key_field].name : "");
     struct system_check check = {.kind = (uint8_t)kind, .field = SYSTEM_NONE, .time_field = SYSTEM_NONE,
                                  .machine = SYSTEM_NONE, .line = node != NULL ? (uint32_t)node->line : 0,

@@ -155,6 +155,13 @@ def main():
     run("check", ".", "--build", "images", "--output", "two.bin")
     with open("one.bin", "rb") as one, open("two.bin", "rb") as two:
         result("twice_the_same_bytes", None if one.read() == two.read() else "they differ")
+    # With a sign a state in the store would mean another number: what was the highest would refuse all that follow.
+    write("reading.yaml", READING.replace("sequence, type: u64", "sequence, type: i64"))
+    run("check", ".", "--build", "images", "--output", "signed.bin")
+    seen = run("diff", "one.bin", "signed.bin")
+    result("a_sign_begins_a_state_anew", None if "- check replay sequence" in seen.stdout and "- check step value" not in seen.stdout
+           else seen.stdout + seen.stderr)
+    write("reading.yaml", READING)
     for name, (old, new, said) in BAD.items():
         if GOOD.count(old) < 1:
             result(name, f"the test is wrong: {old!r} is not in the system")
