@@ -183,6 +183,14 @@ static void read_sequence(struct checking *of)
                    of->flow->name);
 }
 
+// The state of a slope goes by its time, too.
+static void id_add_time(const struct checking *of, struct system_check *check)
+{
+    const struct schema_field *time = &of->schema->fields[check->time_field];
+    check->id = flow_name_hash(flow_name_hash(check->id, time->name), time->unit);
+    check->id = flow_name_hash(check->id, time->type >= SCHEMA_I8 ? "-" : "");
+}
+
 // `steps` and `slopes`: lists of fields.
 static void read_moves(struct checking *of, const char *key, unsigned kind)
 {
@@ -193,6 +201,8 @@ static void read_moves(struct checking *of, const char *key, unsigned kind)
         const char *name = yaml_text(file, node, "field", NULL);
         uint16_t field = field_read(of, node, name, kind == SYSTEM_CHECK_STEP ? "step field" : "slope field", 1);
         uint64_t most = distance_read(of, node, field);
+        if (kind == SYSTEM_CHECK_SLOPE && field != SYSTEM_NONE && has_check(of, kind, field))
+            yaml_error(file, node, "keep one", "flow '%s' checks '%s' twice", of->flow->name, name);
         struct system_check *check = check_add(of, node, kind, name != NULL ? name : "");
         check->field = field;
         check->most = most;
@@ -202,8 +212,10 @@ static void read_moves(struct checking *of, const char *key, unsigned kind)
         }
         check->ticks = (uint64_t)yaml_ms(file, node, "per", 1, 366 * INT64_C(86400000), 0, 0);
         check->time_field = field_read(of, node, yaml_text(file, node, "time", ""), "time field", 1);
-        if (check->time_field != SYSTEM_NONE)
+        if (check->time_field != SYSTEM_NONE) {
+            id_add_time(of, check);
             check->ticks = check->ticks * ticks_of(of, node, check->time_field) / 1000;
+        }
         if (check->ticks == 0 && check->time_field != SYSTEM_NONE)
             yaml_error(file, node, "write a longer 'per'", "'per' is less than one step of '%s'",
                        of->schema->fields[check->time_field].name);

@@ -70,6 +70,7 @@ BAD = {
     "step_negative": ("most: 2.000", "most: -2", "'most: -2' is no distance of 'value'"),
     "step_without_most": (", most: 2.000", "", "'most' is missing"),
     "step_twice": ("steps: [", "steps: [{field: value, most: 1}, ", "flow 'reading' checks 'value' twice"),
+    "slope_twice": ("slopes: [", "slopes: [{field: level, most: 1, per: 1s}, ", "flow 'reading' checks 'level' twice"),
     "window_size": ("window: 64", "window: 100", "a window of 100 numbers"),
     "window_and_order": ("window: 64", "window: 64, order: strict", "'order' and 'window'"),
     "unknown_order": ("order: strict", "order: loose", "'order: loose' is not known"),
@@ -161,7 +162,16 @@ def main():
     seen = run("diff", "one.bin", "signed.bin")
     result("a_sign_begins_a_state_anew", None if "- check replay sequence" in seen.stdout and "- check step value" not in seen.stdout
            else seen.stdout + seen.stderr)
+    # So would a time by another clock, or in another unit.
+    write("reading.yaml", READING.replace("unit: ms", "unit: us"))
+    run("check", ".", "--build", "images", "--output", "unit.bin")
+    seen = run("diff", "one.bin", "unit.bin")
     write("reading.yaml", READING)
+    write("system.yaml", GOOD.replace(", time: time_ms", ""))
+    run("check", ".", "--build", "images", "--output", "clock.bin")
+    clock = run("diff", "one.bin", "clock.bin")
+    result("another_time_begins_a_state_anew", None if all("- check slope level" in text and "- check slope value" not in text
+           for text in (seen.stdout, clock.stdout)) else seen.stdout + clock.stdout + seen.stderr + clock.stderr)
     for name, (old, new, said) in BAD.items():
         if GOOD.count(old) < 1:
             result(name, f"the test is wrong: {old!r} is not in the system")
