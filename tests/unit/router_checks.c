@@ -314,6 +314,24 @@ TEST(state_survives_the_router)
     fake_fields[SCHEMA_ITEM][1].maximum = UINT32_MAX;
 }
 
+// A state that a later version has no more is not taken for another one.
+TEST(state_that_is_gone)
+{
+    begin();
+    make_valve();
+    fake_start();
+    expect(is_taken(1, 1, 1)); // open
+    snprintf(fake_machines[0].states[1], SYSTEM_NAME_BYTES, "ajar");
+    fake_machines[0].transitions[0].to = fake_machines[0].transitions[1].from = flow_name_hash(FLOW_NAME_HASH, "ajar");
+    router_restarts();
+    expect(!is_taken(2, 1, 2) && fake.last_dead_reason == REASON_STATE && !is_taken(1, 1, 2));
+    expect(is_taken(1, 2, 1) && is_taken(2, 2, 2));
+    fake_checks[READING * 64 + 1].id++; // another name
+    router_restarts();
+    expect(is_taken(1, 1, 2) && is_taken(2, 1, 3));
+    fake_stop();
+}
+
 // A store may hold states that fit nothing: of other versions, or damaged.
 TEST(states_that_do_not_fit)
 {
@@ -506,6 +524,7 @@ int main(void)
     RUN(a_held_key_is_waited_for);
     RUN(a_key_goes_to_who_waits_for_it);
     RUN(state_survives_the_router);
+    RUN(state_that_is_gone);
     RUN(states_that_do_not_fit);
     RUN(observe);
     RUN(fresh_when_it_was_sent);
