@@ -378,9 +378,3 @@ enum status schema_open(struct schema *schema, const uint8_t *block, size_t size
     *schema = (struct schema){header, fields, relations, labels};
     return STATUS_OK;
 }
-
-int schema_has_value(const struct schema *schema, uint16_t field)
-{
-    const struct schema_field *of = &schema->fields[field];
-    return of->type != SCHEMA_ARRAY && of->type != SCHEMA_SEALED && !is_in_array(of);
-}
