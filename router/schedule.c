@@ -308,10 +308,11 @@ static int is_busy(const struct receiver *receiver, const struct message *messag
 }
 
 // A tender that dies takes all events with it along, and nobody knows which of them killed it. On its last attempt a
-// message is alone there: then it is that one.
-static int is_last_attempt(const struct message *message)
+// message is alone there: then it is that one. No message kills one of the host's own.
+static int is_last_attempt(const struct engine *engine, const struct message *message)
 {
-    return message->connection == NULL && message->attempt == ROUTER_ATTEMPTS_MAX;
+    return message->connection == NULL && message->attempt == ROUTER_ATTEMPTS_MAX &&
+           message->send.receiver < engine->system->unikernel_count;
 }
 
 // Order is kept within a connection, and of others within a flow: the later ones wait behind the first
@@ -360,9 +361,9 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
             *blocked = engine->pass;
             continue;
         }
-        if (is_last_attempt(message) && receiver->with_receiver != 0)
+        if (is_last_attempt(engine, message) && receiver->with_receiver != 0)
             return;
-        receiver->is_alone = is_last_attempt(message) != 0;
+        receiver->is_alone = is_last_attempt(engine, message) != 0;
         message_dequeue(engine, message);
         start(engine, message);
     }
