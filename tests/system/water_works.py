@@ -18,6 +18,16 @@ SOURCE = os.path.join(checks.TREE, "examples", "water-works")
 
 
 class System(crenel.System):
+    def prepare(self):
+        """As it is, but what waits for a valve expires sooner, so that a test can wait for it."""
+        super().prepare()
+        with open(self.file, encoding="utf-8") as file:
+            text = file.read()
+        old = "to: [valve.command], durable: {cap: 20, time_to_live: 10s}"
+        assert old in text
+        with open(self.file, "w", encoding="utf-8") as file:
+            file.write(text.replace(old, old.replace("10s", "3s")))
+
     def line(self, what):
         """The one line of the system file that holds it, as messages name it."""
         with open(self.file, encoding="utf-8") as file:
@@ -162,6 +172,26 @@ def test_commands(system):
     checks.expect_equal("every_command_has_its_receipt", counts.flows["told"]["done"], counts.flows["command"]["entered"])
 
 
+def test_receipt(system):
+    """A command that no valve took in time is followed by `close`, once a valve is there again."""
+    valves, before = Subscriber(system, "valves", "water/+/order"), system.failed()
+    system.command("stop", system.name, "valve")
+    system.send("operator", "water/operator/command", "open 2 10")
+    end = time.monotonic() + 30
+    while not gained(system.failed(), before).get(("command", "expired")) and time.monotonic() < end:
+        time.sleep(0.1)
+    system.command("restart", system.name, "valve")
+    counts = system.wait_drained(30)
+    valves.end()
+    expired = gained(system.failed(), before).get(("command", "expired"))
+    checks.expect("a_command_that_was_not_taken_expires", expired and expired >= 1, expired)
+    checks.expect_equal("control_is_told_and_closes_the_valve", orders(valves.heard, 2), [("close", 0, "controller")])
+    checks.expect_equal("every_command_has_its_receipt_in_the_end", counts.flows["told"]["done"],
+                        counts.flows["command"]["entered"])
+    tank = next(row for row in system.records("tanks") if row["tank"] == 2)
+    checks.expect_equal("control_believes_that_it_is_closed", tank["valve"], "closed")
+
+
 NOTES = ("1 '; DROP TABLE notes; --", "1 <script>alert(1)</script>", "1 =HYPERLINK(1)", "1 ${jndi:ldap://x}", "1 two\nlines",
          "1 \u202egnp.exe")
 
@@ -292,6 +322,7 @@ def main():
         checks.run("good", lambda: test_good(system, start_ms))
         checks.run("levels", lambda: test_levels(system, start_ms))
         checks.run("commands", lambda: test_commands(system))
+        checks.run("receipt", lambda: test_receipt(system))
         checks.run("notes", lambda: test_notes(system))
         checks.run("trial", lambda: test_trial(system))
         checks.run("flood", lambda: test_flood(system, start_ms))
