@@ -48,6 +48,7 @@
 #define ROUTER_TOKEN_MS 10  // effects that wait for tokens or for a key
 #define ROUTER_FLUSH_MS 1000
 #define ROUTER_END_MS 100 // between two looks for what is too late
+#define ROUTER_SET_MS 1000 // by more than that the host's clock was set
 #define ROUTER_BODY_BYTES (ABI_PAYLOAD_BYTES_MAX + ABI_CONTEXT_BYTES_MAX)
 #define ROUTER_COUNTERS_PER_EVENT 96u
 #define ROUTER_NOTES 64u // observations of one event that are reported

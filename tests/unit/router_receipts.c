@@ -258,6 +258,32 @@ TEST(late_answer)
     fake_stop();
 }
 
+// A second later, by a clock that was set.
+static void tick_with(int64_t set_ms)
+{
+    fake.now_ms += 1000;
+    engine_clock(fake.engine, fake.now_ms, 1700000000000 + fake.now_ms + set_ms);
+    (void)engine_tick(fake.engine);
+    fake_store();
+}
+
+// The host's clock is set: what was asked has the time that it was given, no less and no more.
+TEST(deadline_while_the_clock_is_set)
+{
+    const int64_t jumps[] = {-3600000, 3600000};
+    for (int i = 0; i < 2; i++) {
+        begin_request();
+        engine_closed(fake.engine, ENGINE_RECEIVER, LOGIN);
+        ask();
+        fake_store();
+        tick_with(jumps[i]);
+        expect(fake_count(LOGIN_ASK, REASON_LATE) == 0);
+        tick_with(jumps[i]);
+        expect(fake_count(LOGIN_ASK, REASON_LATE) == 1);
+        fake_stop();
+    }
+}
+
 int main(void)
 {
     RUN(taken);
@@ -269,5 +295,6 @@ int main(void)
     RUN(answered_in_time);
     RUN(late_while_it_waits);
     RUN(late_answer);
+    RUN(deadline_while_the_clock_is_set);
     TEST_END();
 }
