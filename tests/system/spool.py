@@ -12,6 +12,7 @@ import clients
 import crenel
 
 MESSAGES = int(os.environ.get("CRENEL_MESSAGES", "3000"))
+PATIENCE_S = 600 + MESSAGES // 100
 RECEIPTS = {0: "answered", 1: "taken", 5: "range", 15: "refused", 16: "fault", 17: "deadline", 31: "expired",
             32: "displaced", 33: "late"}
 SOURCE = os.path.join(checks.TREE, "tests", "system", "spool")
@@ -68,7 +69,7 @@ def device(system):
 
 def publish(system, topic, payloads, window=20):
     publisher = device(system)
-    publisher.publish([(topic, str(payload)) for payload in payloads], window=window, deadline_s=600)
+    publisher.publish([(topic, str(payload)) for payload in payloads], window=window, deadline_s=PATIENCE_S)
     publisher.close()
     return len(payloads)
 
@@ -105,7 +106,7 @@ def test_slow(system):
     time.sleep(0.5)
     system.wait_running_but("sink")
     system.command("restart", *system.named(), "sink")
-    publisher.join(600)
+    publisher.join(PATIENCE_S)
     counts = system.wait_drained(300)
     watch.end()
     took = tally(system, topic)
