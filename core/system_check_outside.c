@@ -73,11 +73,26 @@ const char *system_check_service(const struct system_view *system, size_t index)
     return is_turning ? check_turning(system, service) : NULL;
 }
 
+static int is_empty(const char *text, size_t size) { return is_zero((const void *)text, 0, size); }
+
+// What only a broker needs is zero without one.
+static const char *check_broker(const struct system_courier *courier)
+{
+    int has_broker = courier->transport == SYSTEM_MQTT5, has_user = !is_empty(courier->user, sizeof courier->user);
+    if (has_broker ? !system_is_word(courier->topic, sizeof courier->topic) || strpbrk(courier->topic, "+#$") != NULL
+                   : !is_empty(courier->topic, sizeof courier->topic) || has_user)
+        return "a courier's topic or user is malformed";
+    if (has_user ? !system_is_word(courier->user, sizeof courier->user) || !system_is_path(courier->password)
+                 : !is_empty(courier->password, sizeof courier->password))
+        return "a courier's user and password file do not agree";
+    return has_broker && courier->peer_count != 1 ? "a courier at a broker has one peer" : NULL;
+}
+
 const char *system_check_courier(const struct system_view *system, size_t index)
 {
     const struct system_courier *courier = &system->couriers[index];
     if (!system_is_word(courier->address, sizeof courier->address) || courier->is_listening > 1 ||
-        courier->transport != SYSTEM_TLS || courier->zero != 0)
+        courier->transport < SYSTEM_TLS || courier->transport > SYSTEM_MQTT5 || courier->zero != 0)
         return "a courier's address or transport is malformed";
     if (!system_is_path(courier->certificate) || !system_is_path(courier->key) || !system_is_path(courier->authority))
         return "a courier's path is malformed";
@@ -95,5 +110,5 @@ const char *system_check_courier(const struct system_view *system, size_t index)
             if (strcmp(peer->name, courier->peers[j].name) == 0)
                 return "a courier has a peer twice";
     }
-    return NULL;
+    return check_broker(courier);
 }

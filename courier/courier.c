@@ -229,7 +229,7 @@ static void on_ended(void *context, struct line *line, const char *why, int is_k
         courier->page->links--;
         outgoing_rewind(&courier->outgoing);
     }
-    if (courier->listener_fd >= 0)
+    if (courier->is->is_listening)
         return;
     uint16_t random = 0;
     (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
@@ -275,10 +275,11 @@ static void terms_make(struct courier *courier, uint32_t index)
 }
 
 enum status courier_init(struct courier *courier, struct loop *loop, const struct system_view *system, uint32_t index,
-                         struct tls_context *context, int link_fd, int listener_fd, struct courier_page *page)
+                         struct tls_context *context, int link_fd, int listener_fd, int password_fd,
+                         struct courier_page *page)
 {
     *courier = (struct courier){.loop = loop, .system = system, .is = &system->couriers[index], .page = page,
-                                .listener_fd = listener_fd, .retry_ms = COURIER_RETRY_MS};
+                                .listener_fd = listener_fd, .password_fd = password_fd, .retry_ms = COURIER_RETRY_MS};
     courier->owner = (struct line_owner){courier,  on_known,        on_agreed, on_take,
                                          on_acknowledged, on_settled, on_ended};
     channel_init(&courier->link, link_fd, NULL, 0);
@@ -286,7 +287,7 @@ enum status courier_init(struct courier *courier, struct loop *loop, const struc
     outgoing_init(&courier->outgoing);
     terms_make(courier, index);
     page->links = 0;
-    courier->line_count = listener_fd >= 0 ? courier->is->peer_count + COURIER_STRANGERS_MAX : 2; // one may be closing
+    courier->line_count = courier->is->is_listening ? courier->is->peer_count + COURIER_STRANGERS_MAX : 2; // one may be closing
     courier->bring_count = 2 * LINK_BRINGS_MAX * courier->terms.hello.flow_count; // and what lines that ended left
     courier->lines = calloc(courier->line_count, sizeof *courier->lines);
     courier->brings = calloc(courier->bring_count + 1, sizeof *courier->brings);

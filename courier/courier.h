@@ -6,11 +6,14 @@
 // brought to the router (BRING); what the router answers is acknowledged on the same line, if it is still there. Nothing is
 // kept anywhere else: after an end of this process the router delivers again, and the peer sends again.
 //
+// With `transport: mqtt5` the lines are streams through a broker (courier/broker/tunnel.h), and all else is the same.
+//
 // One line for each peer: a newer one takes the place of an older one, which may have died without a word.
 #ifndef CRENEL_COURIER_COURIER_H
 #define CRENEL_COURIER_COURIER_H
 
 #include "core/system.h"
+#include "courier/broker/tunnel.h"
 #include "courier/line.h"
 #include "courier/outgoing.h"
 #include "host/channel.h"
@@ -37,7 +40,8 @@ struct courier {
     struct channel link;
     struct loop_watch link_watch, listener_watch;
     struct loop_timer sweep, retry;
-    int listener_fd; // -1: it connects
+    int listener_fd; // -1: it connects, or waits at a broker
+    int password_fd; // for the broker; -1: none, or taken
     struct session_terms terms;
     uint16_t flows[SYSTEM_FLOWS_MAX]; // index in the terms -> system's
     struct line_owner owner;
@@ -48,12 +52,13 @@ struct courier {
     uint64_t serial; // of brings
     int64_t retry_ms;
     struct outgoing outgoing;
+    struct tunnel tunnel; // of transport mqtt5
     _Alignas(8) uint8_t gathered[CHANNEL_PACKET_BYTES], inbox[CHANNEL_PACKET_BYTES]; // of the link to the router
 };
 
-// Takes both descriptors (listener_fd -1: it connects). index: of an accepted system.
+// Takes the descriptors (listener_fd -1: it connects; password_fd -1: no broker wants one). index: of an accepted system.
 enum status courier_init(struct courier *courier, struct loop *loop, const struct system_view *system, uint32_t index,
-                         struct tls_context *context, int link_fd, int listener_fd, struct courier_page *page) MUST_USE;
+                         struct tls_context *context, int link_fd, int listener_fd, int password_fd, struct courier_page *page) MUST_USE;
 // Says HELLO to the router, and begins to connect or to listen.
 enum status courier_begin(struct courier *courier) MUST_USE;
 

@@ -80,10 +80,26 @@ static socklen_t address_read(const char *text, struct sockaddr_storage *address
     return is_v6 ? sizeof in6 : sizeof in;
 }
 
+static void dial_tunnel(struct courier *courier)
+{
+    struct line *line = line_free(courier);
+    for (uint32_t i = 0; i < courier->line_count; i++)
+        if (courier->lines[i].state != LINE_FREE && courier->lines[i].state != LINE_CLOSING)
+            return; // when it ends, another one is made
+    int fd = line == NULL ? -1 : tunnel_open(&courier->tunnel);
+    if (fd >= 0)
+        line_open(line, fd, courier->is->address, 0);
+    // Without a broker on_ready() follows.
+}
+
 static void dial(void *context)
 {
     struct courier *courier = context;
     struct sockaddr_storage address;
+    if (courier->is->transport == SYSTEM_MQTT5) {
+        dial_tunnel(courier);
+        return;
+    }
     struct line *line = line_free(courier);
     socklen_t size = address_read(courier->is->address, &address);
     int fd = line == NULL || size == 0 ? -1
@@ -100,9 +116,41 @@ static void dial(void *context)
     loop_timer_set(courier->loop, &courier->retry, courier->retry_ms);
 }
 
+// ---- Through a broker ----
+
+static int on_dial(void *context, struct sockaddr_storage *address)
+{
+    const struct courier *courier = context;
+    return (int)address_read(courier->is->address, address);
+}
+
+static void on_accept(void *context, int fd)
+{
+    struct courier *courier = context;
+    struct line *line = line_free(courier);
+    if (line != NULL)
+        line_open(line, fd, courier->is->address, 1);
+    else
+        close(fd);
+}
+
+static void on_lost(void *context, const char *why)
+{
+    struct courier *courier = context;
+    char text[sizeof courier->page->last];
+    snprintf(text, sizeof text, "no broker: %.140s", why);
+    if (strcmp(courier->page->last, text) != 0)
+        fprintf(stderr, "crenel-courier: %s: no broker at %s: %s\n", courier->is->name, courier->is->address, why);
+    memcpy(courier->page->last, text, sizeof text);
+}
+
 enum status dial_begin(struct courier *courier)
 {
     loop_timer_add(courier->loop, &courier->retry, dial, courier);
+    if (courier->is->transport == SYSTEM_MQTT5) {
+        const struct tunnel_owner owner = {courier, on_dial, dial, on_accept, on_lost};
+        return tunnel_begin(&courier->tunnel, courier->loop, courier->is, courier->password_fd, courier->page, &owner);
+    }
     if (courier->listener_fd >= 0)
         return loop_add(courier->loop, &courier->listener_watch, courier->listener_fd, EPOLLIN, on_listener, courier);
     dial(courier);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// How lines begin: accepted on the listener, or connected to the peer's address again and again.
+// How lines begin: accepted on the listener, or connected to the peer's address again and again; or either through a broker.
 #ifndef CRENEL_COURIER_DIAL_H
 #define CRENEL_COURIER_DIAL_H
 

@@ -19,12 +19,12 @@ int main(int argc, char **argv)
     static struct system_view system;
     struct process process;
     const char *why = "";
-    int link_fd = -1, certificate_fd = -1, key_fd = -1, authority_fd = -1, listener_fd = -1;
-    const struct process_attachment wanted[] = {{CONTROL_ROUTER_LINK, &link_fd},
+    int link_fd = -1, certificate_fd = -1, key_fd = -1, authority_fd = -1, more_fd = -1;
+    struct process_attachment wanted[] = {{CONTROL_ROUTER_LINK, &link_fd},
                                                 {CONTROL_CERTIFICATE, &certificate_fd},
                                                 {CONTROL_KEY, &key_fd},
                                                 {CONTROL_AUTHORITY, &authority_fd},
-                                                {CONTROL_LISTENER, &listener_fd}};
+                                                {CONTROL_LISTENER, &more_fd}};
     signal(SIGPIPE, SIG_IGN);
     if (setenv("TZ", "UTC0", 1) == 0)
         tzset(); // OpenSSL asks mktime() for the dates of certificates, which would look for the host's zone each time
@@ -32,16 +32,21 @@ int main(int argc, char **argv)
     if (system_open(&system, process.system, process.system_bytes, &why) != STATUS_OK)
         process_fail("the compiled system", why);
     uint32_t index = process_index(argc, argv, system.courier_count);
-    int is_listening = system.couriers[index].is_listening;
-    sandbox_enter(is_listening ? FILTER_COURIER_LISTEN : FILTER_COURIER_CONNECT);
-    process_attach(wanted, sizeof wanted / sizeof wanted[0] - (is_listening ? 0 : 1));
-    struct tls_context *context = tls_context_new(certificate_fd, key_fd, authority_fd, is_listening, &why);
+    const struct system_courier *is = &system.couriers[index];
+    int has_listener = is->is_listening && is->transport == SYSTEM_TLS, has_password = is->user[0] != 0;
+    wanted[4].what = has_password ? CONTROL_PASSWORD : CONTROL_LISTENER; // never both
+    sandbox_enter(has_listener ? FILTER_COURIER_LISTEN : FILTER_COURIER_CONNECT);
+    process_attach(wanted, sizeof wanted / sizeof wanted[0] - (has_listener || has_password ? 0 : 1));
+    struct tls_context *context = tls_context_new(certificate_fd, key_fd, authority_fd, is->is_listening, &why);
     if (context == NULL)
-        process_fail(system.couriers[index].name, why);
+        process_fail(is->name, why);
     if (loop_init(&loop) != STATUS_OK || process_watch(&loop, &control_watch) != STATUS_OK ||
-        courier_init(&courier, &loop, &system, index, context, link_fd, listener_fd, process.page) != STATUS_OK)
+        courier_init(&courier, &loop, &system, index, context, link_fd, has_listener ? more_fd : -1, has_password ? more_fd : -1, process.page) != STATUS_OK)
         process_fail("start", strerror(errno));
-    if (courier_begin(&courier) != STATUS_OK || process_ready() != STATUS_OK)
+    enum status status = courier_begin(&courier);
+    if (status == STATUS_MALFORMED)
+        process_fail(is->name, "the password file holds no password of at most 255 bytes");
+    if (status != STATUS_OK || process_ready() != STATUS_OK)
         return 0;
     if (loop_run(&loop) != STATUS_OK)
         process_fail("event loop", strerror(errno));

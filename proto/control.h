@@ -23,6 +23,7 @@
 //   KVM                tender-kvm        /dev/kvm
 //   LISTENER           gateway, courier  bound, listening TCP socket
 //   CERTIFICATE, KEY, AUTHORITY  courier sealed memfds: PEM files of the operator
+//   PASSWORD           courier           the same: its own at a broker
 //   OPERATOR           store, audit      stream socket to an authorised CLI (see below)
 //   START              all               no descriptor: everything needed has been attached; begin
 // `value` of START to the router is its epoch; of OPERATOR the operator's rights.
@@ -59,7 +60,7 @@ enum control_what {
     CONTROL_SUPERVISOR_AUDIT_LINK, // audit: seqpacket to the supervisor, struct audit_packet
     CONTROL_LOG, CONTROL_DIRECTORY, CONTROL_IMAGE, CONTROL_LISTENER, CONTROL_OPERATOR,
     CONTROL_KVM,
-    CONTROL_COURIER_LINK, CONTROL_CERTIFICATE, CONTROL_KEY, CONTROL_AUTHORITY,
+    CONTROL_COURIER_LINK, CONTROL_CERTIFICATE, CONTROL_KEY, CONTROL_AUTHORITY, CONTROL_PASSWORD,
 };
 
 enum control_right { // bits of OPERATOR's value

@@ -90,6 +90,7 @@ struct courier_page {
     uint64_t links; // peers that are connected and agreed
     uint64_t sent, received; // messages that the other side acknowledged; that came in, whatever became of them
     uint64_t connects; // links that were made
+    uint64_t refused;  // packets from a broker that were made up, repeat what is gone, or show a gap
     char last[160];    // why the last one ended, or is not made
 };
 

@@ -250,7 +250,8 @@ struct system_gateway {
 
 // A courier carries flows to and from other nodes (docs/nodes.md). Where it listens, several may be at the other end,
 // each known by the name in its certificate; then nothing is sent there.
-enum system_transport { SYSTEM_TLS = 1 };
+// With MQTT5 the address is a broker's, for both sides, and TLS goes through it (courier/broker/tunnel.h).
+enum system_transport { SYSTEM_TLS = 1, SYSTEM_MQTT5 = 2 };
 struct system_peer {
     char name[64];      // in its certificate
     uint16_t principal; // index + 1 of the principal of that name; 0: it is none
@@ -264,6 +265,7 @@ struct system_courier {
     uint16_t peer_count;
     uint32_t zero;
     char certificate[SYSTEM_PATH_BYTES], key[SYSTEM_PATH_BYTES], authority[SYSTEM_PATH_BYTES]; // absolute
+    char topic[64], user[SYSTEM_NAME_BYTES], password[SYSTEM_PATH_BYTES]; // MQTT5; user and password (a file): both or none
     struct system_peer peers[SYSTEM_PEERS_MAX];
 };
 

@@ -21,11 +21,15 @@ struct file {
     enum control_what attachment;
 };
 
-static void files_of(const struct system_courier *courier, struct file files[3])
+#define FILES_MAX 4
+// Returns how many there are.
+static int files_of(const struct system_courier *courier, struct file files[FILES_MAX])
 {
     files[0] = (struct file){"certificate", courier->certificate, CONTROL_CERTIFICATE};
     files[1] = (struct file){"key", courier->key, CONTROL_KEY};
     files[2] = (struct file){"authority", courier->authority, CONTROL_AUTHORITY};
+    files[3] = (struct file){"password", courier->password, CONTROL_PASSWORD};
+    return courier->password[0] != 0 ? 4 : 3;
 }
 
 static enum status seal(const struct file *file, int *fd)
@@ -47,7 +51,7 @@ static enum status check_mode(struct supervisor *s, const char *what, const char
     struct stat key;
     if (stat(path, &key) == 0 && (key.st_mode & 077) == 0)
         return STATUS_OK;
-    fail(s, "chmod 600 it; if others may have read it, make a new one", "%s %s: others may read its key file %s", what, name, path);
+    fail(s, "chmod 600 it; if others may have read it, make a new one", "%s %s: others may read its secret file %s", what, name, path);
     return STATUS_DENIED;
 }
 
@@ -84,9 +88,9 @@ void key_give(struct member *m)
 enum status courier_open(struct supervisor *s, struct member *m)
 {
     const struct system_courier *courier = &s->system.couriers[m->index];
-    struct file files[3];
-    files_of(courier, files);
-    for (int i = 0; i < 3; i++) {
+    struct file files[FILES_MAX];
+    int count = files_of(courier, files);
+    for (int i = 0; i < count; i++) {
         int fd = -1;
         enum status status = seal(&files[i], &fd);
         if (fd >= 0)
@@ -98,7 +102,9 @@ enum status courier_open(struct supervisor *s, struct member *m)
         }
     }
     enum status status = check_mode(s, "courier", courier->name, courier->key);
-    if (status != STATUS_OK || !courier->is_listening)
+    if (status == STATUS_OK && courier->password[0] != 0)
+        status = check_mode(s, "courier", courier->name, courier->password);
+    if (status != STATUS_OK || !courier->is_listening || courier->transport != SYSTEM_TLS)
         return status;
     status = resources_listener(s, courier->address, &m->resource_fd);
     if (status != STATUS_OK)
@@ -111,8 +117,8 @@ enum status courier_open(struct supervisor *s, struct member *m)
 
 void courier_give_files(struct member *m)
 {
-    struct file files[3];
-    files_of(&m->supervisor->system.couriers[m->index], files);
-    for (int i = 0; i < 3; i++)
+    struct file files[FILES_MAX];
+    int count = files_of(&m->supervisor->system.couriers[m->index], files);
+    for (int i = 0; i < count; i++)
         give(m, &files[i]);
 }

@@ -381,6 +381,7 @@ static void add_couriers(struct supervisor *s, cJSON *reply)
         add_number(row, "connects", page->connects);
         add_number(row, "sent", page->sent);
         add_number(row, "received", page->received);
+        add_number(row, "refused", page->refused);
         if (last[0] != 0)
             cJSON_AddStringToObject(row, "last", last);
         cJSON_AddItemToArray(array, row);

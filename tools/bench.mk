@@ -4,8 +4,8 @@ BENCH = $(BUILD)/tests/bench
 BENCH_IMAGES = $(patsubst %,$(BENCH)/%.img,relay relay-resident relay-connection)
 
 .PHONY: bench bench-checks $(BENCH_IMAGES)
-bench: ## Crenel beside mosquitto and posix_spawn; some minutes. Installs the broker, which does not start by itself
-	@tools/install-packages $(BUILD) mosquitto
+bench: ## Crenel beside mosquitto and posix_spawn; some minutes. Installs what is missing
+	@tools/install-packages $(BUILD)
 	@$(MAKE_QUIETLY) all $(BENCH)/mqtt_bench $(BENCH)/spawn_bench $(BENCH)/checks_bench $(BENCH)/wall_bench $(BENCH)/router_bench $(BENCH)/hello $(BENCH_IMAGES)
 	@/usr/bin/python3 tests/bench/bench.py $(BUILD)
 	@$(BENCH)/checks_bench

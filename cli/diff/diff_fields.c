@@ -125,12 +125,13 @@ static const struct field service_fields[] = {
 };
 
 static const char *const directions[] = {"connects", "listens"};
+static const char *const transports[] = {"none", "tls", "mqtt5"};
 static const struct field courier_fields[] = {
     NAMED(system_courier, name), NAMED(system_courier, address), NAMED(system_courier, peer_count),
     NAMED(system_courier, peers), NAMED(system_courier, certificate), NAMED(system_courier, key),
-    NAMED(system_courier, authority),
+    NAMED(system_courier, authority), NAMED(system_courier, topic), NAMED(system_courier, user), NAMED(system_courier, password),
     CHOICE(system_courier, is_listening, UP_OPENS, "it", directions),
-    NUMBER(system_courier, transport, CHANGE_OPENS, "transport", ""),
+    CHOICE(system_courier, transport, CHANGE_OPENS, "transport", transports),
 };
 
 #define ROWS(table, type) {table, sizeof table / sizeof table[0], sizeof(struct type)}

@@ -48,9 +48,40 @@ static void peers_read(struct compile *compile, struct yaml_node *node, struct s
         peer_add(compile, courier, peer);
 }
 
+static int is_topic(const char *topic)
+{
+    size_t length = strlen(topic);
+    for (size_t i = 0; i < length; i++)
+        if (topic[i] < 0x21 || topic[i] > 0x7e || strchr("+#$", topic[i]) != NULL)
+            return 0;
+    return length != 0 && length < sizeof((struct system_courier *)0)->topic;
+}
+
+// Both sides connect to the broker; which one says `connect` and which `listen` tells their directions apart.
+static void broker_read(struct compile *compile, struct yaml_node *node, struct system_courier *courier)
+{
+    struct yaml_file *file = &compile->file;
+    const char *topic = yaml_text(file, node, "topic", NULL), *user = yaml_text(file, node, "user", "");
+    if (topic != NULL && !is_topic(topic))
+        yaml_error(file, node, "write for example plant-7/hub-1: at most 63 characters, without blanks, +, # and $",
+                   "'%s' is not a topic", topic);
+    else if (topic != NULL)
+        memcpy(courier->topic, topic, strlen(topic));
+    if (courier->peer_count > 1)
+        yaml_error(file, node, "make a courier with a topic of its own for each peer", "courier '%s' is at a broker and has several peers",
+                   courier->name);
+    if (*user == 0)
+        return; // a password_file without a user is a key too many
+    if (!is_peer_name(user) || strlen(user) >= sizeof courier->user)
+        yaml_error(file, node, "use the broker's name for this node, at most 31 characters without blanks", "'%s' is not a user", user);
+    else
+        memcpy(courier->user, user, strlen(user));
+    compile_path(compile, node, "password_file", courier->password);
+}
+
 static void courier_read(struct compile *compile, struct yaml_node *node, struct system_courier *courier)
 {
-    static const char *const transports[] = {"tls"};
+    static const char *const transports[] = {"tls", "mqtt5"};
     struct yaml_file *file = &compile->file;
     const char *connect = yaml_text(file, node, "connect", ""), *listen = yaml_text(file, node, "listen", "");
     const char *address = *connect != 0 ? connect : listen;
@@ -63,11 +94,13 @@ static void courier_read(struct compile *compile, struct yaml_node *node, struct
                    "'%s' is not an address with a port", address);
     else
         memcpy(courier->address, address, strlen(address));
-    courier->transport = (uint8_t)(SYSTEM_TLS + yaml_choice(file, node, "transport", transports, 1, 0));
+    courier->transport = (uint8_t)(SYSTEM_TLS + yaml_choice(file, node, "transport", transports, 2, 0));
     compile_path(compile, node, "certificate", courier->certificate);
     compile_path(compile, node, "key", courier->key);
     compile_path(compile, node, "authority", courier->authority);
     peers_read(compile, node, courier);
+    if (courier->transport == SYSTEM_MQTT5)
+        broker_read(compile, node, courier);
 }
 
 void compile_couriers(struct compile *compile)

@@ -160,6 +160,7 @@ static const struct row courier_connect_calls[] = {
     PINNED(socket, 0, AF_INET, "the link to its peer"),
     PINNED(socket, 0, AF_INET6, "the link to its peer"),
     CALL(connect, "the link to its peer"),
+    PINNED(socketpair, 0, AF_UNIX, "a stream through a broker, and its line"),
 };
 
 static const struct row tender_calls[] = {
