@@ -9,6 +9,7 @@ bench: ## Crenel beside mosquitto and posix_spawn; some minutes. Installs what i
 	@$(MAKE_QUIETLY) all $(BENCH)/mqtt_bench $(BENCH)/spawn_bench $(BENCH)/checks_bench $(BENCH)/wall_bench $(BENCH)/router_bench $(BENCH)/hello $(BENCH_IMAGES)
 	@/usr/bin/python3 tests/bench/bench.py $(BUILD)
 	@$(BENCH)/checks_bench
+	@$(MAKE_QUIETLY) bench-checker
 
 bench-checks: $(BENCH)/checks_bench ## What judging one message costs the router alone, with a million keys; a minute
 	@$(BENCH)/checks_bench
