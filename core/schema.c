@@ -37,8 +37,6 @@ INLINE enum reason check_scalar(unsigned type, const struct schema_field *field,
     return type == SCHEMA_ENUM ? REASON_ENUMERATION : REASON_RANGE;
 }
 
-//@ lemma steps_rise: \forall integer i, n, step; 0 <= i < n && 0 <= step ==> i * step + step <= n * step;
-
 // `shift`: where the record lies that the field is in, counted from the first one; 0 outside of arrays.
 /*@ predicate text_ends_inside(struct schema_field *f, uint8_t *message, integer shift, integer size) =
         f->offset + shift + 2 + message[f->offset + shift] + 256 * message[f->offset + shift + 1] <= size;
@@ -113,14 +111,20 @@ static enum reason check_field(const struct schema_field *field, const uint8_t *
     return load_16(message + field->offset) <= field->capacity ? REASON_DONE : REASON_LENGTH;
 }
 
+/*@ lemma aligned_is_behind: \forall integer x, a; 0 <= x && (a == 1 || a == 2 || a == 4 || a == 8) ==> x <= aligned(x, a);
+    lemma elements_take_place: \forall integer count, type; 0 <= count ==> 0 <= count * width_of(type);
+    lemma end_is_behind: \forall struct schema_field *f;
+        0 <= f->offset && 0 <= f->capacity && SCHEMA_U8 <= f->type <= SCHEMA_SEALED ==>
+        f->offset + (f->type >= SCHEMA_STRING ? 2 : width_of(f->type)) <= end_of(f);
+*/
+
 // What the checks of fields build on: the last field of a message that was cut ends with its text.
-/*@ predicate length_is_good(struct schema *s, uint8_t *message, integer size) =
+/*@ predicate field_is_reached(struct schema_field *f, uint8_t *message, integer size) =
+        value_is_inside(f, size) && (end_of(f) <= size || (type_is_text(f->type) && text_is_inside(f, message, size)));
+    predicate length_is_good(struct schema *s, uint8_t *message, integer size) =
         size <= s->header->struct_bytes && size % 8 == 0 &&
-        (\forall integer i; 0 <= i < s->header->field_count - 1 ==> end_of(s->fields + i) <= size) &&
-        arrays_are_laid_out(s->fields, s->header->field_count, size) &&
-        (end_of(last_field(s)) <= size ||
-         (type_is_text(last_field(s)->type) && last_field(s)->offset + 2 <= size &&
-          text_is_inside(last_field(s), message, size)));
+        (\forall integer i; 0 <= i < s->header->field_count ==> field_is_reached(s->fields + i, message, size)) &&
+        arrays_are_laid_out(s->fields, s->header->field_count, size);
 */
 
 // The message ends where its schema says; afterwards every access below stays inside.
@@ -134,13 +138,16 @@ static enum reason check_length(const struct schema *schema, const uint8_t *mess
     const struct schema_header *header = schema->header;
     if (!header->is_cut && size != header->struct_bytes)
         return REASON_LENGTH;
-    //@ assert last: last_field(schema)->offset <= end_of(last_field(schema)) <= header->struct_bytes;
-    /*@ assert before: \forall integer i; 0 <= i < header->field_count - 1 ==>
-            end_of(schema->fields + i) <= last_field(schema)->offset; */
+    /*@ assert values: \forall integer i; 0 <= i < header->field_count ==>
+            value_is_inside(schema->fields + i, end_of(schema->fields + i)); */
+    /*@ assert ends: \forall integer i; 0 <= i < header->field_count ==>
+            end_of(schema->fields + i) <= header->struct_bytes; */
     //@ assert whole: !header->is_cut ==> length_is_good(schema, message, size);
     if (!header->is_cut)
         return REASON_DONE;
     const struct schema_field *last = &schema->fields[header->field_count - 1];
+    /*@ assert others: \forall integer i; 0 <= i < header->field_count - 1 ==>
+            end_of(schema->fields + i) <= last->offset; */
     /*@ assert last_is_free: \forall integer i; 0 <= i < header->field_count && schema->fields[i].member_count != 0 ==>
             i + schema->fields[i].member_count < header->field_count - 1; */
     /*@ assert last_is_behind: \forall integer i; 0 <= i < header->field_count && schema->fields[i].member_count != 0 ==>
@@ -151,11 +158,11 @@ static enum reason check_length(const struct schema *schema, const uint8_t *mess
     size_t length = load_16(message + last->offset);
     //@ assert words: aligned(last->offset + 2 + length, 8) % 8 == 0;
     //@ assert text: last->offset + 2 + length <= aligned(last->offset + 2 + length, 8);
-    //@ assert others: \forall integer i; 0 <= i < header->field_count - 1 ==> end_of(schema->fields + i) <= last->offset;
     if (size != align_up(last->offset + 2u + length, 8))
         return REASON_LENGTH;
-    //@ assert inside: text_is_inside(last_field(schema), message, size);
-    //@ assert part: length_is_good(schema, message, size);
+    //@ assert inside: field_is_reached(last, message, size);
+    /*@ assert reached: \forall integer i; 0 <= i < header->field_count - 1 ==>
+            field_is_reached(schema->fields + i, message, size); */
     return REASON_DONE;
 }
 
@@ -192,6 +199,11 @@ struct verdict {
     uint16_t field;
 };
 
+/*@ logic integer bytes_of(integer records, integer stride) = records <= 0 ? 0 : records * stride;
+    lemma record_has_room: \forall integer i, n, stride; 0 <= i < n && 0 <= stride ==>
+        bytes_of(i, stride) + stride <= bytes_of(n, stride);
+*/
+
 // The records of an array, whose count is good. Fields of the verdict count from the array.
 /*@ requires \valid_read(array + (0 .. array->member_count)) && field_is_valid(array) && array->member_count > 0;
     requires \valid_read(message + (0 .. size - 1)) && size <= 4096 && size % 8 == 0;
@@ -205,15 +217,17 @@ struct verdict {
 static struct verdict check_records(const struct schema_field *array, const uint8_t *message, size_t size)
 {
     size_t count = load_16(message + array->offset), end = array->offset + 2u;
-    /*@ loop invariant i <= count && shift == i * array->stride && end <= size;
+    /*@ loop invariant i <= count && shift == i * array->stride;
+        loop invariant end <= size;
         loop assigns i, shift, end;
         loop variant count - i; */
-    for (size_t i = 0, shift = 0; i < count; i++, shift += array->stride)
+    for (size_t i = 0, shift = 0; i < count; i++, shift += array->stride) {
+        //@ assert step: bytes_of(i, array->stride) + array->stride <= bytes_of(array->capacity, array->stride);
+        //@ assert inside: shift + array->stride <= array->capacity * array->stride <= 4096;
         /*@ loop invariant 1 <= j <= array->member_count + 1 && end <= size;
             loop assigns j, end;
             loop variant array->member_count + 1 - j; */
         for (uint16_t j = 1; j <= array->member_count; j++) {
-            //@ assert inside: shift + array->stride <= array->capacity * array->stride;
             const struct schema_field *member = array + j;
             if (!is_zero(message, end, member->offset + shift))
                 return (struct verdict){REASON_PADDING, j};
@@ -222,7 +236,84 @@ static struct verdict check_records(const struct schema_field *array, const uint
                 return (struct verdict){reason, j};
             end = field_end(member) + shift;
         }
+        //@ assert next: shift + array->stride == (i + 1) * array->stride;
+    }
     return (struct verdict){is_zero(message, end, records_stop(array)) ? REASON_DONE : REASON_PADDING, 0};
+}
+
+/*@ predicate texts_are_inside(struct schema_field *f, integer count, uint8_t *message, integer size) =
+        \forall integer i; 0 <= i < count && type_is_text(f[i].type) && !is_member(f + i) ==>
+            text_is_inside(f + i, message, size);
+*/
+/*@ requires schema_is_valid(schema) && length_is_good(schema, message, size);
+    requires size > 0 ==> \valid_read(message + (0 .. size - 1));
+    assigns \nothing;
+    ensures \result.reason == REASON_DONE ==>
+        texts_are_inside(schema->fields, schema->header->field_count, message, size);
+    ensures \result.reason == REASON_DONE || REASON_LENGTH <= \result.reason <= REASON_PADDING;
+    ensures \result.field < schema->header->field_count || \result.field == UINT16_MAX; */
+static struct verdict check_fields(const struct schema *schema, const uint8_t *message, size_t size)
+{
+    size_t end = 0;
+    const struct schema_field *field = schema->fields;
+    unsigned count = schema->header->field_count;
+    enum reason reason;
+    /*@ loop invariant i <= count && field == schema->fields + i;
+        loop invariant end <= 4096;
+        loop invariant texts_are_inside(schema->fields, i, message, size);
+        loop assigns i, field, reason, end;
+        loop variant count - i; */
+    for (unsigned i = 0; i < count; i++, field++) {
+        //@ assert reached: field_is_reached(schema->fields + i, message, size);
+        //@ assert formed: field_is_valid(schema->fields + i);
+        if (!is_zero(message, end, field->offset))
+            return (struct verdict){REASON_PADDING, (uint16_t)i};
+        if (field->type < SCHEMA_STRING) { // most are
+            reason = check_scalar(field->type, field, message, field->offset, size);
+            if (reason != REASON_DONE)
+                return (struct verdict){reason, (uint16_t)i};
+            end = field->offset + type_width(field->type);
+            continue;
+        }
+        reason = check_field(field, message, 0, size);
+        if (reason != REASON_DONE)
+            return (struct verdict){reason, (uint16_t)i};
+        //@ assert text: texts_are_inside(schema->fields, i + 1, message, size);
+        end = field_end(field);
+        if (field->member_count == 0)
+            continue;
+        //@ assert laid_out: records_are_laid_out(schema->fields, i, count, size);
+        struct verdict verdict = check_records(field, message, size);
+        if (verdict.reason != REASON_DONE)
+            return (struct verdict){verdict.reason, (uint16_t)(i + verdict.field)};
+        /*@ assert members: \forall integer j; i < j <= i + field->member_count ==>
+                field_is_valid(schema->fields + j) && is_member(schema->fields + j); */
+        //@ assert texts: texts_are_inside(schema->fields, i + field->member_count + 1, message, size);
+        end = records_stop(field);
+        //@ assert room: i + field->member_count < count <= SCHEMA_FIELDS_MAX;
+        i += field->member_count;
+        field += field->member_count;
+        //@ assert last_member: i < count && field == schema->fields + i;
+    }
+    if (!is_zero(message, end, size))
+        return (struct verdict){REASON_PADDING, UINT16_MAX};
+    return (struct verdict){REASON_DONE, UINT16_MAX};
+}
+
+/*@ requires schema_is_valid(schema) && message_is_sized(schema, message, size);
+    requires size > 0 ==> \valid_read(message + (0 .. size - 1));
+    assigns \nothing;
+    ensures \result.reason == REASON_DONE || \result.reason == REASON_RELATION;
+    ensures \result.field < schema->header->field_count || \result.field == UINT16_MAX; */
+static struct verdict check_relations(const struct schema *schema, const uint8_t *message, size_t size)
+{
+    /*@ loop invariant i <= schema->header->relation_count;
+        loop assigns i;
+        loop variant schema->header->relation_count - i; */
+    for (unsigned i = 0; i < schema->header->relation_count; i++)
+        if (!holds(schema, &schema->relations[i], message, size))
+            return (struct verdict){REASON_RELATION, schema->relations[i].left};
+    return (struct verdict){REASON_DONE, UINT16_MAX};
 }
 
 /*@ requires schema_is_valid(schema);
@@ -237,47 +328,11 @@ static struct verdict judge(const struct schema *schema, const uint8_t *message,
     enum reason reason = check_length(schema, message, size);
     if (reason != REASON_DONE)
         return (struct verdict){reason, UINT16_MAX};
-    size_t end = 0;
-    const struct schema_field *field = schema->fields;
-    unsigned count = schema->header->field_count;
-    /*@ loop invariant i <= count && end <= 4096 && field == schema->fields + i;
-        loop invariant end <= size || i == count;
-        loop invariant \forall integer j; 0 <= j < i && type_is_text(schema->fields[j].type) &&
-            !is_member(schema->fields + j) ==> text_is_inside(schema->fields + j, message, size);
-        loop assigns i, field, reason, end;
-        loop variant count - i; */
-    for (unsigned i = 0; i < count; i++, field++) {
-        if (!is_zero(message, end, field->offset))
-            return (struct verdict){REASON_PADDING, (uint16_t)i};
-        if (field->type < SCHEMA_STRING) { // most are
-            reason = check_scalar(field->type, field, message, field->offset, size);
-            if (reason != REASON_DONE)
-                return (struct verdict){reason, (uint16_t)i};
-            end = field->offset + type_width(field->type);
-            continue;
-        }
-        reason = check_field(field, message, 0, size);
-        if (reason != REASON_DONE)
-            return (struct verdict){reason, (uint16_t)i};
-        end = field_end(field);
-        if (field->member_count == 0)
-            continue;
-        struct verdict verdict = check_records(field, message, size);
-        if (verdict.reason != REASON_DONE)
-            return (struct verdict){verdict.reason, (uint16_t)(i + verdict.field)};
-        end = records_stop(field);
-        i += field->member_count;
-        field += field->member_count;
-    }
-    if (!is_zero(message, end, size))
-        return (struct verdict){REASON_PADDING, UINT16_MAX};
-    /*@ loop invariant i <= schema->header->relation_count;
-        loop assigns i;
-        loop variant schema->header->relation_count - i; */
-    for (unsigned i = 0; i < schema->header->relation_count; i++)
-        if (!holds(schema, &schema->relations[i], message, size))
-            return (struct verdict){REASON_RELATION, schema->relations[i].left};
-    return (struct verdict){REASON_DONE, UINT16_MAX};
+    struct verdict verdict = check_fields(schema, message, size);
+    if (verdict.reason != REASON_DONE)
+        return verdict;
+    //@ assert sized: message_is_sized(schema, message, size);
+    return check_relations(schema, message, size);
 }
 
 enum reason schema_check(const struct schema *schema, const uint8_t *message, size_t size,

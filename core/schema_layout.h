@@ -75,7 +75,7 @@ static inline unsigned field_alignment(unsigned type)
 }
 
 // Offset of the first element of an array of scalars.
-/*@ requires \valid_read(field);
+/*@ requires \valid_read(field) && type_is_scalar(field->element);
     assigns \nothing;
     ensures \result == elements_of(field); */
 static inline size_t elements_start(const struct schema_field *field)
@@ -84,7 +84,7 @@ static inline size_t elements_start(const struct schema_field *field)
 }
 
 // Of an array of records, whose members are fields of their own: the end of its count.
-/*@ requires \valid_read(field);
+/*@ requires \valid_read(field) && field_is_formed(field);
     assigns \nothing;
     ensures \result == end_of(field); */
 static inline size_t field_end(const struct schema_field *field)
