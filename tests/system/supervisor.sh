@@ -107,8 +107,15 @@ for flow in reply["flows"]:
     assert flow["entered"] == flow["done"] + flow["failed"] + flow["waiting"], flow' "$work/out"
 verdict status_reconciles $? "counts do not add up"
 any=$("$build/bin/crenel" doctor | sed -n 's/.*`any` is \([a-z]*\) here.*/\1/p')
-[ -n "$any" ] && [ "$(field decode isolation)" = "$any" ] && grep -q "\"decode\":\"$any\"" "$work/out" &&
-    "$build/bin/crenel" audit show machine-watch --state "$state" --json | grep '"what":"image"' | grep -q "\"isolation\":\"$any\""
+is_recorded() { # what happened is in the log a moment later
+    for _ in $(seq 100); do
+        "$build/bin/crenel" audit show machine-watch --state "$state" --json | grep '"what":"image"' |
+            grep -q "\"isolation\":\"$any\"" && return 0
+        sleep 0.1
+    done
+    return 1
+}
+[ -n "$any" ] && [ "$(field decode isolation)" = "$any" ] && grep -q "\"decode\":\"$any\"" "$work/out" && is_recorded
 verdict the_isolation_in_force_is_shown_and_recorded $? "ps, status or audit has another than doctor's '$any'"
 crenel nosuchcommand; [ $? = 2 ]
 verdict unknown_command_is_usage $? "exit code"
