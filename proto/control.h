@@ -26,6 +26,8 @@
 //   PASSWORD           courier           the same: its own at a broker
 //   OPERATOR           store, audit      stream socket to an authorised CLI (see below)
 //   START              all               no descriptor: everything needed has been attached; begin
+//   CONFIRM            store             no descriptor, after START: this version of the system is not on trial (any
+//                                        more). Until then the store changes nothing that is stored
 // `value` of START to the router is its epoch; of OPERATOR the operator's rights.
 //
 // Log lines, written by the router when effects are taken or an event fails:
@@ -61,6 +63,7 @@ enum control_what {
     CONTROL_LOG, CONTROL_DIRECTORY, CONTROL_IMAGE, CONTROL_LISTENER, CONTROL_OPERATOR,
     CONTROL_KVM,
     CONTROL_COURIER_LINK, CONTROL_CERTIFICATE, CONTROL_KEY, CONTROL_AUTHORITY, CONTROL_PASSWORD,
+    CONTROL_CONFIRM,
 };
 
 enum control_right { // bits of OPERATOR's value

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "store/audit_rows.h"
+#include "store/dead_letters.h"
 #include "store/names.h"
 #include "store/spool.h"
 
@@ -216,6 +217,8 @@ const uint8_t *column_bytes(sqlite3_stmt *statement, int column, size_t *size)
 enum status store_begin(struct store *store)
 {
     check(!store->is_in_transaction);
+    if (store->is_on_trial)
+        return STATUS_FULL;
     enum status status = store_run(store, store_statement(store, STATEMENT_BEGIN));
     if (status != STATUS_OK)
         return status;
@@ -381,6 +384,13 @@ enum status store_open(struct store *store, const char *path, const struct syste
                  sqlite3_errmsg(store->db));
     store_close(store);
     return status;
+}
+
+enum status store_confirm(struct store *store)
+{
+    store->is_on_trial = 0;
+    enum status status = dead_letters_trim(store);
+    return status == STATUS_FULL ? STATUS_OK : status; // each new one does it, too
 }
 
 void store_close(struct store *store)

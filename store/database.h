@@ -70,6 +70,7 @@ struct store {
         place_ids[SYSTEM_PLACES_MAX], principal_ids[SYSTEM_PRINCIPALS_MAX];
     struct store_state state, saved;
     int is_in_transaction;
+    int is_on_trial; // this version of the system may yet give way to the one before: nothing is changed
     uint64_t identity; // that no other store has
     uint64_t receivers_changed; // bit i: the outbox may hold something new for place i
     const struct outbox_push *push; // what is with the router (store/outbox.h), or NULL: nothing
@@ -87,7 +88,10 @@ enum status store_open(struct store *store, const char *path, const struct syste
                        struct store_page *page) MUST_USE;
 void store_close(struct store *store);
 
-// One write transaction. STATUS_FULL: not now (disk full, busy); nothing was done, reads still work.
+// The version of the system is not on trial: what is stored may be changed, and is brought to its bounds.
+enum status store_confirm(struct store *store) MUST_USE;
+
+// One write transaction. STATUS_FULL: not now (disk full, busy, on trial); nothing was done, reads still work.
 // STATUS_SYSTEM: the database cannot be trusted to go on: end the process.
 enum status store_begin(struct store *store) MUST_USE;
 enum status store_commit(struct store *store) MUST_USE; // on failure rolled back

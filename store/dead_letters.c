@@ -110,17 +110,26 @@ static enum status walk_all(struct store *store, int is_counting, uint64_t *drop
 
 enum status dead_letters_load(struct store *store)
 {
-    uint64_t dropped = 0;
-    int64_t last = 0;
     store->state.dead_letters = 0;
     memset(store->state.dead, 0, sizeof store->state.dead);
-    enum status status = walk_all(store, 1, &dropped, &last);
-    if (status == STATUS_OK)
-        status = walk_all(store, 0, &dropped, &last);
+    return walk_all(store, 1, NULL, NULL);
+}
+
+enum status dead_letters_trim(struct store *store)
+{
+    uint64_t dropped = 0;
+    int64_t last = 0;
+    enum status status = store_begin(store);
+    if (status != STATUS_OK)
+        return status;
+    status = walk_all(store, 0, &dropped, &last);
     if (status == STATUS_OK)
         status = audit_dropped(store, SYSTEM_FLOWS_MAX, dropped, last);
     for (unsigned i = 0; i < store->system->flow_count && status == STATUS_OK; i++)
         status = keep_share(store, i);
+    if (status == STATUS_OK)
+        return store_commit(store);
+    store_rollback(store);
     return status;
 }
 

@@ -11,8 +11,11 @@
 #define DEAD_LETTERS_BYTES (64ull * 1024 * 1024)
 #define DEAD_LETTER_ROW_BYTES 128u // besides text and payload
 
-// In the open transaction, at start: what is there; a share that has become smaller is kept.
+// At start: counts what is there.
 enum status dead_letters_load(struct store *store) MUST_USE;
+
+// In a transaction of its own: a share that this version of the system makes smaller is kept.
+enum status dead_letters_trim(struct store *store) MUST_USE;
 
 // In the open transaction: the dead letter of a commit, and its audit row. What goes for it an audit row says.
 enum status dead_letter_add(struct store *store, const struct commit_header *commit,

@@ -183,5 +183,7 @@ enum status launch_member(struct member *m)
     for (size_t i = 0; i < count; i++)
         member_give(m, m->pending[i].what, m->pending[i].index, 0, m->pending[i].fd);
     member_give(m, CONTROL_START, m->index, s->epoch, -1);
+    if (m->role == ROLE_STORE && !s->is_trial)
+        member_give(m, CONTROL_CONFIRM, 0, 0, -1);
     return STATUS_OK;
 }

@@ -49,7 +49,7 @@ static enum status open_state(struct supervisor *s, const char *path)
         return STATUS_CONFLICT;
     }
     snprintf(s->root_path, sizeof s->root_path, "%.4000s/root", s->state_path);
-    s->is_trial = faccessat(s->state_fd, "system.old", F_OK, 0) == 0;
+    s->is_trial = replace_is_trial(s->state_fd);
     return STATUS_OK;
 }
 

@@ -51,13 +51,13 @@ static void step_start(struct supervisor *s)
         if (!all_serve || s->phase != PHASE_STARTING)
             return;
     }
+    if (s->is_first_start && replace_confirm(s) != STATUS_OK)
+        return;
     s->phase = PHASE_RUNNING;
     s->running_since_ms = loop_clock_ms();
     records_add(&s->records, "system-serves", "\"epoch\":%llu", (unsigned long long)s->epoch);
-    if (s->is_first_start) {
-        replace_confirm(s);
+    if (s->is_first_start)
         notify(s, "ready", "all %zu processes serve", s->member_count);
-    }
     s->is_first_start = 0;
 }
 

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DRAIN_MOST_MS 5000
@@ -235,39 +236,68 @@ int replace_fall_back(struct supervisor *s)
 
 // ---- Confirm ----
 
-static void record_outcome(struct supervisor *s)
+int replace_is_trial(int state_fd)
 {
-    char path[PATH_MAX + 16], old[65], new[65], text[300];
+    struct stat new, old;
+    if (fstatat(state_fd, "system.old", &old, AT_SYMLINK_NOFOLLOW) != 0)
+        return 0;
+    // Cut off between its second name and the rename. To rename one name of a file over another does nothing.
+    int is_same = fstatat(state_fd, "system.bin", &new, AT_SYMLINK_NOFOLLOW) == 0 && new.st_dev == old.st_dev &&
+                  new.st_ino == old.st_ino;
+    return !is_same || unlinkat(state_fd, "system.old", 0) != 0;
+}
+
+static void record_fall_back(struct supervisor *s, const char *serves)
+{
+    char text[300];
+    record_escape(s->failed_why, text, sizeof text);
+    records_add(&s->records, "system-fell-back", "\"failed\":\"%.64s\",\"why\":\"%s\",\"serves\":\"%s\"", s->failed, text,
+                serves);
+    s->failed = NULL;
+}
+
+// Digest of the version before, in hex; empty: there is none to name.
+static void old_digest(const struct supervisor *s, char hex[65])
+{
+    char path[PATH_MAX + 16];
     uint8_t *bytes = NULL, digest[32];
     size_t size = 0;
     int fd = -1;
-    report_hex(s->digest, sizeof s->digest, new);
-    if (s->failed != NULL) {
-        record_escape(s->failed_why, text, sizeof text);
-        records_add(&s->records, "system-fell-back", "\"failed\":\"%.64s\",\"why\":\"%s\",\"serves\":\"%s\"", s->failed, text, new);
-        return;
-    }
+    hex[0] = 0;
     snprintf(path, sizeof path, "%s/system.old", s->state_path);
     if (!s->is_trial || folder_seal_file(path, SYSTEM_BYTES_MAX, &fd, &bytes, &size) != STATUS_OK)
         return;
     crypto_hash_sha256(digest, bytes, size);
-    report_hex(digest, sizeof digest, old);
-    records_add(&s->records, "system-replaced", "\"old\":\"%s\",\"new\":\"%s\"", old, new);
+    report_hex(digest, sizeof digest, hex);
     free(bytes);
     close(fd);
 }
 
-void replace_confirm(struct supervisor *s)
+enum status replace_confirm(struct supervisor *s)
 {
+    char old[65], new[65];
     uint64_t version;
-    record_outcome(s);
-    s->failed = NULL;
+    old_digest(s, old);
+    report_hex(s->digest, sizeof s->digest, new);
+    // Before anything is done that the version before could not live with. What `crenel up` removed or made is flushed, too.
+    if ((unlinkat(s->state_fd, "system.old", 0) != 0 && errno != ENOENT) || fsync(s->state_fd) != 0) {
+        fail(s, "make the state folder writable", "cannot end the trial of this version in %s: %s", s->state_path,
+             strerror(errno));
+        phases_stop(s);
+        return STATUS_SYSTEM;
+    }
+    if (s->is_trial)
+        member_give(member_of(s, ROLE_STORE, 0), CONTROL_CONFIRM, 0, 0, -1);
     s->is_trial = 0;
-    (void)unlinkat(s->state_fd, "system.old", 0);
+    if (s->failed != NULL)
+        record_fall_back(s, new);
+    else if (old[0] != 0)
+        records_add(&s->records, "system-replaced", "\"old\":\"%s\",\"new\":\"%s\"", old, new);
     (void)unlinkat(s->state_fd, "system.next", 0);
     if (folder_read_number(s->state_fd, "security_version", &version) != STATUS_OK ||
         (version < s->system.header->security_version &&
          folder_write_number(s->state_fd, "security_version", s->system.header->security_version) != STATUS_OK))
         fprintf(stderr, "crenel-supervisor: cannot note the security version: %s\n", strerror(errno));
     installed_remove_images(s);
+    return STATUS_OK;
 }

@@ -9,13 +9,16 @@
 //   switch    system.bin gets a second name, system.old; system.next is renamed over system.bin; this process executes
 //             itself anew, with the lock, the listening sockets (clients that connect meanwhile wait) and the operator
 //             who waits for the outcome
-//   confirm   as soon as everything serves: system.old is removed, the security version can not go down any more
-//   fall back a version on trial (system.old is there) that does not come to serve: system.old is renamed over
-//             system.bin, and this process executes itself anew
+//   trial     a version is on trial as long as system.old is there, another file than system.bin. The store changes
+//             nothing meanwhile: it gives out no message that waits, and answers every commit with "not now"
+//   confirm   as soon as everything serves: system.old is removed, for good (fsync), and only then the store begins, old
+//             images are removed, and the security version can not go down any more
+//   fall back a version on trial that does not come to serve: system.old is renamed over system.bin, and this process
+//             executes itself anew
 //
-// So system.bin holds exactly one whole version at any moment, whatever is cut off; and whoever starts on a version that
-// is still on trial falls back in the same way. No message is judged by two versions: between the epoch of the one and
-// that of the other no router runs.
+// So system.bin holds exactly one whole version at any moment, whatever is cut off; whoever starts on a version that
+// is still on trial falls back in the same way; and the version before finds in the store what it left there, so it can
+// start. No message is judged by two versions: between the epoch of the one and that of the other no router runs.
 #ifndef CRENEL_SUPERVISOR_REPLACE_H
 #define CRENEL_SUPERVISOR_REPLACE_H
 
@@ -38,7 +41,10 @@ void replace_switch(struct supervisor *s);
 // At the end of a start that failed: 0 unless the version was on trial; then the one before is executed.
 int replace_fall_back(struct supervisor *s);
 
-// Everything serves.
-void replace_confirm(struct supervisor *s);
+// Is the installed version on trial? A version before that is the same file was never replaced, and is removed.
+int replace_is_trial(int state_fd);
+
+// Everything serves: no way back from here. Otherwise the system is being ended, and will fall back.
+enum status replace_confirm(struct supervisor *s) MUST_USE;
 
 #endif

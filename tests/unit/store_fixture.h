@@ -65,6 +65,7 @@ struct fixture {
     struct router_link link;
     struct channel router; // our end
     int64_t now_ms;
+    int is_on_trial; // the next one that is opened
     uint8_t packet[COMMIT_BYTES_MAX]; // last one received
     uint8_t inbox[COMMIT_BYTES_MAX];
     size_t packet_bytes;
@@ -100,6 +101,9 @@ static enum status fixture_open(void)
     fixture.system = fixture_system();
     enum status status =
         store_open(&fixture.store, fixture.path, &fixture.system, &fixture.page);
+    fixture.store.is_on_trial = fixture.is_on_trial;
+    if (status == STATUS_OK && !fixture.is_on_trial)
+        status = store_confirm(&fixture.store);
     if (status != STATUS_OK)
         return status;
     if (channel_pair(ends) != STATUS_OK)

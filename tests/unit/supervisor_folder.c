@@ -2,6 +2,7 @@
 // Files of the state folder: durable numbers, user ids that never meet, sealed copies, logs.
 #include "host/users.h"
 #include "supervisor/folder.h"
+#include "supervisor/replace.h"
 #include "tests/unit/test.h"
 
 #include <errno.h>
@@ -126,11 +127,29 @@ TEST(logs_are_turned_over)
     end();
 }
 
+// A version is on trial if the one before is another file: renaming one name of a file over another would do nothing, and
+// a version that falls back to itself would do so for ever.
+TEST(only_another_version_is_fallen_back_to)
+{
+    int folder = begin("a");
+    put(folder, "system.bin", "one");
+    expect(!replace_is_trial(folder));
+    expect(linkat(folder, "system.bin", folder, "system.old", 0) == 0 && !replace_is_trial(folder));
+    expect(faccessat(folder, "system.old", F_OK, 0) != 0 && faccessat(folder, "system.bin", F_OK, 0) == 0);
+    expect(linkat(folder, "system.bin", folder, "system.old", 0) == 0);
+    put(folder, "system.next", "two");
+    expect(renameat(folder, "system.next", folder, "system.bin") == 0 && replace_is_trial(folder));
+    expect(renameat(folder, "system.old", folder, "system.bin") == 0 && !replace_is_trial(folder));
+    close(folder);
+    end();
+}
+
 int main(void)
 {
     RUN(numbers_survive_and_nonsense_is_refused);
     RUN(no_two_systems_share_user_ids);
     RUN(a_sealed_copy_cannot_change);
+    RUN(only_another_version_is_fallen_back_to);
     RUN(logs_are_turned_over);
     TEST_END();
 }
