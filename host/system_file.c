@@ -7,6 +7,8 @@
 #include "host/system_file.h"
 
 #include "core/check.h"
+#include "core/flow_check.h"
+#include "core/manifest.h"
 #include "proto/system.h"
 
 #include <sodium.h>
@@ -72,4 +74,45 @@ void system_namespace_digest(const struct system_view *system, size_t index, uin
     crypto_hash_sha256_update(&state, (const uint8_t *)space->index_fields,
                               space->index_count * sizeof space->index_fields[0]);
     crypto_hash_sha256_final(&state, digest);
+}
+
+#define FORM_KIND_BITS 0xffu
+
+static int goes_to_connections(const struct system_view *system, const struct system_flow *flow)
+{
+    const struct system_receiver *receiver = &flow->receivers[0]; // all are, or none
+    return receiver->kind == SYSTEM_UNIKERNEL && system->unikernels[receiver->index].lifetime == LIFETIME_CONNECTION;
+}
+
+uint64_t system_flow_form(const struct system_view *system, size_t index)
+{
+    const struct system_flow *flow = &system->flows[index];
+    struct system_receiver sender = {.kind = flow->sender_kind, .index = flow->sender};
+    uint16_t place = system_place(system, &sender);
+    const char *name = place != SYSTEM_NONE ? system_place_name(system, place) : "";
+    uint64_t kind = 1 | (uint64_t)flow->kind << 1 | (uint64_t)(flow->is_broadcast != 0) << 3 |
+                    (uint64_t)(goes_to_connections(system, flow) != 0) << 4;
+    return kind | (uint64_t)flow_name_hash(flow_name_hash(FLOW_NAME_HASH, name), place != SYSTEM_NONE ? "." : "") << 8;
+}
+
+const char *system_misfit(const struct system_view *system, const struct system_waiting *waiting)
+{
+    if (waiting->flow < 0)
+        return "is not in the new version";
+    const struct system_flow *flow = &system->flows[waiting->flow];
+    uint64_t differs = waiting->form != 0 ? waiting->form ^ system_flow_form(system, (size_t)waiting->flow) : 0;
+    if (memcmp(waiting->digest, system->schemas[flow->schema].header->digest, 32) != 0)
+        return "has another schema in the new version";
+    if (waiting->place < 0 || system_port(system, flow, (uint16_t)waiting->place) == SYSTEM_NONE)
+        return "no longer goes there";
+    if (!flow->is_durable)
+        return "is no longer durable";
+    if ((differs & FORM_KIND_BITS) != 0)
+        return "is of another kind in the new version (plain, request, reply, to each connection that joined)";
+    if (waiting->receipts != 0 &&
+        (!system_has_receipts(flow) || system_receipts(system, flow->sender) == SYSTEM_NONE))
+        return "no longer comes from one who takes the receipts that they promise";
+    if (differs != 0 && (flow->kind == SYSTEM_REQUEST || waiting->receipts != 0))
+        return "comes from another in the new version, who would get what is meant for the one who sent them";
+    return NULL;
 }

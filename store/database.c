@@ -50,7 +50,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_ROLLBACK] = "ROLLBACK",
     [STATEMENT_NAME_FIND] = "SELECT id, digest, version FROM names WHERE kind = ? AND name = ?",
     [STATEMENT_NAME_ADD] = "INSERT INTO names(kind, name, digest, version) VALUES(?, ?, ?, 0)",
-    [STATEMENT_NAME_DIGEST] = "UPDATE names SET digest = ? WHERE id = ?",
+    [STATEMENT_NAME_DIGEST] = "UPDATE names SET digest = ?, version = ? WHERE id = ?",
     [STATEMENT_NAME_VERSION] = "UPDATE names SET version = ? WHERE id = ?",
     [STATEMENT_RECORD_GET] = "SELECT key, version, value FROM records WHERE namespace = ? AND key = ?",
     [STATEMENT_RECORD_VERSION] = "SELECT version FROM records WHERE namespace = ? AND key = ?",
@@ -88,12 +88,12 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "SELECT flow, count(*), sum(length(key) + length(context) + length(payload)), sum(receipt)"
         " FROM outbox GROUP BY flow",
     [STATEMENT_OUTBOX_FLOWS] =
-        "SELECT o.flow, o.receiver, count(*), (SELECT name FROM names WHERE id = o.flow),"
-        " (SELECT name FROM names WHERE id = o.receiver), sum(o.receipt) FROM outbox o GROUP BY o.flow, o.receiver",
+        "SELECT o.flow, o.receiver, count(*), f.name, r.name, sum(o.receipt), f.digest, f.version FROM outbox o"
+        " JOIN names f ON f.id = o.flow JOIN names r ON r.id = o.receiver GROUP BY o.flow, o.receiver",
     [STATEMENT_HELD] =
-        "SELECT f.name, r.name, count(*), f.digest, sum(o.receipt) FROM outbox o JOIN names f ON f.id = o.flow"
+        "SELECT f.name, r.name, count(*), f.digest, sum(o.receipt), f.version FROM outbox o JOIN names f ON f.id = o.flow"
         " JOIN names r ON r.id = o.receiver GROUP BY o.flow, o.receiver"
-        " UNION ALL SELECT n.name, NULL, count(*), n.digest, 0 FROM records c JOIN names n ON n.id = c.namespace"
+        " UNION ALL SELECT n.name, NULL, count(*), n.digest, 0, 0 FROM records c JOIN names n ON n.id = c.namespace"
         " GROUP BY c.namespace",
     [STATEMENT_STATE_SET] = "INSERT INTO states(flow, key, state) VALUES(?1, ?2, ?3) ON CONFLICT(flow, key)"
                             " DO UPDATE SET state = ?3",

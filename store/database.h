@@ -2,7 +2,7 @@
 // The store's database: one SQLite file, one connection that reads, writes and checkpoints.
 //
 // Tables (all STRICT; ids of names are stable over versions of the system file, its indices are not):
-//   names        id, kind (enum name_kind), name, digest of what the name meant, namespace version
+//   names        id, kind (enum name_kind), name, digest of what the name meant, version of a namespace, or a flow's form
 //   records      namespace, key -> version, index_key (NULL: none), value
 //   outbox       id -> one durable message for one receiver; due_ms > 0: a timer; receipt: somebody waits for its end
 //   states       flow, key -> what the checks of the flow remember of the key (proto/commit.h: struct commit_part)

@@ -74,11 +74,12 @@ static enum status intern(struct store *store, enum name_kind kind, const char *
     return status;
 }
 
-static enum status set_digest(struct store *store, int64_t id, const uint8_t digest[32])
+static enum status set_meaning(struct store *store, int64_t id, const uint8_t digest[32], uint64_t version)
 {
     sqlite3_stmt *statement = store_statement(store, STATEMENT_NAME_DIGEST);
     bind_bytes(statement, 1, digest, 32);
-    bind_integer(statement, 2, id);
+    bind_integer(statement, 2, (int64_t)version);
+    bind_integer(statement, 3, id);
     return store_run(store, statement);
 }
 
@@ -110,39 +111,30 @@ static enum status load_namespace(struct store *store, size_t i)
                  store->system->schemas[space->schema].header->name);
         return STATUS_CONFLICT;
     }
-    return set_digest(store, name.id, digest);
+    return set_meaning(store, name.id, digest, name.version);
 }
 
-// Every waiting message must still have its flow, its schema, and its receiver.
-static enum status check_waiting(struct store *store, const uint64_t changed[2])
+// Every waiting message must still be what it was, and have its flow and its receiver.
+static enum status check_waiting(struct store *store)
 {
-    sqlite3_stmt *statement = store_statement(store, STATEMENT_OUTBOX_FLOWS);
+    sqlite3_stmt *row = store_statement(store, STATEMENT_OUTBOX_FLOWS);
     enum status status;
-    while ((status = store_step(store, statement)) == STATUS_OK) {
-        int flow = names_flow(store, sqlite3_column_int64(statement, 0));
-        int receiver = names_place(store, sqlite3_column_int64(statement, 1));
-        const char *why = flow < 0 ? "is not in this system" : NULL;
-        if (flow >= 0 && (changed[flow / 64] >> (flow % 64) & 1) != 0)
-            why = "has another schema in this system";
-        if (flow >= 0 && why == NULL) {
-            const struct system_flow *entry = &store->system->flows[flow];
-            if (receiver < 0 || system_port(store->system, entry, (uint16_t)receiver) == SYSTEM_NONE)
-                why = "no longer goes there";
-            else if (!entry->is_durable)
-                why = "is no longer durable";
-            else if (sqlite3_column_int64(statement, 5) != 0 &&
-                     (!system_has_receipts(entry) || system_receipts(store->system, entry->sender) == SYSTEM_NONE))
-                why = "no longer comes from one who takes the receipts that they promise";
-        }
+    while ((status = store_step(store, row)) == STATUS_OK) {
+        size_t digest_bytes;
+        struct system_waiting waiting = {.flow = names_flow(store, sqlite3_column_int64(row, 0)),
+                                         .place = names_place(store, sqlite3_column_int64(row, 1)),
+                                         .digest = column_bytes(row, 6, &digest_bytes),
+                                         .form = (uint64_t)sqlite3_column_int64(row, 7),
+                                         .receipts = (uint64_t)sqlite3_column_int64(row, 5)};
+        const char *why = digest_bytes == 32 ? system_misfit(store->system, &waiting) : "is damaged";
         if (why == NULL)
             continue;
         snprintf(store->error, sizeof store->error,
                  "%lld messages wait on flow %s for %s, but the flow %s; mend: start the system that "
                  "wrote them until they are done (crenel ps), or give the changed flow a new name",
-                 (long long)sqlite3_column_int64(statement, 2),
-                 (const char *)sqlite3_column_text(statement, 3),
-                 (const char *)sqlite3_column_text(statement, 4), why);
-        sqlite3_reset(statement);
+                 (long long)sqlite3_column_int64(row, 2), (const char *)sqlite3_column_text(row, 3),
+                 (const char *)sqlite3_column_text(row, 4), why);
+        sqlite3_reset(row);
         return STATUS_CONFLICT;
     }
     return status == STATUS_ABSENT ? STATUS_OK : status;
@@ -185,11 +177,31 @@ static enum status load_places(struct store *store)
     return status;
 }
 
+static enum status load_flows(struct store *store)
+{
+    const struct system_view *system = store->system;
+    uint8_t is_changed[SYSTEM_FLOWS_MAX] = {0};
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < system->flow_count && status == STATUS_OK; i++) {
+        const uint8_t *digest = system->schemas[system->flows[i].schema].header->digest;
+        struct name name;
+        status = intern(store, NAME_FLOW, system->flows[i].name, digest, &name);
+        store->flow_ids[i] = name.id;
+        is_changed[i] = name.is_changed || name.version != system_flow_form(system, i);
+    }
+    if (status == STATUS_OK)
+        status = check_waiting(store);
+    for (size_t i = 0; i < system->flow_count && status == STATUS_OK; i++)
+        if (is_changed[i])
+            status = set_meaning(store, store->flow_ids[i], system->schemas[system->flows[i].schema].header->digest,
+                                 system_flow_form(system, i));
+    return status;
+}
+
 static enum status load_all(struct store *store)
 {
     static const uint8_t no_digest[32];
     const struct system_view *system = store->system;
-    uint64_t changed[SYSTEM_FLOWS_MAX / 64] = {0};
     struct name name;
     enum status status = load_identity(store);
     for (size_t i = 0; i < system->namespace_count && status == STATUS_OK; i++)
@@ -200,18 +212,7 @@ static enum status load_all(struct store *store)
         status = intern(store, NAME_PRINCIPAL, system->principals[i].name, no_digest, &name);
         store->principal_ids[i] = name.id;
     }
-    for (size_t i = 0; i < system->flow_count && status == STATUS_OK; i++) {
-        const uint8_t *digest = system->schemas[system->flows[i].schema].header->digest;
-        status = intern(store, NAME_FLOW, system->flows[i].name, digest, &name);
-        store->flow_ids[i] = name.id;
-        if (status == STATUS_OK && name.is_changed) {
-            changed[i / 64] |= 1ull << (i % 64);
-            status = set_digest(store, name.id, digest); // undone when messages of it wait
-        }
-    }
-    if (status == STATUS_OK)
-        status = check_waiting(store, changed);
-    return status;
+    return status == STATUS_OK ? load_flows(store) : status;
 }
 
 enum status names_load(struct store *store)

@@ -13,7 +13,7 @@ enum name_kind {
 
 // At start: gives every name its id, loads versions and counts of the namespaces. Refuses a system under
 // which stored bytes would mean something else: a namespace that holds records of another schema, key or
-// index, or waiting messages whose flow is gone or has another schema. store->error names it and the mend.
+// index, or waiting messages whose flow is gone or means something else (system_misfit). store->error names it and the mend.
 enum status names_load(struct store *store) MUST_USE;
 
 // Index of an id in the system file, or -1: it is not in this version.

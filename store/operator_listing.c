@@ -160,8 +160,10 @@ static enum status next_held(struct operator_session *session, struct store *sto
         if (is_flow)
             json_string(&line, "receiver", (const char *)sqlite3_column_text(row, 1));
         json_integer(&line, is_flow ? "messages" : "records", sqlite3_column_int64(row, 2));
-        if (is_flow)
+        if (is_flow) {
             json_integer(&line, "receipts", sqlite3_column_int64(row, 4));
+            json_integer(&line, "form", sqlite3_column_int64(row, 5));
+        }
         json_hex(&line, "digest", digest, digest_bytes);
         reply_line_end(session, &line);
         session->listing.offset++;

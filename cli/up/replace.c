@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Hands a new version to the supervisor that runs the old one.
 //
-// What the store holds binds the new version: a waiting message needs its flow, the flow's schema and the receiver; records
+// What the store holds binds the new version: a waiting message must mean there what it means here (system_misfit); records
 // need their namespace's schema, key and index. The store refuses a system that breaks this when it starts; asked
 // before, nothing has to be taken back.
 #include "cli/up/replace.h"
@@ -40,24 +40,20 @@ static int is_digest(const cJSON *row, const uint8_t digest[32])
 // Why messages that wait do not fit, or NULL.
 static const char *flow_misfit(const struct system_view *new, const cJSON *row)
 {
-    int at = diff_find(new->flows, sizeof *new->flows, new->flow_count, text_of(row, "flow"));
-    if (at < 0)
-        return "is not in the new version";
-    const struct system_flow *flow = &new->flows[at];
-    if (!is_digest(row, new->schemas[flow->schema].header->digest))
-        return "has another schema in the new version";
-    size_t place = 0, places = system_places(new);
-    while (place < places && (strcmp(system_place_name(new, place), text_of(row, "receiver")) != 0 ||
-                              system_port(new, flow, (uint16_t)place) == SYSTEM_NONE))
+    uint8_t digest[32] = {0};
+    size_t place = 0, places = system_places(new), size = 0;
+    (void)sodium_hex2bin(digest, sizeof digest, text_of(row, "digest"), strlen(text_of(row, "digest")), NULL, &size, NULL);
+    int flow = diff_find(new->flows, sizeof *new->flows, new->flow_count, text_of(row, "flow"));
+    // Names of different kinds may be the same: of those the one that takes the flow.
+    while (place < places && (strcmp(system_place_name(new, place), text_of(row, "receiver")) != 0 || flow < 0 ||
+                              system_port(new, &new->flows[flow], (uint16_t)place) == SYSTEM_NONE))
         place++;
-    if (place == places)
-        return "no longer goes there";
-    if (!flow->is_durable)
-        return "is no longer durable";
-    int has_receipts = system_has_receipts(flow) && system_receipts(new, flow->sender) != SYSTEM_NONE;
-    return number_of(row, "receipts") == 0 || has_receipts
-               ? NULL
-               : "no longer comes from one who takes the receipts that they promise";
+    struct system_waiting waiting = {.flow = flow,
+                                     .place = place < places ? (int)place : -1,
+                                     .digest = digest,
+                                     .form = (uint64_t)number_of(row, "form"),
+                                     .receipts = (uint64_t)number_of(row, "receipts")};
+    return system_misfit(new, &waiting);
 }
 
 static int namespace_fits(const struct system_view *new, const cJSON *row)

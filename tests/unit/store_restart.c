@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // What a store finds when it is started: power cuts at any byte of the journal, another system file, an
 // audit log to catch up with.
+#include "core/manifest.h"
 #include "store/audit_rows.h"
 #include "tests/unit/store_fixture.h"
 
@@ -157,6 +158,46 @@ TEST(waiting_messages_keep_their_flow_whatever_its_index)
     fixture_namespaces[1] = fixture_namespaces[0];
     fixture_namespaces[0] = space;
     fixture_flows[1].receivers[0].index = UNIKERNEL_B;
+    fixture_end();
+}
+
+static enum status reopen(void)
+{
+    fixture_close();
+    return fixture_open();
+}
+
+// A message that waits is what it was sent as: a plain one is no request, nor for everybody; and who asked is who is answered.
+TEST(waiting_messages_keep_their_kind)
+{
+    struct system_flow *flow = &fixture_flows[FLOW_ALARM];
+    fixture_begin();
+    commit_new(1, 0);
+    commit_add_send(FLOW_ALARM, UNIKERNEL_B, "", "m", 1, 0);
+    expect(commit_result_of() == COMMIT_OK);
+    flow->is_broadcast = 1;
+    expect(reopen() == STATUS_CONFLICT && strstr(fixture.store.error, "1 messages wait on flow alarm for detect") != NULL &&
+           strstr(fixture.store.error, "is of another kind") != NULL);
+    flow->is_broadcast = 0;
+    flow->kind = SYSTEM_REQUEST;
+    expect(fixture_open() == STATUS_CONFLICT);
+    flow->kind = SYSTEM_PLAIN;
+    fixture_unikernels[UNIKERNEL_B].lifetime = LIFETIME_CONNECTION;
+    expect(fixture_open() == STATUS_CONFLICT);
+    fixture_unikernels[UNIKERNEL_B].lifetime = LIFETIME_MESSAGE;
+    flow->sender = UNIKERNEL_B; // a plain one may come from another
+    expect(fixture_open() == STATUS_OK);
+    flow->sender = UNIKERNEL_A;
+    flow->kind = SYSTEM_REQUEST;
+    int code = execute("UPDATE names SET version = 0 WHERE name = 'alarm'"); // an older store did not know
+    expect(code == SQLITE_OK && reopen() == STATUS_OK);
+    flow->sender = UNIKERNEL_B;
+    expect(reopen() == STATUS_CONFLICT && strstr(fixture.store.error, "comes from another") != NULL);
+    flow->sender = UNIKERNEL_A;
+    expect(fixture_open() == STATUS_OK);
+    code = execute("DELETE FROM outbox");
+    flow->kind = SYSTEM_PLAIN; // nothing waits
+    expect(code == SQLITE_OK && reopen() == STATUS_OK);
     fixture_end();
 }
 
@@ -364,6 +405,7 @@ int main(void)
     RUN(a_cut_anywhere_in_the_journal_leaves_whole_commits);
     RUN(a_namespace_of_another_schema_is_refused_by_name);
     RUN(waiting_messages_keep_their_flow_whatever_its_index);
+    RUN(waiting_messages_keep_their_kind);
     RUN(a_version_on_trial_changes_nothing);
     RUN(a_foreign_or_damaged_file_is_refused);
     RUN(audit_rows_stay_until_they_are_acknowledged);
