@@ -104,7 +104,7 @@ static cJSON *request_make(const char *action, const char *flow)
 // All of a flow: the store changes some with each request, and says where to go on.
 static enum status run_all(struct store_client *client, const char *action, const char *flow, int is_json)
 {
-    double count = 0, kept = 0, after = 0;
+    double count = 0, kept = 0, after = 0, left = 0;
     char why[128] = "";
     for (int is_more = 1; is_more;) {
         cJSON *request = request_make(action, flow);
@@ -117,15 +117,26 @@ static enum status run_all(struct store_client *client, const char *action, cons
         count += number_of(reply, "count");
         kept += number_of(reply, "kept");
         after = number_of(reply, "after");
+        left = number_of(reply, "left");
         is_more = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "is_more"));
         snprintf(why, sizeof why, "%s", text_of(reply, "why"));
         cJSON_Delete(reply);
     }
     const char *done = strcmp(action, "drop") == 0 ? "dropped" : "sent again";
-    if (is_json)
-        printf("{\"action\":\"%s\",\"flow\":\"%s\",\"count\":%.0f,\"kept\":%.0f}\n", action, flow, count, kept);
+    if (is_json) {
+        cJSON *sums = cJSON_CreateObject();
+        cJSON_AddStringToObject(sums, "action", action);
+        cJSON_AddStringToObject(sums, "flow", flow);
+        cJSON_AddNumberToObject(sums, "count", count);
+        cJSON_AddNumberToObject(sums, "kept", kept);
+        cJSON_AddNumberToObject(sums, "left", left);
+        cJSON_AddStringToObject(sums, "why", why);
+        print_json(sums);
+        cJSON_Delete(sums);
+    } else if (why[0] != 0)
+        printf("flow %s: %.0f %s; %.0f stay: %s\n", flow, count, done, left, why);
     else
-        printf("flow %s: %.0f %s%s%s\n", flow, count, done, why[0] != 0 ? "; others stay: " : "", why);
+        printf("flow %s: %.0f %s\n", flow, count, done);
     return STATUS_OK;
 }
 

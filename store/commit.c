@@ -246,7 +246,7 @@ static int has_room(const struct store *store, const struct view *view, struct w
             added[i].count--;
             added[i].bytes -= consumed->bytes < added[i].bytes ? consumed->bytes : added[i].bytes;
         }
-        if (added[i].count != 0 && !spool_has_room(store, i, added[i]))
+        if (added[i].count != 0 && !spool_has_room(store, i, added[i], 1))
             return 0;
     }
     return 1;

@@ -257,8 +257,9 @@ enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms
                                  payload, size, key, sizeof key);
     *added = (struct spooled){(uint64_t)__builtin_popcountll(receivers), 0, 0};
     added->bytes = added->count * commit_row_bytes(send.key_bytes, 0, size);
-    *why = "its flow is full";
-    if (!spool_has_room(store, (unsigned)flow, *added))
+    // What failed once does not push out what is fresh.
+    *why = entry->is_newest_kept ? "its flow is full, and nothing newer gives way to it" : "its flow is full";
+    if (!spool_has_room(store, (unsigned)flow, *added, 0))
         return STATUS_TOO_LARGE;
     for (unsigned i = 0; i < system_places(store->system) && status == STATUS_OK; i++) {
         if ((receivers >> i & 1) == 0)
@@ -268,7 +269,5 @@ enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms
         status = outbox_add(store, &send, now_ms, now_ms, key, NULL, payload, &new_id);
     }
     *flow_out = (unsigned)flow;
-    if (status == STATUS_OK)
-        status = spool_make_room(store, now_ms);
     return status == STATUS_OK ? delete_row(store, id) : status;
 }

@@ -9,10 +9,10 @@
 //   {"op":"deadletter","action":"show","id":ID}       -> last: its facts, payload and schema (hex)
 //   {"op":"deadletter","action":"resubmit"|"drop","id":ID}
 //   {"op":"deadletter","action":"resubmit"|"drop","flow":NAME,"after":ID?}   all of a flow, OPERATOR_MANY at a time
-//                                          -> last: count; kept (cannot be sent again); after and is_more: ask again
+//                                          -> last: count; kept (cannot be sent again); left of the flow, why; after and is_more: ask again
 //   {"op":"counters"}                      -> items {"flow"|"unikernel","code","value"}
 //   {"op":"held"}                          -> what binds the next version of the system (store/names.h): items
-//                                             {"flow","receiver","messages","receipts","digest"} or {"namespace","records","digest"}
+//                                             {"flow","receiver","messages","receipts","form","digest"} or {"namespace","records","digest"}
 // Every request but describe and held gives an audit row. Those that change something are done only together with it.
 #ifndef CRENEL_STORE_OPERATOR_H
 #define CRENEL_STORE_OPERATOR_H

@@ -131,13 +131,15 @@ static enum status change_all(struct request *request, struct change *change)
 static enum status change_answer(struct request *request, const struct change *change, int is_all)
 {
     struct json_line line;
+    uint64_t left = is_all ? request->store->state.dead[change->flow].count : 0;
     reply_last_begin(request->session, &line);
     json_integer(&line, is_all ? "after" : "id", change->id);
     if (is_all) {
         json_unsigned(&line, "count", change->count);
         json_unsigned(&line, "kept", change->kept);
+        json_unsigned(&line, "left", left);
         json_bool(&line, "is_more", change->is_more);
-        json_string(&line, "why", change->is_more || change->count + change->kept == 0 ? "" : change->why);
+        json_string(&line, "why", change->is_more || left == 0 ? "" : change->why);
     }
     reply_last_end(request->session, &line);
     return STATUS_OK;

@@ -390,5 +390,5 @@ enum status router_link_resubmitted(struct router_link *link, struct store *stor
     enum status status = send_counter(link, COUNTER_FLOW(flow, REASON_ENTERED), added.count);
     if (status == STATUS_OK)
         status = send_spool(link, flow, added);
-    return say(link, status == STATUS_OK ? send_left(link, store) : status); // what gave way to them
+    return say(link, status == STATUS_OK ? send_left(link, store) : status);
 }

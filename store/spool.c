@@ -50,11 +50,11 @@ uint64_t spool_promised(const struct store *store, unsigned receipts)
     return promised;
 }
 
-int spool_has_room(const struct store *store, unsigned flow, struct spooled added)
+int spool_has_room(const struct store *store, unsigned flow, struct spooled added, int can_displace)
 {
     const struct system_flow *definition = &store->system->flows[flow];
     struct spooled stays = store->state.spool[flow];
-    if (definition->is_newest_kept)
+    if (definition->is_newest_kept && can_displace)
         stays = store->push != NULL ? store->push->taken[flow] : (struct spooled){0, 0, 0};
     return stays.count + added.count <= definition->cap && stays.bytes + added.bytes <= definition->bytes_max;
 }

@@ -16,8 +16,8 @@ int spool_makes_receipts(const struct store *store, unsigned flow);
 // Receipts that are promised to who takes this flow of receipts.
 uint64_t spool_promised(const struct store *store, unsigned receipts);
 
-// Is there room for so much more, perhaps by what can give way?
-int spool_has_room(const struct store *store, unsigned flow, struct spooled added);
+// Is there room for so much more, perhaps (can_displace) by what can give way?
+int spool_has_room(const struct store *store, unsigned flow, struct spooled added, int can_displace);
 
 // In the open transaction: ends the oldest of flows that keep the newest until each is within its caps.
 enum status spool_make_room(struct store *store, int64_t now_ms) MUST_USE;

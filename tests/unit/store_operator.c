@@ -268,6 +268,34 @@ TEST(many_are_sent_again)
     fixture_end();
 }
 
+// Where the newest is kept a message that failed once pushes out nothing: it enters if there is room.
+TEST(what_is_sent_again_displaces_nothing)
+{
+    static const struct { uint32_t sensor; int32_t value; } good = {7, 42};
+    fixture_flows[FLOW_READING].cap = 6; // of three messages for two receivers
+    fixture_flows[FLOW_READING].is_newest_kept = 1;
+    fixture_begin();
+    operator_begin(3);
+    give_dead(FLOW_READING, 5, &good, sizeof good);
+    for (int i = 0; i < 4; i++) {
+        commit_new(1, 0);
+        commit_add_send(FLOW_READING, UNIKERNEL_A, "", "fresh", 5, 0);
+        expect(commit_result_of() == COMMIT_OK);
+    }
+    cJSON *lines = ask("{\"op\":\"deadletter\",\"action\":\"resubmit\",\"flow\":\"reading\"}\n");
+    const cJSON *last = last_of(lines);
+    expect(number_in(last, "count") == 2 && number_in(last, "left") == 3 && number_in(last, "kept") == 0);
+    expect(strstr(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(last, "why")), "is full") != NULL);
+    cJSON_Delete(lines);
+    expect(!is_ok("{\"op\":\"deadletter\",\"action\":\"resubmit\",\"id\":5}\n"));
+    expect(scalar("SELECT count(*) FROM outbox WHERE payload = x'6672657368'") == 4 && dead_of("reading") == 3);
+    expect(scalar("SELECT count(*) FROM outbox") == 6);
+    fixture_flows[FLOW_READING].cap = 100000;
+    fixture_flows[FLOW_READING].is_newest_kept = 0;
+    operator_end();
+    fixture_end();
+}
+
 int main(void)
 {
     fixture_use_all();
@@ -277,5 +305,6 @@ int main(void)
     RUN(dead_letters_have_a_share_of_bytes);
     RUN(dead_letters_of_flows_that_are_gone);
     RUN(many_are_sent_again);
+    RUN(what_is_sent_again_displaces_nothing);
     TEST_END();
 }
