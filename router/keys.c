@@ -143,16 +143,17 @@ static enum reason reason_of(const struct engine *engine, const struct system_fl
     return (enum reason)reasons[check->kind];
 }
 
-// The flow only observes: what would have been refused is noted, and counted when the event's effects are taken.
+// The flow only observes: what was measured and would have been refused is noted, and counted when the event's effects are
+// taken, however often it is tried.
 static void observe(const struct engine *engine, struct event *event, const struct system_flow *flow,
                     uint16_t output, uint16_t refused)
 {
     for (uint16_t i = 0; i < flow->check_count; i++) {
         struct check_page *page = &engine->page->checks[flow->check_first + i];
-        page_add(&page->measured, 1);
         if (engine->measured[i] > page->peak)
             page_set(&page->peak, engine->measured[i]);
     }
+    event->measured[output]++;
     if (refused == SYSTEM_NONE)
         return;
     event->observed[output]++;
@@ -234,7 +235,7 @@ enum reason keys_hold(struct engine *engine, struct message *message)
     struct event *event = message->event;
     struct guest_record record;
     for (uint16_t i = 0; i < receiver_of(engine, message)->is->output_count; i++)
-        event->observed[i] = 0;
+        event->measured[i] = event->observed[i] = 0;
     event->noted_count = 0;
     for (size_t at = 0; effect_next(event, ABI_SEND, &at, &record);) {
         if (engine->system->flows[effect_flow(engine, message, &record)].check_count == 0)
@@ -268,6 +269,13 @@ void keys_settle(struct engine *engine, struct event *event, int is_taken)
 void keys_report(struct engine *engine, const struct message *message)
 {
     const struct event *event = message->event;
+    const struct system_unikernel *sender = receiver_of(engine, message)->is;
+    for (uint16_t i = 0; i < sender->output_count; i++)
+        if (event->counts[i] != 0 && event->measured[i] != 0) {
+            const struct system_flow *flow = &engine->system->flows[sender->outputs[i]];
+            for (uint16_t j = 0; j < flow->check_count; j++)
+                page_add(&engine->page->checks[flow->check_first + j].measured, event->measured[i]);
+        }
     for (uint16_t i = 0; i < event->noted_count; i++) {
         uint16_t index = event->noted[i];
         const struct system_flow *flow = engine->system->flows;

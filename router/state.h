@@ -113,6 +113,7 @@ struct event {
     uint16_t counts[MANIFEST_FLOWS_MAX]; // judged sends per output
     uint32_t bytes[MANIFEST_FLOWS_MAX];  // that those in the COMMIT take in the store
     uint32_t payload_bytes[MANIFEST_FLOWS_MAX]; // of all
+    uint16_t measured[MANIFEST_FLOWS_MAX]; // of these by checks that only observe
     uint16_t observed[MANIFEST_FLOWS_MAX]; // of these would have been refused
     uint16_t noted[ROUTER_NOTES]; // by which checks
     char text[COMMIT_TEXT_BYTES_MAX]; // why it failed

@@ -399,6 +399,7 @@ TEST(observe)
     for (int i = 0; i < 3; i++)
         fake_tick(20);
     expect(fake_count(READING, REASON_OBSERVED) == 5 && pages[0].refused == 2 && fake_is_exact());
+    expect(pages[0].measured == 9 && pages[1].measured == 9); // each message once, however often it was tried
     fake_stop();
 }
 
