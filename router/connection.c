@@ -151,6 +151,7 @@ enum status gone_receive(struct engine *engine, const struct packet *packet)
 void connection_start(struct connection *connection, struct message *message)
 {
     message->following = NULL;
+    connection->held_ms = 0;
     if (connection->in_flight++ == 0)
         connection->first = message;
     else
@@ -251,9 +252,13 @@ void connections_check(struct engine *engine)
 {
     for (uint32_t i = 0; i < engine->connection_used; i++) {
         struct connection *connection = &engine->connections[i];
-        if (connection->state != CONNECTION_OPEN || connection->output_bytes == 0)
+        int is_slow = connection->output_bytes != 0;
+        if (connection->state != CONNECTION_OPEN || (!is_slow && connection->held_ms == 0))
             continue;
-        int64_t end_ms = connection->progress_ms + engine->system->gateways[connection->gateway].slow_ms;
+        int64_t since_ms = is_slow ? connection->progress_ms : connection->held_ms;
+        if (connection->held_ms != 0 && connection->held_ms < since_ms)
+            since_ms = connection->held_ms;
+        int64_t end_ms = since_ms + engine->system->gateways[connection->gateway].slow_ms;
         wake(engine, end_ms + 1);
         if (engine->now_ms > end_ms)
             connection_end(engine, connection, 1);

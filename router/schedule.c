@@ -301,6 +301,15 @@ static int is_input_paid(struct engine *engine, struct message *message)
     return 0;
 }
 
+// What others sent a connection holds room that they need. If it has to wait for room itself, all could wait for one another
+// for ever, round a circle of flows; so the connection is ended after a while (connections_check).
+static void hold_up(const struct engine *engine, const struct message *message)
+{
+    struct connection *connection = message->connection;
+    if (connection != NULL && !message->is_input && !engine->flows[message->send.flow].is_own && connection->held_ms == 0)
+        connection->held_ms = engine->now_ms;
+}
+
 static int is_busy(const struct receiver *receiver, const struct message *message)
 {
     return message->connection != NULL ? message->connection->in_flight >= receiver->batch
@@ -340,6 +349,8 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
                 next = head->next; // what else waited for it ended with it
             continue;
         }
+        if (*blocked == engine->pass)
+            hold_up(engine, message);
         if (is_busy(receiver, message) || *blocked == engine->pass)
             continue;
         if (connection != NULL && !connection->has_instance && receiver->instances >= receiver->instances_max)
@@ -358,6 +369,7 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
             continue;
         }
         if (!has_room(engine, receiver, message) || !is_input_paid(engine, message)) {
+            hold_up(engine, message);
             *blocked = engine->pass;
             continue;
         }

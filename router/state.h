@@ -205,6 +205,7 @@ struct connection {
     uint64_t blocked;      // as of a flow
     uint64_t output_bytes; // given to the gateway, not drained
     int64_t progress_ms;   // last time something drained, or waiting began
+    int64_t held_ms; // since then what others sent it waits for room that its own event may need; 0: it does not
 };
 
 // One SEND on its way to one receiver, in the system's terms.

@@ -186,7 +186,8 @@ static int has_connections(const struct system_view *system, unsigned unikernel)
 }
 
 // May a sender wait for room there for ever? A durable flow ends that when its messages give way or have a time to live.
-// At a unikernel of connections it is enough that it is durable: who fills a flow holds back his own connection.
+// At a unikernel of connections it is enough that it is durable: who fills a flow holds back his own connection, and the
+// router ends a connection that holds up what others sent it.
 static int can_block(const struct system_view *system, const struct system_flow *flow,
                      const struct system_receiver *receiver)
 {

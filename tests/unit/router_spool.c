@@ -172,6 +172,46 @@ TEST(a_full_cycle)
     fake_stop();
 }
 
+// A cycle through connections: alarms of decode wait for a connection whose client may send on a flow that is full, and
+// decode for the alarms. A connection that holds up what others sent it is ended, as one that reads nothing is.
+TEST(a_full_cycle_through_a_connection)
+{
+    fake_clear();
+    fake_flows[RAW].count_max = fake_flows[ALARM].count_max = 1;
+    fake_flows[RAW].cap = fake_flows[ALARM].cap = 2;
+    fake_start();
+    expect(fake_gateway(LINK_OPEN, 7, "p") == STATUS_OK && fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
+    fake_join(&records, 2, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    for (int i = 0; i < 2; i++) {
+        give_row(RAW, DECODE, 1);
+        give_row(ALARM, FRONT, 1);
+    }
+    fake_outbox();
+    expect(fake_gateway(LINK_INPUT, 7, "y") == STATUS_OK); // waits in front of nobody
+    for (int i = 0; i < 49; i++)
+        fake_tick(100);
+    expect(fake.delivery_count[FRONT] == 0 && fake.delivery_count[DECODE] == 0 && fake.ended == 0);
+    fake_tick(200);
+    fake_store();
+    expect(fake.ended == 1 && fake.last_ended == 7 && fake_count(ALARM, REASON_CONNECTION) == 2);
+    fake_tick(1);
+    expect(fake.delivery_count[DECODE] == 1 && fake_is_exact()); // one of a key
+    // Who only sends is held back as long as it takes.
+    fake_clear();
+    fake_flows[RAW].count_max = fake_flows[ALARM].count_max = 1;
+    fake_flows[RAW].cap = 2;
+    fake_start();
+    fake.credit[DECODE][RAW] = 0;
+    for (int i = 0; i < 2; i++)
+        give_row(RAW, DECODE, 1);
+    expect(fake_gateway(LINK_OPEN, 7, "p") == STATUS_OK && fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
+    for (int i = 0; i < 20; i++)
+        fake_tick(1000);
+    expect(fake.delivery_count[FRONT] == 0 && fake.ended == 0 && fake_is_exact());
+    fake_stop();
+}
+
 // Two tenders that were taken over hold as many events as they may. The others go on.
 TEST(events_are_left_for_the_others)
 {
@@ -207,6 +247,7 @@ int main(void)
 {
     RUN(full_of_its_own_timers);
     RUN(a_full_cycle);
+    RUN(a_full_cycle_through_a_connection);
     RUN(events_are_left_for_the_others);
     RUN(bytes_are_reserved);
     RUN(newest_needs_no_room);
