@@ -19,6 +19,7 @@ static int64_t clock_ms(clockid_t id)
 }
 
 int64_t loop_clock_ms(void) { return clock_ms(CLOCK_MONOTONIC); }
+int64_t loop_boot_clock_ms(void) { return clock_ms(CLOCK_BOOTTIME); }
 int64_t loop_wall_clock_ms(void) { return clock_ms(CLOCK_REALTIME); }
 
 enum status loop_init(struct loop *loop)

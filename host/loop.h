@@ -57,6 +57,7 @@ enum status loop_run(struct loop *loop) MUST_USE;
 static inline void loop_stop(struct loop *loop) { loop->is_stopping = 1; }
 
 int64_t loop_clock_ms(void);      // monotonic
+int64_t loop_boot_clock_ms(void); // since the boot, also while the host was asleep
 int64_t loop_wall_clock_ms(void); // since 1970-01-01 UTC
 
 #endif

@@ -28,7 +28,7 @@
 //   START              all               no descriptor: everything needed has been attached; begin
 //   CONFIRM            store             no descriptor, after START: this version of the system is not on trial (any
 //                                        more). Until then the store changes nothing that is stored
-// `value` of START to the router is its epoch; of OPERATOR the operator's rights.
+// `value` of START to the router is its epoch, to the store the identity of this boot of the host (0: not known); of OPERATOR the operator's rights.
 //
 // Log lines, written by the router when effects are taken or an event fails:
 //   {"time_ms":1,"unikernel":"decode","level":"info","text":"…"}   text escaped as JSON, never raw

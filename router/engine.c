@@ -7,21 +7,26 @@
 #define HEADER sizeof(struct link_header) // on all links
 _Static_assert(HEADER == sizeof(struct commit_packet), "one header on all links");
 
-// What waits in the router alone has the time that it was given, although the host's clock was set meanwhile.
+// What waits has the time that it was given, although the host's clock was set meanwhile. The store does the same with what
+// it has; a message that is of a time to come is from before the boot, and stays as it is (store/clock.h).
 static void clock_was_set(struct engine *engine, int64_t by_ms)
 {
+    int64_t before_ms = engine->wall_ms - by_ms;
     for (uint32_t i = 0; i < engine->messages.used; i++) {
         struct message *message = message_at(engine, i);
-        if (message->state != MESSAGE_FREE && !message->is_durable && message->end_ms != 0)
+        if (message->state != MESSAGE_FREE && message->end_ms != 0 && message->time_ms <= before_ms + ROUTER_SET_MS) {
             message->end_ms += by_ms;
+            message->time_ms += by_ms;
+        }
     }
     engine->end_ms = engine->wall_ms; // look now
 }
 
-void engine_clock(struct engine *engine, int64_t now_ms, int64_t wall_ms)
+void engine_clock(struct engine *engine, int64_t now_ms, int64_t boot_ms, int64_t wall_ms)
 {
-    int64_t by_ms = (wall_ms - engine->wall_ms) - (now_ms - engine->now_ms);
+    int64_t by_ms = (wall_ms - engine->wall_ms) - (boot_ms - engine->boot_ms);
     engine->now_ms = now_ms;
+    engine->boot_ms = boot_ms;
     engine->wall_ms = wall_ms;
     if (by_ms > ROUTER_SET_MS || by_ms < -ROUTER_SET_MS)
         clock_was_set(engine, by_ms);

@@ -45,8 +45,9 @@ void engine_destroy(struct engine *engine);
 // that were done in the last second would count as lost.
 void engine_end(struct engine *engine);
 
-// Sets both clocks; call before any of the following. now_ms is monotonic and > 0.
-void engine_clock(struct engine *engine, int64_t now_ms, int64_t wall_ms);
+// Sets both clocks; call before any of the following. now_ms is monotonic and > 0; boot_ms goes on while the host
+// is asleep, so wall_ms moves against it only when it is set.
+void engine_clock(struct engine *engine, int64_t now_ms, int64_t boot_ms, int64_t wall_ms);
 
 // A link exists now. The store's comes first: HELLO goes out at once.
 void engine_attached(struct engine *engine, enum engine_peer peer, uint32_t index);

@@ -82,7 +82,7 @@ static void io_log(void *context, const char *line, size_t size)
         return; // a full disk must not stop the router; counters hold the facts
 }
 
-static void tick(void) { engine_clock(router.engine, router.loop.now_ms, loop_wall_clock_ms()); }
+static void tick(void) { engine_clock(router.engine, router.loop.now_ms, loop_boot_clock_ms(), loop_wall_clock_ms()); }
 
 static void link_close(struct link *link)
 {

@@ -220,7 +220,7 @@ struct engine {
     struct router_page *page;
     struct engine_io io;
     uint64_t epoch, number, order, pass;
-    int64_t now_ms, wall_ms, flush_ms, wake_ms;
+    int64_t now_ms, boot_ms, wall_ms, flush_ms, wake_ms;
     int64_t end_ms; // the least of queued messages, or before; INT64_MAX: none
     uint8_t is_ready, is_dirty;
     uint8_t is_settled; // a key was that somebody waits for: he is tried again before others may have it

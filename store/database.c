@@ -84,6 +84,10 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_OUTBOX_NEXT_DUE] =
         "SELECT due_ms FROM outbox WHERE receiver = ?1 AND flow = ?4 AND due_ms > 0 AND (due_ms, id) > (?2, ?3)"
         " ORDER BY due_ms, id LIMIT 1",
+    // By ?1, but for what is of a time behind ?2, of which a timer is due at ?3 at least.
+    [STATEMENT_OUTBOX_MOVE] =
+        "UPDATE outbox SET time_ms = time_ms + iif(time_ms <= ?2, ?1, 0), due_ms = iif(due_ms = 0, 0,"
+        " iif(time_ms <= ?2, max(due_ms + ?1, 1), max(due_ms, ?3)))",
     [STATEMENT_OUTBOX_SPOOL] =
         "SELECT flow, count(*), sum(length(key) + length(context) + length(payload)), sum(receipt)"
         " FROM outbox GROUP BY flow",

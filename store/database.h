@@ -31,7 +31,7 @@ enum statement {
     STATEMENT_RECORD_PUT, STATEMENT_RECORD_DELETE, STATEMENT_RECORD_COUNT,
     STATEMENT_OUTBOX_ADD, STATEMENT_OUTBOX_GET, STATEMENT_OUTBOX_DELETE, STATEMENT_OUTBOX_NOW, STATEMENT_OUTBOX_DUE,
     STATEMENT_OUTBOX_FIRST,
-    STATEMENT_OUTBOX_NEXT_DUE, STATEMENT_OUTBOX_SPOOL, STATEMENT_OUTBOX_FLOWS, STATEMENT_HELD,
+    STATEMENT_OUTBOX_NEXT_DUE, STATEMENT_OUTBOX_MOVE, STATEMENT_OUTBOX_SPOOL, STATEMENT_OUTBOX_FLOWS, STATEMENT_HELD,
     STATEMENT_STATE_SET, STATEMENT_STATE_ALL, STATEMENT_ARRIVAL_GET, STATEMENT_ARRIVAL_SET,
     STATEMENT_COUNTER_ADD, STATEMENT_COUNTER_ALL,
     STATEMENT_DEAD_ADD, STATEMENT_DEAD_LIST, STATEMENT_DEAD_GET, STATEMENT_DEAD_DELETE,
@@ -72,6 +72,8 @@ struct store {
     int is_in_transaction;
     int is_on_trial; // this version of the system may yet give way to the one before: nothing is changed
     uint64_t identity; // that no other store has
+    int is_clock_known;     // store/clock.h
+    int64_t clock_ahead_ms; // of the time since the boot
     uint64_t receivers_changed; // bit i: the outbox may hold something new for place i
     const struct outbox_push *push; // what is with the router (store/outbox.h), or NULL: nothing
     uint64_t audit_acknowledged, audit_deleted; // sequences

@@ -10,6 +10,7 @@
 #include "host/process.h"
 #include "host/sandbox.h"
 #include "store/audit_rows.h"
+#include "store/clock.h"
 #include "store/operator.h"
 #include "store/router_link.h"
 
@@ -40,6 +41,7 @@ struct server {
     struct router_link router;
     struct audit_feed feed;
     int has_directory, is_started;
+    uint64_t boot; // identity of this boot of the host
     uint8_t feed_buffer[FEED_BUFFER_BYTES];
     struct session sessions[OPERATORS_MAX];
 };
@@ -64,6 +66,15 @@ static void feed_close(struct server *server)
         return;
     loop_remove(&server->loop, &server->feed_watch);
     channel_close(&server->feed.channel);
+}
+
+static int64_t wall_ms(struct server *server)
+{
+    struct clock_reading now = {server->boot, loop_boot_clock_ms(), loop_wall_clock_ms()};
+    int64_t wall = now.wall_ms;
+    if (clock_follow(&server->store, &server->router, &now, &wall) != STATUS_OK)
+        fail("the database failed", server->store.error);
+    return wall;
 }
 
 // After anything that may have committed rows or taken room.
@@ -102,13 +113,13 @@ static void router_ready(void *context, uint32_t events)
 {
     struct server *server = context;
     (void)events;
-    after_router(server, router_link_take(&server->router, &server->store, loop_wall_clock_ms()));
+    after_router(server, router_link_take(&server->router, &server->store, wall_ms(server)));
 }
 
 static void timer_due(void *context)
 {
     struct server *server = context;
-    after_router(server, router_link_push(&server->router, &server->store, loop_wall_clock_ms()));
+    after_router(server, router_link_push(&server->router, &server->store, wall_ms(server)));
 }
 
 static void feed_ready(void *context, uint32_t events)
@@ -134,7 +145,7 @@ static void idle(void *context)
     struct server *server = context;
     struct store *store = &server->store;
     int is_more;
-    after_router(server, router_link_expire(&server->router, store, loop_wall_clock_ms(), &is_more));
+    after_router(server, router_link_expire(&server->router, store, wall_ms(server), &is_more));
     if (audit_rows_has_work(store)) {
         enum status status = store_begin(store);
         if (status == STATUS_OK)
@@ -152,7 +163,7 @@ static void session_ready(void *context, uint32_t events)
     struct server *server = session->server;
     (void)events;
     enum status status = operator_serve(&session->operator, &server->store, &server->router,
-                                        loop_wall_clock_ms());
+                                        wall_ms(server));
     if (status == STATUS_SYSTEM)
         fail("the database failed", server->store.error);
     if (status != STATUS_AGAIN) {
@@ -242,6 +253,7 @@ static void take_control(struct server *server, const struct control_record *rec
     } else if (is_attach && record->what == CONTROL_OPERATOR && fd >= 0 && server->is_started) {
         session_open(server, fd, record->value);
     } else if (is_attach && record->what == CONTROL_START && !server->is_started) {
+        server->boot = record->value;
         start(server);
     } else if (is_attach && record->what == CONTROL_CONFIRM && server->is_started) {
         confirm(server);

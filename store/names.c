@@ -140,6 +140,29 @@ static enum status check_waiting(struct store *store)
     return status == STATUS_ABSENT ? STATUS_OK : status;
 }
 
+enum status names_noted(struct store *store, enum name_kind kind, const char *name, uint8_t bytes[32])
+{
+    sqlite3_stmt *find = store_statement(store, STATEMENT_NAME_FIND);
+    bind_integer(find, 1, kind);
+    check(sqlite3_bind_text(find, 2, name, -1, SQLITE_STATIC) == SQLITE_OK);
+    enum status status = store_step(store, find);
+    if (status != STATUS_OK)
+        return status;
+    size_t size;
+    const uint8_t *noted = column_bytes(find, 1, &size);
+    memset(bytes, 0, 32);
+    memcpy(bytes, noted, size < 32 ? size : 32);
+    sqlite3_reset(find);
+    return STATUS_OK;
+}
+
+enum status names_note(struct store *store, enum name_kind kind, const char *name, const uint8_t bytes[32])
+{
+    struct name found;
+    enum status status = intern(store, kind, name, bytes, &found);
+    return status == STATUS_OK && found.is_changed ? set_meaning(store, found.id, bytes, 0) : status;
+}
+
 // The first start draws the store's identity.
 static enum status load_identity(struct store *store)
 {
@@ -147,19 +170,10 @@ static enum status load_identity(struct store *store)
     struct name name;
     randombytes_buf(drawn, sizeof drawn);
     enum status status = intern(store, NAME_STORE, "store", drawn, &name);
-    if (status != STATUS_OK)
-        return status;
-    sqlite3_stmt *find = store_statement(store, STATEMENT_NAME_FIND);
-    bind_integer(find, 1, NAME_STORE);
-    check(sqlite3_bind_text(find, 2, "store", -1, SQLITE_STATIC) == SQLITE_OK);
-    status = store_step(store, find);
-    if (status != STATUS_OK)
-        return status == STATUS_ABSENT ? STATUS_SYSTEM : status;
-    size_t size;
-    const uint8_t *digest = column_bytes(find, 1, &size);
-    memcpy(&store->identity, digest, size < sizeof store->identity ? size : sizeof store->identity);
-    sqlite3_reset(find);
-    return STATUS_OK;
+    if (status == STATUS_OK)
+        status = names_noted(store, NAME_STORE, "store", drawn);
+    memcpy(&store->identity, drawn, sizeof store->identity);
+    return status == STATUS_ABSENT ? STATUS_SYSTEM : status;
 }
 
 static enum status load_places(struct store *store)

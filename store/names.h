@@ -9,6 +9,7 @@
 enum name_kind {
     NAME_NAMESPACE = 0, NAME_FLOW = 1, NAME_UNIKERNEL = 2, NAME_PRINCIPAL = 3, NAME_SERVICE = 4, NAME_COURIER = 5,
     NAME_STORE = 6, // one, whose digest is random: the store's identity
+    NAME_CLOCK = 7, // one, whose digest is none (store/clock.c)
 };
 
 // At start: gives every name its id, loads versions and counts of the namespaces. Refuses a system under
@@ -22,5 +23,9 @@ int names_place(const struct store *store, int64_t id); // unikernels, services,
 // A principal as the fabric writes it (index + 1, 0: nobody) to an id (0: nobody) and back; one that is gone is nobody.
 int64_t names_principal_id(const struct store *store, uint32_t principal);
 uint32_t names_principal(const struct store *store, int64_t id);
+
+// 32 bytes under a name, in place of a digest. STATUS_ABSENT: there are none. Noted in the open transaction.
+enum status names_noted(struct store *store, enum name_kind kind, const char *name, uint8_t bytes[32]) MUST_USE;
+enum status names_note(struct store *store, enum name_kind kind, const char *name, const uint8_t bytes[32]) MUST_USE;
 
 #endif

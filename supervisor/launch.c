@@ -139,6 +139,21 @@ static int reopen(int fd)
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
+// The first 8 bytes of the kernel's random number for this boot, or 0.
+static uint64_t boot_identity(void)
+{
+    char text[40] = "";
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    unsigned first = 0, second = 0, third = 0;
+    if (fd >= 0) {
+        (void)!read(fd, text, sizeof text - 1);
+        close(fd);
+    }
+    return sscanf(text, "%8x-%4x-%4x-", &first, &second, &third) == 3
+               ? (uint64_t)first << 32 | (uint64_t)second << 16 | third
+               : 0;
+}
+
 enum status launch_member(struct member *m)
 {
     struct supervisor *s = m->supervisor;
@@ -182,7 +197,7 @@ enum status launch_member(struct member *m)
     m->pending_count = 0;
     for (size_t i = 0; i < count; i++)
         member_give(m, m->pending[i].what, m->pending[i].index, 0, m->pending[i].fd);
-    member_give(m, CONTROL_START, m->index, s->epoch, -1);
+    member_give(m, CONTROL_START, m->index, m->role == ROLE_STORE ? boot_identity() : s->epoch, -1);
     if (m->role == ROLE_STORE && !s->is_trial)
         member_give(m, CONTROL_CONFIRM, 0, 0, -1);
     return STATUS_OK;

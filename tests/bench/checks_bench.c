@@ -168,7 +168,8 @@ static double row_run(struct row *row, uint32_t messages)
     fields[SENSOR].maximum = row->is_hashed ? UINT32_MAX : SYSTEM_KEYS_MAX - 1;
     double began = seconds();
     for (uint32_t i = 0; i < messages; i += BATCH) {
-        engine_clock(engine, (int64_t)(1000 + row->sequence / 1000), wall_ms + (int64_t)(row->sequence / 1000));
+        engine_clock(engine, (int64_t)(1000 + row->sequence / 1000), (int64_t)(1000 + row->sequence / 1000),
+                     wall_ms + (int64_t)(row->sequence / 1000));
         for (uint32_t j = 0; j < BATCH; j++) {
             uint64_t at = row->sequence++;
             reading.sensor = (uint32_t)((row->is_random ? at * 386117 : at) % row->keys); // each as often as all

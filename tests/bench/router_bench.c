@@ -175,7 +175,7 @@ static void begin(struct router_page *page)
         fprintf(stderr, "router_bench: no memory\n");
         exit(1);
     }
-    engine_clock(engine, 1000, 1700000000000);
+    engine_clock(engine, 1000, 1000, 1700000000000);
     give(ENGINE_STORE, 0, &spool, sizeof spool);
     give(ENGINE_STORE, 0, &ready, sizeof ready);
     for (uint32_t i = 0; i < 2; i++) {

@@ -327,7 +327,7 @@ static inline enum status fake_give(enum engine_peer peer, uint32_t index, const
 static inline void fake_clock(int64_t passed_ms)
 {
     fake.now_ms += passed_ms;
-    engine_clock(fake.engine, fake.now_ms, 1700000000000 + fake.now_ms);
+    engine_clock(fake.engine, fake.now_ms, fake.now_ms, 1700000000000 + fake.now_ms);
 }
 
 // ---- the store ----

@@ -164,7 +164,7 @@ static void step(void)
     if (below(400) == 0)
         restart(below(4));
     if (below(200) == 0) { // the host's clock is set, and right again with the next tick
-        engine_clock(fake.engine, fake.now_ms, 1700000000000 + fake.now_ms + below(7200000) - 3600000);
+        engine_clock(fake.engine, fake.now_ms, fake.now_ms, 1700000000000 + fake.now_ms + below(7200000) - 3600000);
         (void)engine_tick(fake.engine);
     }
     gone();

@@ -262,7 +262,7 @@ TEST(late_answer)
 static void tick_with(int64_t set_ms)
 {
     fake.now_ms += 1000;
-    engine_clock(fake.engine, fake.now_ms, 1700000000000 + fake.now_ms + set_ms);
+    engine_clock(fake.engine, fake.now_ms, fake.now_ms, 1700000000000 + fake.now_ms + set_ms);
     (void)engine_tick(fake.engine);
     fake_store();
 }

@@ -102,6 +102,30 @@ TEST(what_is_too_late_ends)
     fake_stop();
 }
 
+// What waits has its time by the time that passes, not by a clock that is set; the store does the same with what it has.
+TEST(a_clock_that_is_set_makes_nothing_late)
+{
+    const int64_t day_ms = 86400000;
+    fake_clear();
+    fake_flows[RAW].live_ms = 10000;
+    fake_start();
+    engine_closed(fake.engine, ENGINE_RECEIVER, DECODE);
+    publish(1);
+    for (int i = 1; i <= 9; i++) {
+        fake.now_ms += 1000;
+        engine_clock(fake.engine, fake.now_ms, fake.now_ms, 1700000000000 + fake.now_ms + (i < 5 ? day_ms : -day_ms));
+        (void)engine_tick(fake.engine);
+        fake_store();
+    }
+    expect(fake_count(RAW, REASON_EXPIRED) == 0);
+    fake.now_ms += 1000;
+    engine_clock(fake.engine, fake.now_ms, fake.now_ms, 1700000000000 + fake.now_ms - day_ms);
+    (void)engine_tick(fake.engine);
+    fake_store();
+    expect(fake_count(RAW, REASON_EXPIRED) == 1 && fake_is_exact());
+    fake_stop();
+}
+
 static void give_row(uint16_t flow, uint16_t receiver, uint64_t waiting)
 {
     fake.rows[fake.row_count++] = (struct fake_row){.send = {.flow = flow, .receiver = receiver}, .is_alive = 1};
@@ -252,5 +276,6 @@ int main(void)
     RUN(bytes_are_reserved);
     RUN(newest_needs_no_room);
     RUN(what_is_too_late_ends);
+    RUN(a_clock_that_is_set_makes_nothing_late);
     TEST_END();
 }

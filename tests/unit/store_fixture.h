@@ -41,6 +41,8 @@ static struct system_namespace fixture_namespaces[2] = {
     {.name = "hours", .key_count = 1, .index_count = 1, .records_max = 1000}};
 static struct system_principal fixture_principals[2] = {{"press-7"}, {"rig-2"}};
 
+static const struct system_courier *fixture_courier; // or NULL: there is none
+
 static struct system_view fixture_system(void)
 {
     struct system_view view = {.header = &fixture_header,
@@ -48,6 +50,8 @@ static struct system_view fixture_system(void)
                                .flows = fixture_flows,
                                .namespaces = fixture_namespaces,
                                .principals = fixture_principals,
+                               .couriers = fixture_courier,
+                               .courier_count = fixture_courier != NULL,
                                .unikernel_count = 2,
                                .flow_count = fixture_flow_count,
                                .namespace_count = 2,
