@@ -29,6 +29,7 @@ int cmd_restart(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_deadletter(int argc, char **argv);
+int cmd_state(int argc, char **argv);
 int cmd_audit(int argc, char **argv);
 
 #endif

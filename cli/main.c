@@ -35,6 +35,8 @@ static const struct command commands[] = {
      "records of a namespace, in order of key or index"},
     {"deadletter", cmd_deadletter, "list|show|resubmit|drop [SYSTEM] [ID] [--flow FLOW] [--state DIR] [--json]",
      "messages whose event failed"},
+    {"state", cmd_state, "list|forget [SYSTEM] FLOW [KEY] [--yes] [--state DIR] [--json]",
+     "what the checks of a durable flow remember of its keys; forget one key, which opens a replay"},
     {"audit", cmd_audit, "show|verify [SYSTEM|DIR] [--from N] [--limit N] [--key VKEY|FILE] [--state DIR] [--json]",
      "the tamper-evident log: read it, check all of it offline"},
     {"doctor", cmd_doctor, "[--json]", "what this host can and cannot enforce, and the mend"},

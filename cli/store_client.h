@@ -14,7 +14,7 @@ struct store_client {
     size_t capacity;
 };
 
-// Gets a line to the store from the supervisor; op is "query" or "deadletter". Errors are reported.
+// Gets a line to the store from the supervisor; op is "query", "deadletter" or "state". Errors are reported.
 enum status store_client_open(struct store_client *client, const char *folder, const char *op) MUST_USE;
 void store_client_close(struct store_client *client);
 

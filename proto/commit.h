@@ -31,7 +31,8 @@
 // fits for, and those behind it, get none (item_count says so): the guest asks for them again.
 //
 // After READY a COUNTER says how much to *add* and a SPOOL how many messages joined that flow: an
-// operator resubmitted a dead letter; its OUTBOX records follow under credit like all others.
+// operator resubmitted a dead letter; its OUTBOX records follow under credit like all others. A STATE without parts says
+// that an operator forgot the key's state; an event that holds the key at that moment sets it again.
 //
 // What was sent as OUTBOX is the router's: it alone ends it, by a COMMIT. What was not yet sent the store ends
 // itself when its time to live has passed, or when a newer message needs its room in a flow that keeps the newest;

@@ -34,9 +34,9 @@
 //   {"time_ms":1,"unikernel":"decode","level":"info","text":"…"}   text escaped as JSON, never raw
 //
 // CLI <-> supervisor: unix stream socket <state>/control (mode 0600 of the owner). One request line,
-// JSON object {"op":"ps"|"status"|"stop"|"restart"|"down"|"query"|"deadletter"|"audit"|"logs"|"reload", ...};
+// JSON object {"op":"ps"|"status"|"stop"|"restart"|"down"|"query"|"deadletter"|"state"|"audit"|"logs"|"reload", ...};
 // one reply line, JSON object with "ok":true or "ok":false,"error":"…","mend":"…". For query,
-// deadletter, audit and logs a descriptor comes with the reply line (SCM_RIGHTS): for logs the file,
+// deadletter, state, audit and logs a descriptor comes with the reply line (SCM_RIGHTS): for logs the file,
 // else a stream socket to the process, which takes request lines and gives reply lines, JSON, the last
 // with "end":true. To replace the system the CLI puts the new one into <state>/system.next and asks "offer", which is
 // answered with its digest and that of the one that runs; "replace" with the digest begins, and lines as for `crenel up`

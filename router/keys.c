@@ -385,6 +385,11 @@ void keys_load(struct engine *engine, uint16_t index, const uint8_t *key, size_t
         entry = find_hashed(engine, table, key_bytes, &head);
     else if (key_bytes == flow_key_bytes(engine->system, flow) && number < table->entries.count)
         entry = entry_at(table, number);
+    // Without parts it was forgotten; whoever holds the key says what it will be.
+    if (size == 0 && entry != NULL && entry->held == NULL && table->is_direct)
+        memset(entry->state, 0, 8 * (size_t)table->words);
+    else if (size == 0 && entry != NULL && entry->held == NULL)
+        remove_entry(engine, table, entry);
     if (engine->state[0] == 0 || (entry == NULL && (table->is_direct || !slots_left(&table->entries))))
         return;
     if (entry == NULL)

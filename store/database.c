@@ -102,6 +102,9 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_STATE_SET] = "INSERT INTO states(flow, key, state) VALUES(?1, ?2, ?3) ON CONFLICT(flow, key)"
                             " DO UPDATE SET state = ?3",
     [STATEMENT_STATE_ALL] = "SELECT flow, key, state FROM states",
+    [STATEMENT_STATE_NEXT] =
+        "SELECT key, state FROM states WHERE flow = ?1 AND (?3 = 0 OR key > ?2) ORDER BY key LIMIT 1",
+    [STATEMENT_STATE_DELETE] = "DELETE FROM states WHERE flow = ? AND key = ?",
     [STATEMENT_ARRIVAL_GET] = "SELECT stream, sequence FROM arrivals WHERE flow = ? AND peer = ?",
     [STATEMENT_ARRIVAL_SET] =
         "INSERT INTO arrivals(flow, peer, stream, sequence) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(flow, peer)"

@@ -10,6 +10,8 @@
 //   {"op":"deadletter","action":"resubmit"|"drop","id":ID}
 //   {"op":"deadletter","action":"resubmit"|"drop","flow":NAME,"after":ID?}   all of a flow, OPERATOR_MANY at a time
 //                                          -> last: count; kept (cannot be sent again); left of the flow, why; after and is_more: ask again
+//   {"op":"state","action":"list","flow":NAME,"limit":n?}       -> items {"key","parts"} (hex); last: count
+//   {"op":"state","action":"forget","flow":NAME,"key":HEX}      -> last
 //   {"op":"counters"}                      -> items {"flow"|"unikernel","code","value"}
 //   {"op":"held"}                          -> what binds the next version of the system (store/names.h): items
 //                                             {"flow","receiver","messages","receipts","form","digest"} or {"namespace","records","digest"}
@@ -25,14 +27,16 @@
 #define OPERATOR_LINE_BYTES 32768u // no line is longer: the largest schema block and payload in hex are 25 KiB
 
 struct operator_listing { // what is left of a reply with items
-    enum { LISTING_NONE, LISTING_RECORDS, LISTING_DEAD, LISTING_COUNTERS, LISTING_HELD } kind;
+    enum { LISTING_NONE, LISTING_RECORDS, LISTING_DEAD, LISTING_COUNTERS, LISTING_HELD, LISTING_STATES } kind;
     uint64_t left, count;
     unsigned namespace_index;
     int is_index, is_begun;
     size_t from_bytes, to_bytes;
     uint8_t from[ABI_KEY_BYTES_MAX], to[ABI_KEY_BYTES_MAX];
     int64_t after;  // dead letters: id
-    int64_t flow;   // of these, its id in the table names; 0: all
+    int64_t flow;   // of these and of states, its id in the table names; 0: all
+    size_t key_bytes;
+    uint8_t key[SYSTEM_KEY_BYTES_MAX]; // states: the last one
     uint64_t offset; // index, counters, held: items given
 };
 

@@ -12,14 +12,6 @@
 
 #include <string.h>
 
-static int find_flow(const struct store *store, const char *name)
-{
-    for (size_t i = 0; i < store->system->flow_count; i++)
-        if (strcmp(store->system->flows[i].name, name) == 0)
-            return (int)i;
-    return -1;
-}
-
 static enum status no_flow(struct request *request)
 {
     return reply_refuse(request->session, "no such flow", "`flows` in its system.yaml names them");
@@ -29,7 +21,7 @@ static enum status dead_list(struct request *request, int64_t id)
 {
     (void)id;
     const char *name = request_text(request->json, "flow");
-    int flow = find_flow(request->store, name);
+    int flow = request_flow(request->store, name);
     if (*name != 0 && flow < 0)
         return no_flow(request);
     enum status status = request_audit(request->store, "deadletter", "list", name, 0);
@@ -192,7 +184,7 @@ static enum status change_begin(struct request *request, const char *action, int
     const char *flow = request_text(request->json, "flow");
     struct change change = {.action = action, .is_drop = action[0] == 'd', .id = id, .flow = -1, .why = ""};
     if (*flow != 0) {
-        change.flow = find_flow(request->store, flow);
+        change.flow = request_flow(request->store, flow);
         change.id = request_integer(request->json, "after", 0);
         if (change.flow < 0)
             return no_flow(request);

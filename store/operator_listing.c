@@ -172,6 +172,30 @@ static enum status next_held(struct operator_session *session, struct store *sto
     return status == STATUS_ABSENT ? STATUS_OK : status;
 }
 
+static enum status next_state(struct operator_session *session, struct store *store)
+{
+    struct operator_listing *listing = &session->listing;
+    sqlite3_stmt *row = store_statement(store, STATEMENT_STATE_NEXT);
+    bind_integer(row, 1, listing->flow);
+    bind_bytes(row, 2, listing->key, listing->key_bytes);
+    bind_integer(row, 3, listing->is_begun);
+    enum status status = step_item(session, store, row);
+    if (status == STATUS_OK) {
+        struct json_line line;
+        size_t key_bytes, part_bytes;
+        const uint8_t *key = column_bytes(row, 0, &key_bytes), *parts = column_bytes(row, 1, &part_bytes);
+        listing->is_begun = 1;
+        listing->key_bytes = key_bytes < sizeof listing->key ? key_bytes : sizeof listing->key;
+        memcpy(listing->key, key, listing->key_bytes);
+        reply_line_begin(session, &line);
+        json_hex(&line, "key", key, key_bytes);
+        json_hex(&line, "parts", parts, part_bytes);
+        reply_line_end(session, &line);
+    }
+    sqlite3_reset(row);
+    return status == STATUS_ABSENT ? STATUS_OK : status;
+}
+
 static enum status next_counter(struct operator_session *session, struct store *store)
 {
     sqlite3_stmt *row = store_statement(store, STATEMENT_COUNTER_ALL);
@@ -209,6 +233,8 @@ enum status reply_next(struct operator_session *session, struct store *store)
         return next_counter(session, store);
     case LISTING_HELD:
         return next_held(session, store);
+    case LISTING_STATES:
+        return next_state(session, store);
     case LISTING_NONE:
         break;
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-// The operator's requests as a table, and what each answers; those about dead letters: operator_dead_letters.c.
+// The operator's requests as a table, and what each answers; those about dead letters: operator_dead_letters.c, about
+// states of keys: operator_states.c.
 #include "store/operator_reply.h"
 
 #include "core/check.h"
@@ -37,13 +38,19 @@ int64_t request_integer(const cJSON *json, const char *name, int64_t fallback)
                : fallback;
 }
 
-// A hex member into a key. 0 when it is no hex or too long.
-static int member_key(const cJSON *json, const char *name, uint8_t key[ABI_KEY_BYTES_MAX],
-                      size_t *key_bytes)
+int request_flow(const struct store *store, const char *name)
+{
+    for (size_t i = 0; i < store->system->flow_count; i++)
+        if (strcmp(store->system->flows[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+int request_key(const cJSON *json, const char *name, uint8_t *key, size_t capacity, size_t *key_bytes)
 {
     const char *text = request_text(json, name);
     size_t length = strlen(text);
-    if (length % 2 != 0 || length / 2 > ABI_KEY_BYTES_MAX)
+    if (length % 2 != 0 || length / 2 > capacity)
         return 0;
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
@@ -65,7 +72,7 @@ size_t request_audit_text(char text[512], const char *op, const char *action, co
     if (action[0] != '\0')
         json_string(&line, "action", action);
     if (what[0] != '\0')
-        json_string(&line, op[0] == 'd' ? "flow" : "namespace", what);
+        json_string(&line, op[0] == 'q' ? "namespace" : "flow", what);
     if (id != 0)
         json_integer(&line, "id", id);
     if (count != 0)
@@ -136,8 +143,8 @@ static enum status do_query(struct request *request)
         .namespace_index = (unsigned)i,
         .left = (uint64_t)request_integer(request->json, "limit", INT64_MAX),
         .is_index = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(request->json, "index"))};
-    if (!member_key(request->json, "from", listing.from, &listing.from_bytes) ||
-        !member_key(request->json, "to", listing.to, &listing.to_bytes))
+    if (!request_key(request->json, "from", listing.from, sizeof listing.from, &listing.from_bytes) ||
+        !request_key(request->json, "to", listing.to, sizeof listing.to, &listing.to_bytes))
         return reply_refuse(request->session, "from and to are keys in hex", "crenel query makes them");
     enum status status = request_audit(request->store, "query", "", name, 0);
     if (status == STATUS_OK)
@@ -169,6 +176,7 @@ enum status reply_begin(struct operator_session *session, struct store *store,
     } ops[] = {{"describe", do_describe},
                {"query", do_query},
                {"deadletter", reply_dead_letters},
+               {"state", reply_states},
                {"counters", do_counters},
                {"held", do_held}};
     struct request request = {session, store, router, json, wall_ms};
@@ -178,5 +186,5 @@ enum status reply_begin(struct operator_session *session, struct store *store,
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
         if (strcmp(op, ops[i].op) == 0)
             return ops[i].run(&request);
-    return reply_refuse(session, "no such request", "describe, query, deadletter, counters or held");
+    return reply_refuse(session, "no such request", "describe, query, deadletter, state, counters or held");
 }

@@ -25,6 +25,10 @@ struct request {
 const char *request_text(const cJSON *json, const char *name);
 int64_t request_integer(const cJSON *json, const char *name, int64_t fallback);
 
+// Bytes of a hex member. 0 when it is no hex or does not fit.
+int request_key(const cJSON *json, const char *name, uint8_t *key, size_t capacity, size_t *key_bytes);
+int request_flow(const struct store *store, const char *name); // -1: there is none
+
 // The last line of a reply that refuses.
 enum status reply_refuse(struct operator_session *session, const char *error, const char *mend);
 
@@ -34,5 +38,6 @@ size_t request_audit_text(char text[512], const char *op, const char *action, co
 enum status request_audit(struct store *store, const char *op, const char *action, const char *what, int64_t id) MUST_USE;
 
 enum status reply_dead_letters(struct request *request) MUST_USE;
+enum status reply_states(struct request *request) MUST_USE;
 
 #endif

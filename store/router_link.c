@@ -392,3 +392,19 @@ enum status router_link_resubmitted(struct router_link *link, struct store *stor
         status = send_spool(link, flow, added);
     return say(link, status == STATUS_OK ? send_left(link, store) : status);
 }
+
+enum status router_link_forgotten(struct router_link *link, unsigned flow, const uint8_t *key, size_t key_bytes)
+{
+    static const uint8_t zero[8];
+    struct {
+        struct commit_packet packet;
+        struct commit_state state;
+    } record = {{.kind = COMMIT_STATE}, {.flow = (uint16_t)flow, .key_bytes = (uint16_t)key_bytes}};
+    size_t padding = ABI_ALIGN8(key_bytes) - key_bytes;
+    record.packet.size = (uint32_t)(sizeof record + key_bytes + padding);
+    if (link->channel.fd < 0 || !link->is_ready)
+        return STATUS_OK; // it asks at its start
+    return say(link, channel_send_parts(&link->channel,
+                                        (const struct channel_part[]){{&record, sizeof record}, {key, key_bytes}, {zero, padding}},
+                                        3));
+}

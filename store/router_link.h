@@ -39,6 +39,9 @@ enum status router_link_push(struct router_link *link, struct store *store, int6
 // Ends messages whose time to live has passed and that are not with the router: some now; *is_more: call again soon.
 enum status router_link_expire(struct router_link *link, struct store *store, int64_t wall_ms, int *is_more) MUST_USE;
 
+// Tells the router that an operator forgot the state of a key.
+enum status router_link_forgotten(struct router_link *link, unsigned flow, const uint8_t *key, size_t key_bytes) MUST_USE;
+
 // Tells the router of messages that an operator put into a flow.
 enum status router_link_resubmitted(struct router_link *link, struct store *store, unsigned flow,
                                     struct spooled added) MUST_USE;

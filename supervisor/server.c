@@ -163,6 +163,12 @@ static void op_deadletter(struct client *client, const cJSON *request, struct an
     hand_to(client, answer, ROLE_STORE, "deadletter");
 }
 
+static void op_state(struct client *client, const cJSON *request, struct answer *answer)
+{
+    (void)request;
+    hand_to(client, answer, ROLE_STORE, "state");
+}
+
 static void op_audit(struct client *client, const cJSON *request, struct answer *answer)
 {
     (void)request;
@@ -185,7 +191,7 @@ static const struct operation {
 } operations[] = {
     {"ps", op_ps},       {"status", op_status}, {"stop", op_stop},
     {"restart", op_restart}, {"down", op_down},   {"query", op_query},
-    {"deadletter", op_deadletter}, {"audit", op_audit}, {"logs", op_logs},
+    {"deadletter", op_deadletter}, {"state", op_state}, {"audit", op_audit}, {"logs", op_logs},
     {"offer", op_offer}, {"replace", op_replace},
 };
 

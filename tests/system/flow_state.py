@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-"""Flow state of a running system: it survives kill -9 of every process, is named in dead letters, and is learned from."""
+"""Flow state of a running system: it survives kill -9 of every process, is named in dead letters, can be
+forgotten key by key, and is learned from."""
 import os
 import re
 import subprocess
@@ -69,6 +70,33 @@ def test_step(system):
                   in status, status)
 
 
+def state(system, action, *arguments):
+    return subprocess.run([system.program, "state", action, *arguments], env=system.environment, cwd=system.work,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_forget(system):
+    """An operator looks at what is held of a key, and has it forgotten: the device counts from 1 again."""
+    rows = system.lines("state", "list", *system.named(), "reading")
+    checks.expect("state list shows each key with what its checks remember", len(rows) == 1 and rows[0]["key"] == 7 and
+                  rows[0]["state"]["replay sequence"] == "highest 304" and rows[0]["state"]["step value"].startswith("31.000 at 20"),
+                  rows)
+    before = system.send((1, 31))[0]
+    refused = state(system, "forget", *system.named(), "reading", "7")
+    checks.expect("to forget a key wants consent", refused.returncode == 5 and "can be taken again" in refused.stderr and
+                  "mend: " in refused.stderr, refused)
+    done = state(system, "forget", *system.named(), "reading", "7", "--yes")
+    checks.expect("a key is forgotten", done.returncode == 0 and "the state of 7 is forgotten" in done.stdout, done)
+    checks.expect_equal("its checks begin anew", system.send((1, 31), (1, 31))[0], before + 1)
+    again = [state(system, "forget", *system.named(), flow, key, "--yes") for flow, key in
+             (("reading", "8"), ("reading", "x"), ("readin", "7"), ("wire_in", "-"))]
+    checks.expect("what is not there cannot be forgotten", all(done.returncode != 0 and "mend: " in done.stderr for done in again),
+                  again)
+    rows = [row.get("record", row) for row in system.audit_records()]
+    rows = [row for row in rows if row.get("op") == "state" and row.get("action") == "forget"]
+    checks.expect("the audit log names flow and key", [(row["flow"], row["key"]) for row in rows] == [("reading", "00000007")], rows)
+
+
 def learn(system, *arguments, feed=None):
     return subprocess.run([system.program, "policy", "learn", *arguments], env=system.environment, cwd=system.work,
                           input=feed, capture_output=True, text=True, timeout=60, check=False)
@@ -115,6 +143,7 @@ def main():
         system.up()
         checks.run("restarts", lambda: test_restarts(system))
         checks.run("step", lambda: test_step(system))
+        checks.run("forget", lambda: test_forget(system))
         checks.run("learn", lambda: test_learn(system))
         checks.expect_equal("down_after_flow_state_ends_well", system.down(), 0)
     except Exception as failure:  # reported

@@ -332,6 +332,44 @@ TEST(state_that_is_gone)
     fake_stop();
 }
 
+// An operator had the store forget the state of a key: it begins anew, and its place is free.
+static void forget(uint32_t key)
+{
+    struct commit_packet packet = {sizeof packet + sizeof(struct commit_state) + 8, COMMIT_STATE, 0, 0};
+    struct commit_state state = {READING, sizeof key, 0};
+    const uint8_t bytes[8] = {(uint8_t)(key >> 24), (uint8_t)(key >> 16), (uint8_t)(key >> 8), (uint8_t)key};
+    memcpy(fake_packet, &packet, sizeof packet);
+    memcpy(fake_packet + sizeof packet, &state, sizeof state);
+    memcpy(fake_packet + sizeof packet + sizeof state, bytes, sizeof bytes);
+    expect(fake_give(ENGINE_STORE, 0, fake_packet, packet.size) == STATUS_OK);
+}
+
+TEST(a_state_that_was_forgotten)
+{
+    for (int is_direct = 0; is_direct < 2; is_direct++) {
+        begin();
+        fake_flows[READING].keys_max = is_direct ? 65536 : 2;
+        fake_fields[SCHEMA_ITEM][1].maximum = is_direct ? 65535 : UINT32_MAX;
+        fake_start();
+        expect(is_taken(1, 0, 5) && is_taken(1, 1, 7) && !is_taken(1, 0, 5) && !is_taken(1, 1, 6));
+        if (!is_direct)
+            expect(!is_taken(1, 2, 1) && fake.last_dead_reason == REASON_KEY_TABLE);
+        forget(0);
+        forget(9); // nothing is held of it
+        expect(is_direct ? is_taken(1, 0, 5) : is_taken(1, 2, 1));
+        expect(!is_taken(1, 1, 7));
+        // One that an event holds is what that makes it.
+        decode_starts();
+        fake_item(&records, OUT_READING, 1, 1, 8);
+        expect(fake_end(DECODE, &records) == STATUS_OK);
+        forget(1);
+        fake_store();
+        expect(!is_taken(1, 1, 8) && is_taken(1, 1, 9) && fake_is_exact());
+        fake_stop();
+    }
+    fake_fields[SCHEMA_ITEM][1].maximum = UINT32_MAX;
+}
+
 // A store may hold states that fit nothing: of other versions, or damaged.
 TEST(states_that_do_not_fit)
 {
@@ -526,6 +564,7 @@ int main(void)
     RUN(a_key_goes_to_who_waits_for_it);
     RUN(state_survives_the_router);
     RUN(state_that_is_gone);
+    RUN(a_state_that_was_forgotten);
     RUN(states_that_do_not_fit);
     RUN(observe);
     RUN(fresh_when_it_was_sent);

@@ -296,6 +296,54 @@ TEST(what_is_sent_again_displaces_nothing)
     fixture_end();
 }
 
+static struct commit_state forgotten; // of the last STATE without parts that the router got
+
+static int is_told(const char *key)
+{
+    struct commit_packet *packet = receive();
+    if (packet == NULL || packet->kind != COMMIT_STATE || packet->size != sizeof *packet + sizeof forgotten + 8)
+        return 0;
+    memcpy(&forgotten, fixture.packet + sizeof *packet, sizeof forgotten);
+    return forgotten.flow == FLOW_READING && forgotten.part_bytes == 0 && forgotten.key_bytes == strlen(key) &&
+           memcmp(fixture.packet + sizeof *packet + sizeof forgotten, key, strlen(key)) == 0;
+}
+
+TEST(states_of_keys_are_listed_and_forgotten)
+{
+    char key[8];
+    fixture_begin();
+    operator_begin(3);
+    for (uint64_t i = 0; i < 700; i++) {
+        snprintf(key, sizeof key, "k%03d", (int)i);
+        commit_new(i, 0);
+        commit_add_state(FLOW_READING, key, i);
+        expect(commit_result_of() == COMMIT_OK);
+    }
+    commit_new(9, 0);
+    commit_add_state(FLOW_ALARM, "", 9); // of a flow without key
+    expect(commit_result_of() == COMMIT_OK);
+    cJSON *lines = ask("{\"op\":\"state\",\"action\":\"list\",\"flow\":\"reading\"}\n");
+    const cJSON *item = cJSON_GetArrayItem(lines, 699);
+    expect(cJSON_GetArraySize(lines) == 701 && number_in(last_of(lines), "count") == 700);
+    expect(strcmp(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "key")), "6b363939") == 0);
+    expect(strcmp(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "parts")), "0100000008000000bb02000000000000") == 0);
+    cJSON_Delete(lines);
+    lines = ask("{\"op\":\"state\",\"action\":\"list\",\"flow\":\"alarm\"}\n");
+    expect(cJSON_GetArraySize(lines) == 2);
+    cJSON_Delete(lines);
+    expect(is_ok("{\"op\":\"state\",\"action\":\"forget\",\"flow\":\"reading\",\"key\":\"6b303033\"}\n") && is_told("k003"));
+    expect(scalar("SELECT count(*) FROM states WHERE key = x'6b303033'") == 0 && scalar("SELECT count(*) FROM states") == 700);
+    expect(scalar("SELECT count(*) FROM audit WHERE json_extract(text, '$.key') = '6b303033'") == 1);
+    expect(!is_ok("{\"op\":\"state\",\"action\":\"forget\",\"flow\":\"reading\",\"key\":\"6b303033\"}\n")); // nothing there
+    expect(!is_ok("{\"op\":\"state\",\"action\":\"forget\",\"flow\":\"reading\",\"key\":\"6b3\"}\n"));
+    expect(!is_ok("{\"op\":\"state\",\"action\":\"list\",\"flow\":\"redaing\"}\n") && receive() == NULL);
+    session.rights = 1;
+    expect(!is_ok("{\"op\":\"state\",\"action\":\"forget\",\"flow\":\"reading\",\"key\":\"6b303034\"}\n"));
+    expect(scalar("SELECT count(*) FROM states") == 700);
+    operator_end();
+    fixture_end();
+}
+
 int main(void)
 {
     fixture_use_all();
@@ -306,5 +354,6 @@ int main(void)
     RUN(dead_letters_of_flows_that_are_gone);
     RUN(many_are_sent_again);
     RUN(what_is_sent_again_displaces_nothing);
+    RUN(states_of_keys_are_listed_and_forgotten);
     TEST_END();
 }
