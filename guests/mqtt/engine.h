@@ -25,7 +25,7 @@
 #define ENGINE_HELD_BYTES 2048u       // by one event, which answers ENGINE_OUTPUT_BYTES at most
 #define ENGINE_INPUT_BYTES (8192u + ENGINE_HELD_BYTES)
 #define ENGINE_OUTPUT_BYTES 2048u
-#define ENGINE_PUBLICATIONS_MAX 15u // and the will: 16, as unikernel.yaml says
+#define ENGINE_PUBLICATIONS_MAX 31u // and the will: 32, as unikernel.yaml says
 #define ENGINE_SUBSCRIPTIONS_MAX 32u
 #define ENGINE_TOPIC_BYTES_MAX 128u   // publish/1
 #define ENGINE_PAYLOAD_BYTES_MAX 1024u // publish/1
