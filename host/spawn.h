@@ -4,7 +4,7 @@
 // What happens, in order, between clone3 and execve (everything else is host/sandbox.h's):
 //   joins the cgroups · maps itself to user 0 of its own user namespace (rootless) · makes all mounts
 //   private, mounts an empty tmpfs on `root`, binds `directory` to SANDBOX_DIRECTORY in it and makes it
-//   the working directory · limits · SIGKILL when the supervisor dies · descriptors · bounding set ·
+//   the working directory · limits and scheduling · SIGKILL when the supervisor dies · descriptors · bounding set ·
 //   real user id = `uid` (system mode) · execve with an empty environment.
 // The program is still privileged inside its namespaces until it calls sandbox_enter().
 #ifndef CRENEL_HOST_SPAWN_H
@@ -32,6 +32,7 @@ struct spawn {
     const int *cgroup_fds; // open cgroup.procs files that it joins
     size_t cgroup_count;
     uint64_t nofile_max; // open descriptors
+    int is_batch; // who wakes it goes on first (SCHED_BATCH); where the supervisor has a policy of its own, that stays
 };
 
 // Starts it. *pidfd is owned by the caller. On STATUS_SYSTEM errno is the child's or ours and *step names

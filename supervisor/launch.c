@@ -119,7 +119,8 @@ static enum status start_process(struct member *m, int control_fd)
         .directory = plan->directory != NULL ? directory : NULL,
         .cgroup_fds = m->cgroup.procs_fds,
         .cgroup_count = m->cgroup.count,
-        .nofile_max = nofile_of(m)};
+        .nofile_max = nofile_of(m),
+        .is_batch = m->role != ROLE_ROUTER}; // which all talk to: it goes on at once, they when it is done
     const char *step;
     enum status status = spawn_start(&spawn, &m->pid, &m->pidfd, &step);
     if (status != STATUS_OK)

@@ -26,6 +26,7 @@
 #define RETRY_MS 1000
 #define SHRINK_MS 10000
 #define GRACES_MAX 9u // times that a starved instance gets its deadline again
+#define SHARE_LEAST 16u // of a batch: with one processor for all instances, to share fewer gains nothing
 
 // The guest has the turn: its time runs.
 void pool_give_turn(struct pool *pool, unsigned index, enum state state)
@@ -139,7 +140,7 @@ void pool_create(struct pool *pool, unsigned index, uint64_t connection)
 // What waits goes to those that are ready, in equal shares; for the rest instances are made.
 static void distribute(struct pool *pool)
 {
-    unsigned ready = 0, starting = 0;
+    unsigned ready = 0, starting = 0, least = pool->config.unikernel->cpu_percent > 100 ? 1 : SHARE_LEAST;
     for (unsigned i = 0; i < pool->slot_count; i++) {
         ready += pool->slots[i].state == READY;
         starting += pool->slots[i].state == STARTING;
@@ -151,7 +152,8 @@ static void distribute(struct pool *pool)
             continue;
         unsigned share = waiting == &slot->waiting ? waiting->count : (waiting->count + ready - 1) / ready;
         ready--;
-        if (share != 0)
+        share = share < least ? least : share;
+        if (waiting->count != 0)
             show(pool, i, waiting, share < pool->batch ? share : pool->batch);
     }
     for (unsigned i = 0; i < pool->slot_count && pool->waiting.count > starting; i++)

@@ -75,10 +75,11 @@ static struct wall_events events;
 static _Alignas(8) uint8_t packet[LINK_BYTES_MAX];
 static size_t packet_bytes;
 
+static struct system_unikernel unikernel = {.name = "guest", .cpu_percent = 100};
+
 static void begin(enum manifest_lifetime lifetime, uint32_t deadline_ms)
 {
     int fds[2];
-    static struct system_unikernel unikernel = {.name = "guest"};
     struct wall_config config = {.loop = &loop, .image = &image, .memory = &memory, .unikernel = &unikernel};
     unikernel.deadline_ms = deadline_ms;
     header.lifetime = (uint8_t)lifetime;
@@ -478,6 +479,33 @@ TEST(batch_is_shown_at_once)
     expect(next_effects(1, LINK_ENDED) && next_effects(2, LINK_CONTRACT));
 }
 
+// Two instances are ready when four events come in one packet. One processor for both: the first is shown all.
+TEST(small_batch_is_shared_among_processors)
+{
+    for (uint32_t processors = 1; processors <= 2; processors++) {
+        unikernel.cpu_percent = processors * 100;
+        begin(LIFETIME_RESIDENT, 10000);
+        next();
+        deliver(1, 0);
+        deliver(2, 0);
+        for (unsigned i = 0; i < 2; i++)
+            publish(i, 0);
+        publish(0, put_end(0, put_end(0, 0, ABI_END_DONE), ABI_END_DONE));
+        expect(next_effects(1, LINK_ENDED) && next_effects(2, LINK_ENDED));
+        struct queue waiting = {0};
+        for (uint64_t i = 3; i <= 6; i++) {
+            struct delivery *delivery = delivery_take(pool);
+            *delivery = (struct delivery){.handle = i, .bytes = sizeof(struct abi_event)};
+            queue_push(&waiting, delivery);
+        }
+        queue_prepend(&pool->waiting, &waiting);
+        pool_turn(pool);
+        expect(pool->slots[0].shown.count + pool->slots[1].shown.count == 4);
+        expect(pool->slots[0].shown.count == (processors == 1 ? 4 : 2));
+    }
+    unikernel.cpu_percent = 100;
+}
+
 TEST(batch_of_a_refused_event_is_shown_again)
 {
     begin_batch(LIFETIME_RESIDENT, 10000);
@@ -596,6 +624,7 @@ int main(void)
     RUN(gone_takes_what_waits_along);
     RUN(resident_is_kept);
     RUN(batch_is_shown_at_once);
+    RUN(small_batch_is_shared_among_processors);
     RUN(batch_of_a_refused_event_is_shown_again);
     RUN(batch_fails_at_the_event_that_failed);
     RUN(each_event_of_a_batch_has_its_deadline);
