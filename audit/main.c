@@ -32,6 +32,7 @@ struct link {
     uint64_t acknowledged; // last ACK sent
     int is_greeted;        // an ACK was sent on this link
     uint8_t buffer[ACK_BUFFER_BYTES];
+    _Alignas(8) uint8_t inbox[AUDIT_PACKET_BYTES];
 };
 
 struct audit {
@@ -127,7 +128,7 @@ static void link_ready(void *context, uint32_t events)
     struct audit *audit = link->audit;
     if ((events & EPOLLOUT) != 0 && channel_flush(&link->channel) != STATUS_AGAIN)
         link_acknowledge(link);
-    for (int i = 0; i < 256 && link->channel.fd >= 0; i++) {
+    for (int i = 0; (i < 256 || channel_has_more(&link->channel)) && link->channel.fd >= 0; i++) {
         uint8_t bytes[sizeof(struct audit_packet) + AUDIT_RECORD_BYTES_MAX];
         size_t size;
         enum status status = channel_receive(&link->channel, bytes, sizeof bytes, &size, 0);
@@ -156,6 +157,7 @@ static void link_open(struct audit *audit, enum audit_source source, int fd)
     link_close(link);
     link->is_greeted = 0;
     channel_init(&link->channel, fd, link->buffer, sizeof link->buffer);
+    channel_gather(&link->channel, NULL, link->inbox, sizeof link->inbox);
     if (loop_add(&audit->loop, &link->watch, fd, EPOLLIN, link_ready, link) != STATUS_OK)
         fail("cannot watch a link", NULL);
     // Only what is under a checkpoint is acknowledged.

@@ -229,7 +229,7 @@ _Static_assert(sizeof(struct commit_packet) == 16, "commit_packet");
 _Static_assert(sizeof(struct commit_header) == 64, "commit_header");
 _Static_assert(sizeof(struct commit_send) == 32, "commit_send");
 
-// ---- Store -> audit: one SOCK_SEQPACKET socket ----
+// ---- Store -> audit: one SOCK_SEQPACKET socket, any number of records per packet that way (host/channel.h) ----
 // RECORD packets carry audit rows in order of their source sequence; ACK says up to which sequence
 // they are durable under a signed checkpoint. After a restart of either the store begins again behind the
 // highest ACK; the audit process drops sequences that it has. The supervisor speaks the same protocol
@@ -238,6 +238,7 @@ _Static_assert(sizeof(struct commit_send) == 32, "commit_send");
 enum audit_kind { AUDIT_RECORD = 1, AUDIT_ACK = 2 };
 enum audit_source { AUDIT_SOURCE_STORE = 0, AUDIT_SOURCE_SUPERVISOR = 1 };
 #define AUDIT_RECORD_BYTES_MAX 1024u
+#define AUDIT_PACKET_BYTES 32768u
 
 struct audit_packet {
     uint32_t size;

@@ -93,6 +93,16 @@ int audit_rows_are_stuck(const struct store *store)
            store->state.audit_last - store->audit_acknowledged > AUDIT_ROWS_MAX;
 }
 
+// What was gathered, up to that sequence.
+static enum status packet_send(struct audit_feed *feed, size_t *bytes, uint64_t last)
+{
+    enum status status = channel_send(&feed->channel, feed->packet, *bytes);
+    if (status == STATUS_OK)
+        feed->sent = last;
+    *bytes = 0;
+    return status;
+}
+
 enum status audit_feed_push(struct audit_feed *feed, struct store *store)
 {
     check(!store->is_in_transaction); // only committed rows leave
@@ -106,21 +116,30 @@ enum status audit_feed_push(struct audit_feed *feed, struct store *store)
     sqlite3_stmt *statement = store_statement(store, STATEMENT_AUDIT_NEXT);
     bind_integer(statement, 1, (int64_t)feed->sent);
     bind_integer(statement, 2, (int64_t)room);
-    enum status status;
-    while ((status = store_step(store, statement)) == STATUS_OK) {
+    size_t bytes = 0;
+    uint64_t last = feed->sent;
+    enum status status, sent = STATUS_OK;
+    while ((status = store_step(store, statement)) == STATUS_OK && sent == STATUS_OK) {
         size_t size;
         const uint8_t *text = column_bytes(statement, 1, &size);
-        struct audit_packet packet = {.size = (uint32_t)(sizeof packet + size),
-                                      .kind = AUDIT_RECORD,
-                                      .source = AUDIT_SOURCE_STORE,
-                                      .sequence = (uint64_t)sqlite3_column_int64(statement, 0)};
-        status = channel_send_parts(
-            &feed->channel, (const struct channel_part[]){{&packet, sizeof packet}, {text, size}}, 2);
-        if (status != STATUS_OK)
+        struct audit_packet head = {.size = (uint32_t)(sizeof head + size),
+                                    .kind = AUDIT_RECORD,
+                                    .source = AUDIT_SOURCE_STORE,
+                                    .sequence = (uint64_t)sqlite3_column_int64(statement, 0)};
+        if (ABI_ALIGN8((size_t)head.size) > sizeof feed->packet - bytes)
+            sent = packet_send(feed, &bytes, last);
+        if (sent != STATUS_OK)
             break;
-        feed->sent = packet.sequence;
+        memcpy(feed->packet + bytes, &head, sizeof head);
+        memcpy(feed->packet + bytes + sizeof head, text, size);
+        memset(feed->packet + bytes + head.size, 0, ABI_ALIGN8((size_t)head.size) - head.size);
+        bytes += ABI_ALIGN8((size_t)head.size);
+        last = head.sequence;
     }
     sqlite3_reset(statement);
+    if (sent == STATUS_OK && status == STATUS_ABSENT && bytes != 0)
+        sent = packet_send(feed, &bytes, last);
+    status = sent != STATUS_OK ? sent : status;
     return status == STATUS_ABSENT || status == STATUS_FULL ? STATUS_OK : status;
 }
 

@@ -33,6 +33,7 @@ struct audit_feed {
     struct channel channel; // fd -1: none; with a buffer, never blocks
     uint64_t sent;          // highest sequence sent on it
     int is_greeted;         // the audit process has said where to continue
+    uint8_t packet[AUDIT_PACKET_BYTES];
 };
 
 // Sends what the window and the buffer take. STATUS_CLOSED: the link is gone.

@@ -295,11 +295,13 @@ static uint8_t feed_buffer[65536];
 
 static void feed_open(void)
 {
+    static _Alignas(8) uint8_t inbox[AUDIT_PACKET_BYTES];
     int ends[2];
     expect(channel_pair(ends) == STATUS_OK);
     feed = (struct audit_feed){0};
     channel_init(&feed.channel, ends[0], feed_buffer, sizeof feed_buffer);
     channel_init(&audit_end, ends[1], NULL, 0);
+    channel_gather(&audit_end, NULL, inbox, sizeof inbox);
 }
 
 static void feed_close(void)
