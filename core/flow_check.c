@@ -220,6 +220,73 @@ uint16_t flow_check(const struct system_view *system, const struct system_flow *
     return refused;
 }
 
+// ---- What may be forgotten ----
+
+#define IDLE_MARGIN_MS 3600000u // a host's clock that is set back by less makes nothing fresh again that was forgotten
+
+static int is_drained(const struct system_check *check, const uint64_t *part, const struct flow_clock *clock)
+{
+    int64_t passed_ms = clock->now_ms - (int64_t)part[1];
+    return passed_ms < 0 || (unsigned __int128)(uint64_t)passed_ms * check->per_second >= part[0];
+}
+
+// Since its last message, as a bucket knows it; 0: at least.
+static uint64_t idle_ms(const struct system_check *check, const uint64_t *part, const struct flow_clock *clock)
+{
+    int has_time = check->kind == SYSTEM_CHECK_RATE || check->kind == SYSTEM_CHECK_BYTES;
+    return has_time && clock->now_ms > (int64_t)part[1] ? (uint64_t)(clock->now_ms - (int64_t)part[1]) : 0;
+}
+
+// So long a message may come again that was fresh once: from as early as `most` before its time to as late as `most` behind.
+static uint64_t fresh_ms(const struct system_check *check)
+{
+    int is_known = check->kind == SYSTEM_CHECK_FRESH && check->most < UINT64_MAX / 2000 && check->ticks != 0;
+    return is_known ? 2000 * check->most / check->ticks + IDLE_MARGIN_MS : UINT64_MAX;
+}
+
+static int is_part_spent(const struct system_view *system, const struct system_flow *flow, const struct system_check *check,
+                         const uint64_t *part, const struct flow_clock *clock)
+{
+    if (check->kind == SYSTEM_CHECK_MACHINE) {
+        const struct system_machine *machine = &system->machines[check->machine];
+        return *part == flow_name_hash(FLOW_NAME_HASH, machine->states[machine->start]);
+    }
+    int64_t passed_ms = clock->wall_ms - (int64_t)part[1]; // all others have two words at least
+    if (check->kind == SYSTEM_CHECK_RATE || check->kind == SYSTEM_CHECK_BYTES)
+        return is_drained(check, part, clock);
+    if (check->kind == SYSTEM_CHECK_STEP)
+        return check->ticks != 0 && passed_ms > 0 && (uint64_t)passed_ms > check->ticks;
+    if (check->kind != SYSTEM_CHECK_SLOPE || check->time_field != SYSTEM_NONE || passed_ms <= 0)
+        return 0;
+    const struct schema_field *field = &system->schemas[flow->schema].fields[check->field];
+    uint64_t most = distance(flow_ordered(field, field->maximum), flow_ordered(field, field->minimum));
+    return (unsigned __int128)most * check->ticks <= (unsigned __int128)check->most * (uint64_t)passed_ms;
+}
+
+int flow_state_is_spent(const struct system_view *system, const struct system_flow *flow, const uint64_t *state,
+                        const struct flow_clock *clock)
+{
+    uint64_t idle = 0, fresh = UINT64_MAX;
+    const uint64_t *part = state + 1;
+    int is_spent = state[0] != 0 && !flow->is_observed, has_order = 0;
+    for (uint16_t i = 0; i < flow->check_count && is_spent; i++) {
+        const struct system_check *check = &system->checks[flow->check_first + i];
+        uint32_t words = flow_check_words(check);
+        uint64_t own_fresh = fresh_ms(check);
+        fresh = own_fresh < fresh ? own_fresh : fresh;
+        if (words != 0 && (state[0] >> i & 1) != 0) {
+            uint64_t own_idle = idle_ms(check, part, clock);
+            idle = own_idle > idle ? own_idle : idle;
+            if (check->kind == SYSTEM_CHECK_ORDER)
+                has_order = 1;
+            else
+                is_spent = is_part_spent(system, flow, check, part, clock);
+        }
+        part += words;
+    }
+    return is_spent && (!has_order || (fresh != UINT64_MAX && idle > fresh));
+}
+
 // ---- Sizes and names ----
 
 uint32_t flow_check_words(const struct system_check *check)

@@ -42,6 +42,13 @@ int flow_keys_are_direct(const struct system_view *system, const struct system_f
 uint16_t flow_check(const struct system_view *system, const struct system_flow *flow, const uint8_t *message,
                     size_t size, const struct flow_clock *clock, uint64_t *state, uint64_t *measured);
 
+// May the state be forgotten: does no verdict go by it any more? Then it refuses nothing that a new key's would not, now and
+// later: a drained bucket, a value that is too old for its step or that its slope lets move anywhere, a machine in its
+// start. A number that was seen is too old when `fresh` refuses all messages that were taken with it, for an
+// hour more since the last of the key, which a bucket knows; without `fresh` and a rate it never is.
+int flow_state_is_spent(const struct system_view *system, const struct system_flow *flow, const uint64_t *state,
+                        const struct flow_clock *clock);
+
 // Integers of a field in one order, whatever their type: of signed ones the sign bit is flipped.
 uint64_t flow_ordered(const struct schema_field *field, int64_t value);
 // FNV-1a, of names in the compiled system.

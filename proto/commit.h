@@ -14,7 +14,7 @@
 // a bound, into one SQLite transaction with one flush, then answers each. In order: validate the
 // reads; delete the consumed outbox row (absent: CONFLICT is not the answer but DUPLICATE - it was
 // consumed by an earlier commit, the router drops the event); apply writes; insert sends into the
-// outbox; upsert states of keys; add counters; insert the dead letter if there is one; insert the audit row.
+// outbox; upsert states of keys, or without parts delete them; add counters; insert the dead letter if there is one; insert the audit row.
 // A COMMIT of what a peer sent (proto/link.h, BRING) carries its source. The store remembers for each flow and peer the
 // stream and the last sequence: not above it is DUPLICATE, and a message whose `previous` has not come is NOT_NOW. So
 // what a peer sends again is taken once, and in order, whatever was in flight when a link or a process ended.

@@ -113,6 +113,19 @@ static uint16_t put_states(struct engine *engine, struct writer *writer, const s
     return entries;
 }
 
+// Without parts: the store forgets them.
+static uint16_t put_spent(const struct engine *engine, struct writer *writer)
+{
+    for (uint32_t i = 0; i < engine->spent_count; i++) {
+        uint8_t key[SYSTEM_KEY_BYTES_MAX];
+        struct held held = {.entry = engine->spent[i], .flow = (uint16_t)engine->spent_flow};
+        struct commit_state entry = {.flow = held.flow, .key_bytes = (uint16_t)keys_name(engine, &held, key)};
+        put(writer, &entry, sizeof entry);
+        put(writer, key, entry.key_bytes);
+    }
+    return (uint16_t)engine->spent_count;
+}
+
 static uint16_t put_receipt(struct engine *engine, struct writer *writer, const struct message *message)
 {
     struct builtin_receipt receipt;
@@ -237,7 +250,8 @@ enum status commit_send(struct engine *engine, struct message *message)
 
 void counters_flush(struct engine *engine)
 {
-    if (engine->is_flushing ? !engine->is_flush_refused : !engine->is_dirty)
+    if ((engine->is_flushing && !engine->is_flush_refused) ||
+        (spent_find(engine) == 0 && !engine->is_flushing && !engine->is_dirty))
         return;
     if (!engine->is_flushing) {
         memcpy(engine->flushing, engine->fresh, sizeof engine->flushing);
@@ -247,6 +261,7 @@ void counters_flush(struct engine *engine)
     }
     struct writer writer = {engine->scratch, sizeof(struct commit_header), 0};
     struct commit_header header = {.unikernel = SYSTEM_NONE, .flow = SYSTEM_NONE};
+    header.state_count = put_spent(engine, &writer);
     for (uint32_t i = 0; i < COUNTERS_MAX; i++) {
         struct commit_counter counter = {.index = i, .value = engine->flushing[i]};
         if (counter.value == 0)
@@ -259,6 +274,8 @@ void counters_flush(struct engine *engine)
 
 void counters_flushed(struct engine *engine, uint32_t result)
 {
+    if (result == COMMIT_OK)
+        spent_remove(engine);
     engine->is_flush_refused = result == COMMIT_NOT_NOW; // offered again with the next flush
     engine->is_flushing = engine->is_flush_refused;
 }

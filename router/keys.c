@@ -2,7 +2,8 @@
 // State of keys: what the checks of a flow (core/flow_check.h) remember of each key, in tables that never grow.
 //
 // A flow's table has keys_max entries, taken when the engine is made. Integer keys that all fit have a place each,
-// others are hashed, and a key beyond the table is refused: so nobody can push another's state out.
+// others are hashed, and a key beyond the table is refused: so nobody can push another's state out. Of a table that is nearly
+// full keys leave by whose state no verdict goes any more (spent.c).
 //
 // A state changes when the event whose messages change it has committed or was released. Until then the event
 // *holds* the key: a copy is judged and changed, by each of its messages in turn, and another event with that key
@@ -107,6 +108,7 @@ static struct key_entry *add(struct engine *engine, struct key_table *table, siz
 {
     struct key_entry *entry = slots_take(&table->entries);
     struct key_link *link = link_of(table, entry);
+    table->count++;
     memset(entry, 0, sizeof *entry + 8 * (size_t)table->words);
     link->next = *head;
     link->key_bytes = key_bytes;
@@ -114,13 +116,15 @@ static struct key_entry *add(struct engine *engine, struct key_table *table, siz
     return *head = entry;
 }
 
-static void remove_entry(const struct engine *engine, struct key_table *table, struct key_entry *entry)
+void key_remove(const struct engine *engine, struct key_table *table, struct key_entry *entry)
 {
     const struct key_link *link = link_of(table, entry);
     struct key_entry **at = &table->heads[key_hash(engine, link->key, link->key_bytes) & table->mask];
     while (*at != entry)
         at = &link_of(table, *at)->next;
     *at = link->next;
+    table->count--;
+    entry->state[0] = 0;
     slots_give(&table->entries, entry);
 }
 
@@ -259,7 +263,7 @@ void keys_settle(struct engine *engine, struct event *event, int is_taken)
         if (is_taken)
             memcpy(entry->state, held->state, 8 * (size_t)table->words);
         else if (entry->state[0] == 0 && !table->is_direct)
-            remove_entry(engine, table, entry);
+            key_remove(engine, table, entry);
         event->held = held->next;
         engine->is_settled |= held->is_wanted;
         slots_give(&engine->held, held);
@@ -386,10 +390,11 @@ void keys_load(struct engine *engine, uint16_t index, const uint8_t *key, size_t
     else if (key_bytes == flow_key_bytes(engine->system, flow) && number < table->entries.count)
         entry = entry_at(table, number);
     // Without parts it was forgotten; whoever holds the key says what it will be.
+    engine->spent_count = 0; // its place may be another's soon
     if (size == 0 && entry != NULL && entry->held == NULL && table->is_direct)
         memset(entry->state, 0, 8 * (size_t)table->words);
     else if (size == 0 && entry != NULL && entry->held == NULL)
-        remove_entry(engine, table, entry);
+        key_remove(engine, table, entry);
     if (engine->state[0] == 0 || (entry == NULL && (table->is_direct || !slots_left(&table->entries))))
         return;
     if (entry == NULL)

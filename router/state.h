@@ -52,6 +52,7 @@
 #define ROUTER_BODY_BYTES (ABI_PAYLOAD_BYTES_MAX + ABI_CONTEXT_BYTES_MAX)
 #define ROUTER_COUNTERS_PER_EVENT 96u
 #define ROUTER_NOTES 64u // observations of one event that are reported
+#define ROUTER_SPENT_MAX 128u // keys that leave at once
 #define ROUTER_SENDS_MAX (ABI_OUTPUT_BYTES / (sizeof(struct abi_send) + 8)) // of one event
 #define KEY_PARTS_BYTES (8 * FLOW_STATE_WORDS_MAX + SYSTEM_FLOW_CHECKS_MAX * sizeof(struct commit_part))
 
@@ -146,6 +147,7 @@ struct key_table {
     uint32_t mask;  // of heads
     uint8_t is_direct; // integer keys, from `first` on, have a place each
     uint64_t first;
+    uint64_t count, next; // hashed: keys that are there; where spent.c goes on
     struct slots entries;
     struct key_entry **heads; // by hash
 };
@@ -241,6 +243,8 @@ struct engine {
     uint64_t state[FLOW_STATE_WORDS_MAX]; // of a key, for a while; so are the next
     uint8_t key[SYSTEM_KEY_BYTES_MAX];
     uint64_t measured[SYSTEM_FLOW_CHECKS_MAX];
+    struct key_entry *spent[ROUTER_SPENT_MAX]; // of one flow, in the COMMIT of the counters
+    uint32_t spent_count, spent_flow;
     uint8_t parts[KEY_PARTS_BYTES];
     uint64_t fresh[COUNTERS_MAX];    // not yet with the store
     uint64_t flushing[COUNTERS_MAX]; // in the COMMIT under way
@@ -322,7 +326,7 @@ void effects_release(struct engine *engine, struct message *message); // of vola
 
 _Static_assert(KEY_PARTS_BYTES <= COMMIT_PARTS_BYTES_MAX, "the state of a key fits");
 
-// ---- keys.c ----
+// ---- keys.c, spent.c ----
 int keys_create(struct engine *engine, const struct system_flow *flow, struct key_table *table); // 0: no memory
 // Judges the flow state of all sends of the event, and holds their keys; or none. REASON_DONE: held;
 // REASON_ENTERED: another event holds one, wait; else the refusal, with event->text filled.
@@ -330,6 +334,9 @@ enum reason keys_hold(struct engine *engine, struct message *message);
 // A message whose state will be asked for: until then the processor may fetch it.
 void keys_expect(struct engine *engine, uint16_t flow, const uint8_t *message, size_t size);
 void keys_settle(struct engine *engine, struct event *event, int is_taken);
+void key_remove(const struct engine *engine, struct key_table *table, struct key_entry *entry); // of a hashed one
+uint32_t spent_find(struct engine *engine); // how many keys may leave, engine->spent, when the store has forgotten them
+void spent_remove(struct engine *engine);   // it has
 void keys_report(struct engine *engine, const struct message *message); // what was only observed
 // The key and the state of one in the store's form; their size.
 size_t keys_name(const struct engine *engine, const struct held *held, uint8_t key[SYSTEM_KEY_BYTES_MAX]);

@@ -301,10 +301,12 @@ static enum status apply_states(struct store *store, const struct view *view, st
         check(take_struct(&walk, &state, sizeof state));
         const uint8_t *key = take(&walk, state.key_bytes);
         const uint8_t *parts = take(&walk, state.part_bytes);
-        sqlite3_stmt *statement = store_statement(store, STATEMENT_STATE_SET);
+        int is_set = state.part_bytes != 0;
+        sqlite3_stmt *statement = store_statement(store, is_set ? STATEMENT_STATE_SET : STATEMENT_STATE_DELETE);
         bind_integer(statement, 1, store->flow_ids[state.flow]);
         bind_bytes(statement, 2, key, state.key_bytes);
-        bind_bytes(statement, 3, parts, state.part_bytes);
+        if (is_set)
+            bind_bytes(statement, 3, parts, state.part_bytes);
         enum status status = store_run(store, statement);
         if (status != STATUS_OK)
             return status;

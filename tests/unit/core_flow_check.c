@@ -261,6 +261,89 @@ TEST(checks_together)
     expect(accept() && !accept());
 }
 
+static int is_spent(void) { return flow_state_is_spent(&system_of, &flow, state, &clock_of); }
+
+TEST(what_may_be_forgotten)
+{
+    begin(SYSTEM_CHECK_ORDER, NUMBER);
+    clock_of = (struct flow_clock){1000, 5000000, 5000000};
+    expect(!is_spent() && number_is_taken(7) && !is_spent()); // nothing is there; a number is for ever
+    flow.check_count = 3;
+    checks[1] = (struct system_check){.kind = SYSTEM_CHECK_RATE, .field = SYSTEM_NONE, .per_second = 10, .most = 30};
+    checks[2] = (struct system_check){.kind = SYSTEM_CHECK_FRESH, .field = TIME, .ticks = 1000, .most = 5000};
+    memset(state, 0, sizeof state);
+    message.time_ms = 5000000;
+    expect(number_is_taken(7) && !is_spent());
+    clock_of.now_ms += 3600000 + 10000; // an hour, and as long as a message could be fresh
+    expect(!is_spent());
+    clock_of.now_ms++;
+    expect(is_spent());
+    flow.is_observed = 1;
+    expect(!is_spent());
+    flow.is_observed = 0;
+    clock_of.now_ms = 5; // the host was started anew
+    expect(!is_spent());
+    begin(SYSTEM_CHECK_STEP, VALUE)->most = 10;
+    expect(value_at(0, 1000) && (clock_of.wall_ms = 900000000, !is_spent()));
+    checks[0].ticks = 1000;
+    clock_of.wall_ms = 2000;
+    expect(!is_spent() && (clock_of.wall_ms = 2001, is_spent()) && (clock_of.wall_ms = 900, !is_spent()));
+    begin(SYSTEM_CHECK_SLOPE, VALUE)->most = 100;
+    checks[0].ticks = 1000; // by 100 a second, of 10000 that there are
+    expect(value_at(0, 1000) && (clock_of.wall_ms = 100999, !is_spent()) && (clock_of.wall_ms = 101000, is_spent()));
+    checks[0].time_field = TIME;
+    expect(!is_spent());
+    make_valve();
+    begin(SYSTEM_CHECK_MACHINE, SYSTEM_NONE)->machine = 0;
+    expect(op_is_taken(0, 0) && !is_spent() && op_is_taken(1, 0) && is_spent());
+}
+
+static uint64_t random_state = 88172645463325252u;
+
+static uint64_t below(uint64_t most)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state % most;
+}
+
+// Whoever forgets what may be forgotten says the same as who does not.
+TEST(nobody_notices_what_is_forgotten)
+{
+    uint64_t kept[FLOW_STATE_WORDS_MAX] = {0};
+    int forgotten = 0, taken = 0;
+    make_valve();
+    begin(SYSTEM_CHECK_STEP, VALUE);
+    checks[0].most = 2000;
+    checks[0].ticks = 3000;
+    flow.check_count = 3;
+    checks[1] = (struct system_check){.kind = SYSTEM_CHECK_MACHINE, .field = SYSTEM_NONE};
+    checks[2] = (struct system_check){.kind = SYSTEM_CHECK_RATE, .field = SYSTEM_NONE, .per_second = 1, .most = 12};
+    size_t bytes = 8 * (size_t)flow_state_words(&system_of, &flow);
+    clock_of = (struct flow_clock){1000, 5000000, 5000000};
+    for (int i = 0; i < 200000; i++) {
+        int64_t passed_ms = (int64_t)(below(8) == 0 ? below(9000) : below(500));
+        clock_of.now_ms += passed_ms;
+        clock_of.wall_ms += passed_ms;
+        if (is_spent()) {
+            memset(state, 0, bytes);
+            forgotten++;
+        }
+        message.value = below(3) == 0 ? (int32_t)below(10000) - 5000 : (int32_t)below(20) - 10;
+        message.op = (uint8_t)below(2);
+        uint64_t next[FLOW_STATE_WORDS_MAX];
+        int is_taken = accept();
+        memcpy(next, kept, bytes);
+        int is_kept_taken = flow_check(&system_of, &flow, (const uint8_t *)&message, sizeof message, &clock_of, next, NULL) == SYSTEM_NONE;
+        if (is_kept_taken)
+            memcpy(kept, next, bytes);
+        expect(is_taken == is_kept_taken);
+        taken += is_taken;
+    }
+    expect(forgotten > 1000 && taken > 10000);
+}
+
 TEST(sizes)
 {
     uint64_t first;
@@ -294,16 +377,6 @@ static struct {
     int64_t ms;
 } kept[KEPT];
 static int kept_count;
-static uint64_t random_state = 88172645463325252u;
-
-static uint64_t below(uint64_t most)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % most;
-}
-
 static int model_order(uint64_t window)
 {
     uint64_t highest = 0;
@@ -439,6 +512,8 @@ int main(void)
     RUN(rate);
     RUN(machine);
     RUN(checks_together);
+    RUN(what_may_be_forgotten);
+    RUN(nobody_notices_what_is_forgotten);
     RUN(sizes);
     RUN(models_agree);
     TEST_END();

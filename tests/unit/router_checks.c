@@ -370,6 +370,68 @@ TEST(a_state_that_was_forgotten)
     fake_fields[SCHEMA_ITEM][1].maximum = UINT32_MAX;
 }
 
+// Of a table that is nearly full keys leave by whose state no verdict goes any more, in the store, too.
+TEST(spent_keys_leave)
+{
+    begin();
+    fake_flows[READING].keys_max = 8;
+    *order = (struct system_check){.kind = SYSTEM_CHECK_STEP, .field = 0, .time_field = SYSTEM_NONE, .machine = SYSTEM_NONE,
+                                   .id = 100, .most = 10, .ticks = 60000};
+    fake_start();
+    for (uint32_t key = 1; key <= 8; key++)
+        expect(is_taken(500, key, 1));
+    expect(!is_taken(500, 9, 1) && fake.last_dead_reason == REASON_KEY_TABLE && fake.state_count == 8);
+    for (int i = 0; i < 30; i++)
+        fake_tick(1000);
+    expect(is_taken(501, 1, 1) && !is_taken(500, 9, 1)); // still young
+    for (int i = 0; i < 29; i++)
+        fake_tick(1000);
+    // The store cannot, now: nothing leaves, and what is used meanwhile stays.
+    result = COMMIT_NOT_NOW;
+    decode_starts();
+    fake_item(&records, OUT_READING, 505, 2, 1);
+    expect(fake_end(DECODE, &records) == STATUS_OK);
+    fake_tick(3000);
+    for (int i = 0; i < 3; i++)
+        fake_tick(1000);
+    expect(fake.state_count == 2 && is_taken(1, 9, 1) && is_taken(1, 10, 1) && fake.state_count == 4);
+    expect(!is_taken(1, 1, 1) && !is_taken(1, 2, 1) && is_taken(1, 3, 1)); // 1 and 2 go by what they were
+    router_restarts();
+    expect(!is_taken(20, 9, 1) && !is_taken(1, 2, 1) && is_taken(900, 4, 1) && fake_is_exact());
+    fake_stop();
+    // A key that is used while the store forgets it stays, as it is then.
+    begin();
+    fake_flows[READING].keys_max = 8;
+    *order = (struct system_check){.kind = SYSTEM_CHECK_STEP, .field = 0, .time_field = SYSTEM_NONE, .machine = SYSTEM_NONE,
+                                   .id = 100, .most = 10, .ticks = 60000};
+    fake_start();
+    for (uint32_t key = 1; key <= 8; key++)
+        expect(is_taken(500, key, 1));
+    decode_starts();
+    fake_clock(61000);
+    (void)engine_tick(fake.engine);
+    fake_item(&records, OUT_READING, 100, 5, 1);
+    expect(fake_end(DECODE, &records) == STATUS_OK);
+    fake_store();
+    expect(fake.state_count == 1 && !is_taken(500, 5, 1) && is_taken(101, 5, 1) && is_taken(900, 6, 1) && fake_is_exact());
+    fake_stop();
+    // A volatile flow forgets by itself.
+    begin();
+    fake_flows[READING].keys_max = 8;
+    fake_flows[READING].is_durable = 0;
+    fake_flows[READING].cap = 0;
+    *order = (struct system_check){.kind = SYSTEM_CHECK_RATE, .field = SYSTEM_NONE, .time_field = SYSTEM_NONE,
+                                   .machine = SYSTEM_NONE, .id = 100, .most = 1, .per_second = 1};
+    fake_start();
+    for (uint32_t key = 1; key <= 8; key++)
+        expect(is_taken(500, key, 1));
+    expect(!is_taken(500, 9, 1));
+    for (int i = 0; i < 3; i++)
+        fake_tick(1000);
+    expect(is_taken(500, 9, 1) && fake_is_exact());
+    fake_stop();
+}
+
 // A store may hold states that fit nothing: of other versions, or damaged.
 TEST(states_that_do_not_fit)
 {
@@ -565,6 +627,7 @@ int main(void)
     RUN(state_survives_the_router);
     RUN(state_that_is_gone);
     RUN(a_state_that_was_forgotten);
+    RUN(spent_keys_leave);
     RUN(states_that_do_not_fit);
     RUN(observe);
     RUN(fresh_when_it_was_sent);

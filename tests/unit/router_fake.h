@@ -353,7 +353,9 @@ static inline void fake_state_put(const struct commit_state *entry, const uint8_
                                     fake.states[i].entry.key_bytes != entry->key_bytes ||
                                     memcmp(fake.states[i].key, key, entry->key_bytes) != 0))
         i++;
-    if (i == FAKE_STATES)
+    if (i < fake.state_count && entry->part_bytes == 0)
+        fake.states[i] = fake.states[--fake.state_count]; // forgotten
+    if (i == FAKE_STATES || entry->part_bytes == 0)
         return;
     fake.state_count += i == fake.state_count;
     fake.states[i].entry = *entry;
