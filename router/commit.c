@@ -284,6 +284,7 @@ void engine_end(struct engine *engine)
 {
     if (!engine->is_ready)
         return;
+    judged_proceed(engine);
     if (!engine->is_flush_refused)
         engine->is_flushing = 0; // its answer will not be waited for
     counters_flush(engine);

@@ -57,7 +57,7 @@ void engine_closed(struct engine *engine, enum engine_peer peer, uint32_t index)
 // then call engine_closed (for the store: end the process). What can start now starts in engine_schedule.
 enum status engine_receive(struct engine *engine, enum engine_peer peer, uint32_t index,
                            const uint8_t *bytes, size_t size) MUST_USE;
-// Starts what can start; once after any number of packets.
+// Lets go on what was judged, and starts what can start; once after any number of packets.
 void engine_schedule(struct engine *engine);
 // Does what is due, that among it. Returns milliseconds until the next call is needed, or -1.
 int engine_tick(struct engine *engine);

@@ -242,10 +242,21 @@ void event_judge(struct engine *engine, struct message *message)
     }
     if (reason == REASON_DONE)
         reason = judge(engine, message);
-    if (reason == REASON_DONE)
-        message_proceed(engine, message);
-    else
+    if (reason != REASON_DONE) {
         fail(engine, message, reason);
+        return;
+    }
+    message->state = MESSAGE_WAITING;
+    list_insert(&engine->judged, message);
+}
+
+void judged_proceed(struct engine *engine)
+{
+    while (engine->judged.next != &engine->judged) {
+        struct message *message = engine->judged.next;
+        list_remove(message);
+        message_proceed(engine, message);
+    }
 }
 
 // Outcomes that are the guest's doing and carry no effects.

@@ -383,6 +383,9 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
 
 void engine_schedule(struct engine *engine)
 {
-    for (uint32_t i = 0; i < engine->receiver_count && engine->is_ready; i++)
-        queue_start(engine, &engine->receivers[i]);
+    do {
+        judged_proceed(engine);
+        for (uint32_t i = 0; i < engine->receiver_count && engine->is_ready; i++)
+            queue_start(engine, &engine->receivers[i]);
+    } while (engine->judged.next != &engine->judged); // what couriers brought
 }

@@ -166,6 +166,7 @@ struct engine *engine_create(const struct system_view *system, struct router_pag
     engine->receivers = calloc(engine->receiver_count + 1u, sizeof *engine->receivers);
     engine->end_ms = INT64_MAX;
     list_init(&engine->waiting);
+    list_init(&engine->judged);
     uint64_t slots = 0;
     uint32_t events = 0;
     if (engine->receivers != NULL) {

@@ -230,6 +230,7 @@ struct engine {
     struct slots messages, events, held;
     uint8_t *bodies;        // of messages
     struct message waiting; // list
+    struct message judged;  // list of those that proceed with the next engine_schedule
     uint64_t identity; // of the store
     struct system_unikernel hosts[SYSTEM_SERVICES_MAX + 2 * SYSTEM_COURIERS_MAX]; // receivers of the host's own
     struct receiver *receivers;
@@ -359,6 +360,8 @@ void counters_reconcile(struct engine *engine); // once, when the store is READY
 engine_take effects_receive;
 void event_judge(struct engine *engine, struct message *message); // its effects are here, and its turn has come
 void message_proceed(struct engine *engine, struct message *message);
+// What was judged since the last time, in that order: meanwhile the processor fetched the state of its keys.
+void judged_proceed(struct engine *engine);
 void message_end(struct engine *engine, struct message *message, enum reason reason); // one without an event
 void message_lost(struct engine *engine, struct message *message);
 void message_committed(struct engine *engine, struct message *message, uint32_t result);

@@ -7,7 +7,8 @@
 // event that sent it, judges them (flow, count, principal, schema, relation), takes tokens, judges and raises the state
 // of its key (order, step, rate), counts, queues, reserves, and gives out the DELIVER of the event that it becomes. Records come
 // in batches of 64, as a link brings them. The keys are drawn from so many, in an order that no cache likes. Printed:
-// messages/s and ns per message of the engine with what stands in for its peers, and ns of that alone.
+// messages/s and ns per message of the engine with what stands in for its peers, and ns of that alone: the peers, and the
+// copy of each DELIVER that a link makes.
 #include "core/manifest.h"
 #include "proto/commit.h"
 #include "router/engine.h"
@@ -57,7 +58,7 @@ static struct system_flow flows[3];
 static struct system_header system_head = {.name = "bench"};
 static struct system_view view;
 static struct effects queue[2][POPULATION];
-static uint32_t queued[2];
+static uint32_t first[2], queued[2]; // a ring each: who came first answers first, or his key would be held for ever
 static uint32_t keys, key;
 static uint64_t sequence;
 static int is_idle; // only what stands in for the peers
@@ -124,11 +125,12 @@ static void system_make(void)
 // A unikernel that sends on at once what it got.
 static void respond(uint32_t index, const struct link_deliver *deliver)
 {
-    queue[index][queued[index]++].head.header.handle = deliver->header.handle;
+    queue[index][(first[index] + queued[index]++) % POPULATION].head.header.handle = deliver->header.handle;
 }
 
 static struct engine *engine;
-static struct commit_done done;
+static struct commit_done done[BATCH]; // of messages that came out of the store
+static uint32_t done_count;
 
 static enum status take(void *context, enum engine_peer peer, uint32_t index, const struct channel_part *parts,
                         size_t count)
@@ -146,7 +148,7 @@ static enum status take(void *context, enum engine_peer peer, uint32_t index, co
     if (peer == ENGINE_RECEIVER && deliver.header.kind == LINK_DELIVER)
         respond(index, &deliver);
     else if (peer == ENGINE_STORE && deliver.header.kind == COMMIT_COMMIT)
-        done = (struct commit_done){{sizeof done, COMMIT_DONE, 0, deliver.header.handle}, COMMIT_OK, 0, 0};
+        done[done_count++] = (struct commit_done){{sizeof done[0], COMMIT_DONE, 0, deliver.header.handle}, COMMIT_OK, 0, 0};
     return STATUS_OK;
 }
 
@@ -199,26 +201,27 @@ static uint32_t turn(uint32_t index)
 {
     static struct effects taken[BATCH];
     uint32_t count = queued[index] < BATCH ? queued[index] : BATCH;
-    memcpy(taken, queue[index] + queued[index] - count, count * sizeof taken[0]);
+    for (uint32_t i = 0; i < count; i++)
+        taken[i] = queue[index][(first[index] + i) % POPULATION];
+    first[index] = (first[index] + count) % POPULATION;
     queued[index] -= count;
     for (uint32_t i = 0; i < count; i++) {
-        struct link_deliver deliver = {.header.handle = taken[i].head.header.handle};
+        struct link_deliver deliver = {.header = {.kind = LINK_DELIVER, .handle = taken[i].head.header.handle}};
         key = (key + 611953u) % keys; // a prime: each key once, then all again
         taken[i].reading.sensor = key;
         taken[i].reading.sequence = ++sequence;
         if (is_idle) {
-            respond(1 - index, &deliver);
-            continue;
-        }
-        give(ENGINE_RECEIVER, index, &taken[i], sizeof taken[i]);
-        if (done.packet.size != 0) { // of a message that came out of the store
-            struct commit_done answer = done;
-            done.packet.size = 0;
-            give(ENGINE_STORE, 0, &answer, sizeof answer);
+            const struct channel_part parts[2] = {{&deliver, sizeof deliver}, {&taken[i].reading, sizeof taken[i].reading}};
+            (void)take(NULL, ENGINE_RECEIVER, 1 - index, parts, 2);
+        } else {
+            give(ENGINE_RECEIVER, index, &taken[i], sizeof taken[i]);
         }
     }
-    if (!is_idle)
-        engine_schedule(engine);
+    if (is_idle)
+        return count;
+    engine_schedule(engine);
+    while (done_count > 0)
+        give(ENGINE_STORE, 0, &done[--done_count], sizeof done[0]);
     return count;
 }
 
