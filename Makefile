@@ -9,7 +9,8 @@ endif
 # For recipes only: before them make does not say whether it was given -j.
 MAKE_QUIETLY = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 Q = $(if $(V),,@)
-CFLAGS ?= -O2 -g
+# Tuned for processors of the last ten years, and running on all: without it each small struct is cleared by a loop in microcode.
+CFLAGS ?= -O2 -g -mtune=skylake
 WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wundef -Wcast-qual -Wcast-align -Wwrite-strings -Wvla -Wformat=2 \
 	-Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference -Werror
