@@ -73,7 +73,8 @@ static uint16_t put_sends(struct engine *engine, struct writer *writer, const st
 {
     struct guest_record record;
     uint16_t entries = 0;
-    memset(message->event->bytes, 0, sizeof message->event->bytes);
+    for (uint16_t i = 0; i < receiver_of(engine, message)->is->output_count; i++)
+        message->event->outputs[i].bytes = 0;
     for (size_t at = 0; effect_next(message->event, ABI_SEND, &at, &record);) {
         uint16_t flow = effect_flow(engine, message, &record);
         uint32_t copies = engine->flows[flow].is_durable ? engine->system->flows[flow].receiver_count : 0;
@@ -86,7 +87,7 @@ static uint16_t put_sends(struct engine *engine, struct writer *writer, const st
             put(writer, to.key, to.send.key_bytes);
             put(writer, to.context, to.send.context_bytes);
             put(writer, to.payload, to.send.payload_bytes);
-            message->event->bytes[record.send.flow] +=
+            message->event->outputs[record.send.flow].bytes +=
                 (uint32_t)commit_row_bytes(to.send.key_bytes, to.send.context_bytes, to.send.payload_bytes);
             entries++;
         }
@@ -163,12 +164,12 @@ size_t counters_of(const struct engine *engine, const struct message *message, s
     if (event == NULL || message->reason != REASON_DONE)
         return used;
     for (uint16_t i = 0; i < receiver->is->output_count; i++) {
-        if (event->counts[i] == 0)
+        if (event->outputs[i].count == 0)
             continue;
         uint16_t flow = receiver->is->outputs[i];
         used = add(counters, used, COUNTER_FLOW(flow, REASON_ENTERED),
-                   (uint64_t)event->counts[i] * engine->system->flows[flow].receiver_count);
-        used = add(counters, used, COUNTER_FLOW(flow, REASON_OBSERVED), event->observed[i]);
+                   (uint64_t)event->outputs[i].count * engine->system->flows[flow].receiver_count);
+        used = add(counters, used, COUNTER_FLOW(flow, REASON_OBSERVED), event->outputs[i].observed);
     }
     if (!event->has_logs)
         return used;

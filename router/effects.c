@@ -63,7 +63,7 @@ static int is_answered(const struct engine *engine, const struct message *messag
         return 0;
     for (uint16_t i = 0; i < receiver->is->output_count; i++)
         if (receiver->is->outputs[i] == flow->pair)
-            return message->event->counts[i] != 0;
+            return message->event->outputs[i].count != 0;
     return 0;
 }
 

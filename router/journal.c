@@ -31,10 +31,11 @@ void journal(struct engine *engine, uint32_t index, uint32_t level, const char *
 {
     static const char *const levels[] = {"debug", "info", "warning", "error", "refusal"};
     struct receiver *receiver = &engine->receivers[index];
-    if (!bucket_take(engine, &receiver->log_bucket, JOURNAL_PER_SECOND, JOURNAL_BURST, 1, 0)) {
+    if (!bucket_has(engine, &receiver->log_bucket, JOURNAL_PER_SECOND, JOURNAL_BURST, 1)) {
         receiver->log_dropped++;
         return;
     }
+    receiver->log_bucket.tokens -= 1000;
     char words[SYSTEM_NAME_BYTES + 2 + ABI_LOG_BYTES_MAX];
     int length = snprintf(words, sizeof words, "%s%s", refusal, refusal[0] != 0 && size != 0 ? ": " : "");
     memcpy(words + length, text, size);

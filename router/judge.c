@@ -88,9 +88,10 @@ static enum reason judge_send(struct engine *engine, struct message *message,
     if (!is_envelope_good(flow, engine->flows[index].is_self, receiver->receipts != SYSTEM_NONE, send))
         return refuse(message, REASON_ENVELOPE, flow->name, "", flow->line);
     event->is_durable |= engine->flows[index].is_durable;
-    if (++event->counts[send->flow] > (flow->kind == SYSTEM_REPLY ? 1 : flow->count_max))
+    struct output *output = &event->outputs[send->flow];
+    if (++output->count > (flow->kind == SYSTEM_REPLY ? 1 : flow->count_max))
         return refuse(message, REASON_BUDGET, flow->name, "", flow->line);
-    event->payload_bytes[send->flow] += send->payload_bytes;
+    output->payload_bytes += send->payload_bytes;
     event->sent_count += flow->receiver_count;
     if (receiver->is->fan_out != 0 && event->sent_count > receiver->is->fan_out)
         return refuse(message, REASON_BUDGET, receiver->is->name, "fan_out", receiver->is->line);
@@ -99,7 +100,7 @@ static enum reason judge_send(struct engine *engine, struct message *message,
     if (!is_principal_allowed(flow, event->principal))
         return refuse(message, REASON_PRINCIPAL, flow->name, "", flow->line);
     if (engine->flows[index].is_self && !engine->flows[index].is_own &&
-        !has_room_of_own(engine, index, message, event->counts[send->flow]))
+        !has_room_of_own(engine, index, message, output->count))
         return refuse(message, REASON_BUDGET, flow->name, "is full of its own", flow->line);
     if ((send->flags & ABI_SEND_RECEIPT) != 0 || (flow->kind == SYSTEM_REQUEST && system_has_receipts(flow)))
         event->receipts += flow->receiver_count;
@@ -154,10 +155,8 @@ static enum reason judge_write(struct engine *engine, struct message *message,
 enum reason judge(struct engine *engine, struct message *message)
 {
     struct event *event = message->event;
-    for (uint16_t i = 0; i < receiver_of(engine, message)->is->output_count; i++) {
-        event->counts[i] = event->observed[i] = 0;
-        event->bytes[i] = event->payload_bytes[i] = 0;
-    }
+    for (uint16_t i = 0; i < receiver_of(engine, message)->is->output_count; i++)
+        event->outputs[i] = (struct output){0};
     event->sent_ms = engine->wall_ms;
     event->sent_count = 0;
     event->write_count = event->own_count = event->is_durable = event->has_logs = 0;

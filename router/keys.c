@@ -157,10 +157,10 @@ static void observe(const struct engine *engine, struct event *event, const stru
         if (engine->measured[i] > page->peak)
             page_set(&page->peak, engine->measured[i]);
     }
-    event->measured[output]++;
+    event->outputs[output].measured++;
     if (refused == SYSTEM_NONE)
         return;
-    event->observed[output]++;
+    event->outputs[output].observed++;
     if (event->noted_count < ROUTER_NOTES)
         event->noted[event->noted_count++] = refused;
 }
@@ -201,7 +201,7 @@ static enum reason hold(struct engine *engine, struct message *message, const st
         if (entry == NULL && !slots_left(&table->entries)) {
             if (!flow->is_observed)
                 return refuse(message, REASON_KEY_TABLE, flow->name, "", flow->line);
-            event->observed[record->send.flow]++;
+            event->outputs[record->send.flow].observed++;
             return REASON_DONE;
         }
         is_new = held == NULL;
@@ -239,7 +239,7 @@ enum reason keys_hold(struct engine *engine, struct message *message)
     struct event *event = message->event;
     struct guest_record record;
     for (uint16_t i = 0; i < receiver_of(engine, message)->is->output_count; i++)
-        event->measured[i] = event->observed[i] = 0;
+        event->outputs[i].measured = event->outputs[i].observed = 0;
     event->noted_count = 0;
     for (size_t at = 0; effect_next(event, ABI_SEND, &at, &record);) {
         if (engine->system->flows[effect_flow(engine, message, &record)].check_count == 0)
@@ -275,10 +275,10 @@ void keys_report(struct engine *engine, const struct message *message)
     const struct event *event = message->event;
     const struct system_unikernel *sender = receiver_of(engine, message)->is;
     for (uint16_t i = 0; i < sender->output_count; i++)
-        if (event->counts[i] != 0 && event->measured[i] != 0) {
+        if (event->outputs[i].count != 0 && event->outputs[i].measured != 0) {
             const struct system_flow *flow = &engine->system->flows[sender->outputs[i]];
             for (uint16_t j = 0; j < flow->check_count; j++)
-                page_add(&engine->page->checks[flow->check_first + j].measured, event->measured[i]);
+                page_add(&engine->page->checks[flow->check_first + j].measured, event->outputs[i].measured);
         }
     for (uint16_t i = 0; i < event->noted_count; i++) {
         uint16_t index = event->noted[i];

@@ -48,34 +48,42 @@ static uint64_t *claim_of(struct engine *engine, const struct message *message, 
     return is_own ? NULL : &engine->flows[index].claim;
 }
 
-// Tokens of all its flows; or none, and when to try again.
+// Are there tokens for what the event sends on that output? If not, when to try again.
+static int is_payable(struct engine *engine, const struct message *message, uint16_t flow, const struct output *output,
+                      int64_t *in_ms)
+{
+    struct event *event = message->event;
+    uint64_t *claim = claim_of(engine, message, flow);
+    int is_behind = claim != NULL && *claim != 0 && *claim < message->order;
+    if (!is_behind && tokens_left(engine, flow, message->connection, output->count, output->payload_bytes))
+        return 1;
+    if (claim != NULL && !is_behind) {
+        *claim = message->order;
+        int64_t one_ms = 1000 / engine->system->flows[flow].rate_per_second + 1;
+        *in_ms = one_ms < *in_ms ? one_ms : *in_ms; // meanwhile nobody takes what comes
+    }
+    if (!event->is_throttled)
+        count(engine, COUNTER_FLOW(flow, REASON_THROTTLED), 1);
+    event->is_throttled = 1;
+    return 0;
+}
+
+// Tokens of all its flows; or none.
 static int pay(struct engine *engine, const struct message *message, int64_t *in_ms)
 {
-    const struct receiver *receiver = receiver_of(engine, message);
-    struct event *event = message->event;
-    for (int is_trial = 1; is_trial >= 0; is_trial--)
-        for (uint16_t i = 0; i < receiver->is->output_count; i++) {
-            uint16_t flow = receiver->is->outputs[i];
-            if (event->counts[i] == 0)
-                continue;
-            uint64_t *claim = claim_of(engine, message, flow);
-            int is_behind = claim != NULL && *claim != 0 && *claim < message->order;
-            if (!is_behind && tokens_take(engine, flow, message->connection, event->counts[i],
-                                          event->payload_bytes[i], is_trial)) {
-                if (claim != NULL && *claim == message->order && !is_trial)
-                    *claim = 0;
-                continue;
-            }
-            if (claim != NULL && !is_behind) {
-                *claim = message->order;
-                int64_t one_ms = 1000 / engine->system->flows[flow].rate_per_second + 1;
-                *in_ms = one_ms < *in_ms ? one_ms : *in_ms; // meanwhile nobody takes what comes
-            }
-            if (!event->is_throttled)
-                count(engine, COUNTER_FLOW(flow, REASON_THROTTLED), 1);
-            event->is_throttled = 1;
+    const struct system_unikernel *is = receiver_of(engine, message)->is;
+    const struct output *outputs = message->event->outputs;
+    for (uint16_t i = 0; i < is->output_count; i++)
+        if (outputs[i].count != 0 && !is_payable(engine, message, is->outputs[i], &outputs[i], in_ms))
             return 0;
-        }
+    for (uint16_t i = 0; i < is->output_count; i++) {
+        if (outputs[i].count == 0)
+            continue;
+        uint64_t *claim = claim_of(engine, message, is->outputs[i]);
+        tokens_take(engine, is->outputs[i], message->connection, outputs[i].count, outputs[i].payload_bytes);
+        if (claim != NULL && *claim == message->order)
+            *claim = 0;
+    }
     return 1;
 }
 
@@ -168,6 +176,16 @@ static void again(struct engine *engine, struct message *message, uint16_t *trie
     message_requeue(engine, message);
 }
 
+// The receipt that the store made of the message's end.
+static void receipt_enter(struct engine *engine, const struct message *message)
+{
+    struct sending sending;
+    struct builtin_receipt receipt;
+    uint16_t flow = receipt_flow(engine, message);
+    if (flow != SYSTEM_NONE)
+        flow_change(engine, flow, 1, (int64_t)receipt_make(engine, message, &sending, &receipt));
+}
+
 // The effects of an event that ended well, or of which the store has taken its part.
 static void take(struct engine *engine, struct message *message)
 {
@@ -179,11 +197,8 @@ static void take(struct engine *engine, struct message *message)
             page_add(&engine->page->counters[counters[i].index], counters[i].value);
         else
             count(engine, counters[i].index, counters[i].value);
-    uint16_t receipts = receipt_flow(engine, message);
-    struct sending sending;
-    struct builtin_receipt receipt;
-    if (receipts != SYSTEM_NONE)
-        flow_change(engine, receipts, 1, (int64_t)receipt_make(engine, message, &sending, &receipt));
+    if (is_stored) // one that promises a receipt
+        receipt_enter(engine, message);
     if (message->event == NULL || message->reason != REASON_DONE)
         return;
     const struct receiver *receiver = receiver_of(engine, message);
@@ -191,9 +206,9 @@ static void take(struct engine *engine, struct message *message)
         engine->flows[receiver->receipts].promised += message->event->receipts;
     for (uint16_t i = 0; i < receiver->is->output_count; i++) {
         uint16_t flow = receiver->is->outputs[i];
-        if (message->event->counts[i] != 0 && engine->flows[flow].is_durable)
-            flow_change(engine, flow, (int64_t)message->event->counts[i] * engine->system->flows[flow].receiver_count,
-                        message->event->bytes[i]);
+        const struct output *output = &message->event->outputs[i];
+        if (output->count != 0 && engine->flows[flow].is_durable)
+            flow_change(engine, flow, (int64_t)output->count * engine->system->flows[flow].receiver_count, output->bytes);
     }
     keys_report(engine, message);
     effects_release(engine, message);
@@ -286,33 +301,33 @@ static enum reason failure_of(struct engine *engine, struct message *message,
 enum status effects_receive(struct engine *engine, const struct packet *packet)
 {
     struct message *message = message_with(engine, packet->index, packet->handle);
-    struct link_effects effects;
+    const struct link_effects *effects = (const void *)packet->bytes;
     if (message == NULL)
         return STATUS_MALFORMED;
     struct event *event = message->event;
-    memcpy(&effects, packet->bytes, sizeof effects);
-    int is_crash = effects.outcome == LINK_FAULT || effects.outcome == LINK_DEADLINE;
+    int is_crash = effects->outcome == LINK_FAULT || effects->outcome == LINK_DEADLINE;
     uint32_t crash_bytes = is_crash ? sizeof event->crash : 0;
-    if (effects.outcome > LINK_LOST || effects.record_bytes > ABI_OUTPUT_BYTES ||
-        packet->size != sizeof effects + crash_bytes + effects.record_bytes)
+    if (effects->outcome > LINK_LOST || effects->record_bytes > ABI_OUTPUT_BYTES ||
+        packet->size != sizeof *effects + crash_bytes + effects->record_bytes)
         return STATUS_MALFORMED;
-    const uint8_t *crash = packet->bytes + sizeof effects, *records = crash + crash_bytes;
+    const uint8_t *crash = packet->bytes + sizeof *effects, *records = crash + crash_bytes;
     check(engine->receivers[packet->index].with_receiver > 0);
     engine->receivers[packet->index].with_receiver--;
-    if (effects.outcome == LINK_LOST) {
+    if (effects->outcome == LINK_LOST) {
         message_lost(engine, message);
         return STATUS_OK;
     }
-    if (is_crash)
+    if (is_crash) {
         fault_note(engine, message);
+        memcpy(&event->crash, crash, crash_bytes);
+    }
     event->crash_bytes = crash_bytes;
-    memcpy(&event->crash, crash, crash_bytes);
     event->failure = REASON_DONE;
-    if (effects.outcome != LINK_ENDED || message->reason != REASON_DONE) {
-        event->failure = (uint8_t)failure_of(engine, message, &effects);
+    if (effects->outcome != LINK_ENDED || message->reason != REASON_DONE) {
+        event->failure = (uint8_t)failure_of(engine, message, effects);
     } else {
-        event->record_bytes = effects.record_bytes;
-        memcpy(event->records, records, effects.record_bytes);
+        event->record_bytes = effects->record_bytes;
+        memcpy(event->records, records, effects->record_bytes);
     }
     if (message->connection != NULL && message->connection->first != message)
         message->state = MESSAGE_ENDED;

@@ -21,8 +21,7 @@
 #include <string.h>
 
 // More than a full bucket may be taken at once from a full one: the rest is debt.
-int bucket_take(const struct engine *engine, struct bucket *bucket, uint32_t per_second, uint32_t burst,
-                uint32_t wanted, int is_trial)
+int bucket_has(const struct engine *engine, struct bucket *bucket, uint32_t per_second, uint32_t burst, uint32_t wanted)
 {
     int64_t full = (int64_t)burst * 1000;
     int64_t passed = engine->now_ms - bucket->at_ms;
@@ -32,32 +31,33 @@ int bucket_take(const struct engine *engine, struct bucket *bucket, uint32_t per
     if (bucket->tokens > full)
         bucket->tokens = full;
     bucket->at_ms = engine->now_ms;
-    if (bucket->tokens < (int64_t)(wanted < burst ? wanted : burst) * 1000)
-        return 0;
-    if (!is_trial)
-        bucket->tokens -= (int64_t)wanted * 1000;
-    return 1;
+    return bucket->tokens >= (int64_t)(wanted < burst ? wanted : burst) * 1000;
 }
 
-// Of messages and of bytes: both, or none.
-int tokens_take(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t messages,
-                uint32_t bytes, int is_trial)
+static struct bucket *bucket_of(struct engine *engine, uint16_t flow, const struct connection *connection, int is_bytes)
 {
     const struct system_flow *is = &engine->system->flows[flow];
     struct flow_state *state = &engine->flows[flow];
-    const uint32_t wanted[2] = {messages, bytes}, burst[2] = {is->rate_burst, is->bytes_burst};
-    const uint32_t per_second[2] = {is->rate_per_second, is->bytes_per_second};
-    const uint8_t is_each[2] = {is->is_rate_per_connection, is->is_bytes_per_connection};
-    for (int turn = 0; turn < (is_trial ? 1 : 2); turn++) // the first takes nothing
-        for (int i = 0; i < 2; i++) {
-            struct bucket *bucket = &state->buckets[i];
-            if (is_each[i] && connection != NULL)
-                bucket = connection_buckets(engine, connection) + state->bucket_columns[i];
-            if (per_second[i] != 0 &&
-                !bucket_take(engine, bucket, per_second[i], burst[i], wanted[i], turn == 0))
-                return 0;
-        }
-    return 1;
+    int is_each = is_bytes ? is->is_bytes_per_connection : is->is_rate_per_connection;
+    return is_each && connection != NULL ? connection_buckets(engine, connection) + state->bucket_columns[is_bytes]
+                                         : &state->buckets[is_bytes];
+}
+
+int tokens_left(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t messages,
+                uint32_t bytes)
+{
+    const struct system_flow *is = &engine->system->flows[flow];
+    return bucket_has(engine, bucket_of(engine, flow, connection, 0), is->rate_per_second, is->rate_burst, messages) &&
+           (is->bytes_per_second == 0 ||
+            bucket_has(engine, bucket_of(engine, flow, connection, 1), is->bytes_per_second, is->bytes_burst, bytes));
+}
+
+void tokens_take(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t messages,
+                 uint32_t bytes)
+{
+    bucket_of(engine, flow, connection, 0)->tokens -= (int64_t)messages * 1000;
+    if (engine->system->flows[flow].bytes_per_second != 0)
+        bucket_of(engine, flow, connection, 1)->tokens -= (int64_t)bytes * 1000;
 }
 
 // Who stands behind the effects of the event that this message becomes. An instance of a connection speaks
@@ -135,8 +135,9 @@ static int has_room_on(const struct engine *engine, uint16_t flow, const struct 
     if (state->is_self && flow == message->send.flow && state->reserved == 0)
         return 1; // to wait would be to wait for itself
     uint64_t load = load_of(engine, flow, message) + state->need;
-    uint64_t bytes = state->bytes + (state->reserved / state->need + 1) * state->bytes_need;
-    return load <= state->limit && bytes <= state->bytes_limit &&
+    if (state->is_durable && state->bytes + (state->reserved / state->need + 1) * state->bytes_need > state->bytes_limit)
+        return 0;
+    return load <= state->limit &&
            (definition->kind != SYSTEM_REQUEST ||
             load_of(engine, definition->pair, message) + load <= engine->flows[definition->pair].limit);
 }
@@ -221,7 +222,7 @@ static uint32_t payload_shown(const struct engine *engine, const struct message 
 static void start(struct engine *engine, struct message *message)
 {
     struct event *event = message->event = slots_take(&engine->events);
-    memset(event, 0, offsetof(struct event, counts));
+    memset(event, 0, offsetof(struct event, text));
     event->text[0] = 0;
     event->principal = principal_of(message);
     struct receiver *receiver = reserve(engine, message, 1);
@@ -291,9 +292,13 @@ static int broadcast_expand(struct engine *engine, struct receiver *receiver, st
 // Tokens for what comes from outside are taken at its start, for what is sent at the end of its event.
 static int is_input_paid(struct engine *engine, struct message *message)
 {
-    if ((!message->is_input && !message->is_brought) || message->is_last || message->attempt != 1 ||
-        tokens_take(engine, message->send.flow, message->connection, 1, message->send.payload_bytes, 0))
+    const struct commit_send *send = &message->send;
+    if ((!message->is_input && !message->is_brought) || message->is_last || message->attempt != 1)
         return 1;
+    if (tokens_left(engine, send->flow, message->connection, 1, send->payload_bytes)) {
+        tokens_take(engine, send->flow, message->connection, 1, send->payload_bytes);
+        return 1;
+    }
     if (!message->is_throttled)
         count(engine, COUNTER_FLOW(message->send.flow, REASON_THROTTLED), 1);
     message->is_throttled = 1;

@@ -90,6 +90,14 @@ struct message {
     uint8_t is_brought; // by a courier: BROUGHT is owed; its context is a struct link_source, its connection the courier's handle
 };
 
+struct output { // what one event sends on one output
+    uint16_t count;         // messages, judged
+    uint16_t measured;      // of these by checks that only observe
+    uint16_t observed;      // of these would have been refused
+    uint32_t payload_bytes; // of all
+    uint32_t bytes;         // that those in the COMMIT take in the store
+};
+
 struct event {
     struct event *next; // free
     uint32_t principal; // who stands behind its effects
@@ -110,14 +118,9 @@ struct event {
     struct held *held;               // states of keys
     uint32_t record_bytes, crash_bytes;
     uint32_t seen_bytes, seen_count; // struct commit_read
-    // From here on nothing is cleared at the start of an event. What is counted per output is cleared by judge().
-    uint16_t counts[MANIFEST_FLOWS_MAX]; // judged sends per output
-    uint32_t bytes[MANIFEST_FLOWS_MAX];  // that those in the COMMIT take in the store
-    uint32_t payload_bytes[MANIFEST_FLOWS_MAX]; // of all
-    uint16_t measured[MANIFEST_FLOWS_MAX]; // of these by checks that only observe
-    uint16_t observed[MANIFEST_FLOWS_MAX]; // of these would have been refused
+    char text[COMMIT_TEXT_BYTES_MAX]; // why it failed; from here on nothing is cleared at the start of an event
+    struct output outputs[MANIFEST_FLOWS_MAX]; // cleared by judge()
     uint16_t noted[ROUTER_NOTES]; // by which checks
-    char text[COMMIT_TEXT_BYTES_MAX]; // why it failed
     struct link_crash crash;
     _Alignas(8) uint8_t records[ABI_OUTPUT_BYTES];
     uint8_t seen[ROUTER_READS_MAX * (sizeof(struct commit_read) + ABI_KEY_BYTES_MAX)];
@@ -289,10 +292,13 @@ enum reason late_reason(const struct engine *engine, const struct message *messa
 void message_finish(struct engine *engine, struct message *message); // over and counted, with message->reason
 
 // ---- schedule.c ----
-int bucket_take(const struct engine *engine, struct bucket *bucket, uint32_t per_second, uint32_t burst,
-                uint32_t wanted, int is_trial);
-int tokens_take(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t messages,
-                uint32_t bytes, int is_trial);
+// Fills it up to now: are so many there?
+int bucket_has(const struct engine *engine, struct bucket *bucket, uint32_t per_second, uint32_t burst, uint32_t wanted);
+// Of messages and of bytes, for so many on that flow.
+int tokens_left(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t messages,
+                uint32_t bytes);
+void tokens_take(struct engine *engine, uint16_t flow, const struct connection *connection, uint32_t messages,
+                 uint32_t bytes);
 // May the event send so many to its own unikernel on that flow?
 int has_room_of_own(const struct engine *engine, uint16_t flow, const struct message *message, uint32_t sends);
 void event_leave(struct engine *engine, struct message *message); // gives back all that its event held

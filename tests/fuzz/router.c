@@ -106,7 +106,7 @@ static void judge_passed(const struct event *event, uint32_t receiver)
     }
     must(at == event->record_bytes && writes == event->write_count && writes <= 1);
     for (uint32_t i = 0; i < outputs[receiver]; i++)
-        must(sends[i] == event->counts[i] && sends[i] <= 4);
+        must(sends[i] == event->outputs[i].count && sends[i] <= 4);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
