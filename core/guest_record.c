@@ -7,12 +7,14 @@
 #include <string.h>
 
 // Each member of the union begins it. About what it holds then, nothing is assumed (docs/proofs.md).
-/*@ requires \valid_read(bytes + (0 .. fixed - 1)) && fixed <= sizeof(struct abi_read) && \valid(record);
+/*@ requires \valid_read(bytes + (0 .. fixed - 1)) && (fixed == 16 || fixed == 24) && \valid(record);
     assigns *record \from bytes[0 .. fixed - 1];
     ensures record->kind == \old(record->kind); */
 static void copy_fields(struct guest_record *record, const uint8_t *bytes, size_t fixed)
 {
-    memcpy(&record->read, bytes, fixed);
+    memcpy(&record->read, bytes, 16);
+    if (fixed == 24) // sizes that the compiler knows: no call
+        memcpy((uint8_t *)&record->read + 16, bytes + 16, 8);
 }
 
 //@ requires \valid_read(bytes + (0 .. sizeof(struct abi_record) - 1)); assigns \result \from bytes[0 .. 7];
@@ -119,18 +121,35 @@ static const char *judge_fields(const struct guest_record *record, uint32_t refu
     return is_end_good(&record->end, refusal_count) ? NULL : "END with a verdict or code out of range";
 }
 
+// Of the struct of that kind of record, or 0.
+/*@ assigns \nothing;
+    ensures ABI_READ <= kind <= ABI_END ==> \result == (kind == ABI_LOG || kind == ABI_END ? 16 : 24);
+    ensures !(ABI_READ <= kind <= ABI_END) ==> \result == 0; */
+static size_t fixed_size(uint16_t kind)
+{
+    if (kind == ABI_LOG || kind == ABI_END)
+        return 16;
+    return kind >= ABI_READ && kind <= ABI_END ? 24 : 0;
+}
+_Static_assert(sizeof(struct abi_read) == 24 && sizeof(struct abi_send) == 24 && sizeof(struct abi_write) == 24 &&
+                   sizeof(struct abi_log) == 16 && sizeof(struct abi_end) == 16, "fixed_size");
+
+void guest_record_open(const uint8_t *bytes, uint16_t kind, struct guest_record *record)
+{
+    size_t fixed = fixed_size(kind);
+    record->kind = kind;
+    copy_fields(record, bytes, fixed);
+    record->first = bytes + fixed;
+    record->second = record->first + ABI_ALIGN8(parts_of(record).first);
+}
+
 const char *guest_record_next(const uint8_t *bytes, size_t size, size_t *at, uint32_t refusal_count,
                               struct guest_record *record)
 {
-    static const size_t fixed_sizes[] = {[ABI_READ] = sizeof(struct abi_read),
-                                         [ABI_SEND] = sizeof(struct abi_send),
-                                         [ABI_WRITE] = sizeof(struct abi_write),
-                                         [ABI_LOG] = sizeof(struct abi_log),
-                                         [ABI_END] = sizeof(struct abi_end)};
     if (size - *at < sizeof(struct abi_record))
         return "record with a wrong size";
     struct abi_record header = copy_header(bytes + *at);
-    size_t fixed = header.kind < sizeof fixed_sizes / sizeof fixed_sizes[0] ? fixed_sizes[header.kind] : 0;
+    size_t fixed = fixed_size(header.kind);
     if (header.size < sizeof header || header.size % 8 != 0 || header.size > size - *at || header.zero != 0)
         return "record with a wrong size";
     const uint8_t *start = bytes + *at;
@@ -140,14 +159,11 @@ const char *guest_record_next(const uint8_t *bytes, size_t size, size_t *at, uin
     //@ assert ABI_READ <= header.kind <= ABI_END && fixed == (header.kind == ABI_LOG || header.kind == ABI_END ? 16 : 24);
     if (header.size < fixed)
         return "record that is too short";
-    record->kind = header.kind;
-    copy_fields(record, start, fixed);
+    guest_record_open(start, header.kind, record);
     const char *why = judge_fields(record, refusal_count);
     if (why != NULL)
         return why;
     struct parts parts = parts_of(record);
-    record->first = start + fixed;
-    record->second = record->first + ABI_ALIGN8(parts.first);
     if (header.size != fixed + ABI_ALIGN8(parts.first) + ABI_ALIGN8(parts.second))
         return "record that its parts do not fill";
     if (!is_zero(record->first, parts.first, ABI_ALIGN8(parts.first)) ||

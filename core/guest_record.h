@@ -51,4 +51,12 @@ struct guest_record {
 const char *guest_record_next(const uint8_t *bytes, size_t size, size_t *at, uint32_t refusal_count,
                               struct guest_record *record);
 
+// The same of a record that was taken before, and has not changed since: not judged again.
+/*@ requires ABI_READ <= kind <= ABI_END && \valid(record);
+    requires \valid_read(bytes + (0 .. (kind == ABI_LOG || kind == ABI_END ? 15 : 23)));
+    assigns *record;
+    ensures record->kind == kind && record->first == bytes + fixed_of(record);
+    ensures record->second == record->first + aligned8(first_of(record)); */
+void guest_record_open(const uint8_t *bytes, uint16_t kind, struct guest_record *record);
+
 #endif

@@ -12,8 +12,11 @@ int effect_next(const struct event *event, uint16_t kind, size_t *at, struct gue
     struct abi_record header;
     for (; *at < event->record_bytes; *at += header.size) {
         memcpy(&header, event->records + *at, sizeof header); // judged: it is there
-        if (header.kind == kind)
-            return guest_record_next(event->records, event->record_bytes, at, UINT16_MAX, record) == NULL;
+        if (header.kind != kind)
+            continue;
+        guest_record_open(event->records + *at, kind, record);
+        *at += header.size;
+        return 1;
     }
     return 0;
 }

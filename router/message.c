@@ -86,7 +86,8 @@ struct message *message_new(struct engine *engine, const struct sending *sending
     if (flow->key_field != SYSTEM_NONE && is_unikernel)
         message->bucket = (uint16_t)(key_hash(engine, sending->key, send->key_bytes) % ROUTER_BUCKETS);
     memcpy(message->body, sending->payload, send->payload_bytes);
-    memcpy(message->body + ABI_ALIGN8(send->payload_bytes), sending->context, send->context_bytes);
+    if (send->context_bytes != 0)
+        memcpy(message->body + ABI_ALIGN8(send->payload_bytes), sending->context, send->context_bytes);
     return message;
 }
 

@@ -407,7 +407,8 @@ static inline uint32_t key_hash(const struct engine *engine, const uint8_t *key,
     uint64_t hash = engine->io.seed[0] ^ key_bytes, word;
     for (size_t i = 0; i < key_bytes; i += 8) {
         word = 0;
-        memcpy(&word, key + i, key_bytes - i < 8 ? key_bytes - i : 8);
+        for (size_t j = i; j < key_bytes && j < i + 8; j++) // most are short
+            word |= (uint64_t)key[j] << 8 * (j - i);
         unsigned __int128 product = (unsigned __int128)(hash ^ word) * (engine->io.seed[1] | 1);
         hash = (uint64_t)product ^ (uint64_t)(product >> 64);
     }
