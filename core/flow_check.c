@@ -201,15 +201,14 @@ uint16_t flow_check(const struct system_view *system, const struct system_flow *
     struct measure of = {.system = system, .schema = &system->schemas[flow->schema], .message = message,
                          .size = size, .clock = clock, .part = state + (state != NULL)};
     uint16_t refused = SYSTEM_NONE;
-    for (uint16_t i = 0; i < flow->check_count; i++) {
-        of.check = &system->checks[flow->check_first + i];
+    uint64_t seen = state != NULL ? state[0] : 0;
+    of.check = &system->checks[flow->check_first];
+    for (uint16_t i = 0; i < flow->check_count; i++, of.check++) {
         uint32_t words = flow_check_words(of.check);
-        of.is_first = words != 0 && (state[0] >> i & 1) == 0;
+        of.is_first = words != 0 && (seen >> i & 1) == 0;
         uint64_t amount = measure(&of);
-        if (words != 0) {
-            state[0] |= UINT64_C(1) << i;
-            of.part += words;
-        }
+        seen |= (uint64_t)(words != 0) << i;
+        of.part += words;
         if (amount > of.check->most && refused == SYSTEM_NONE)
             refused = (uint16_t)(flow->check_first + i);
         if (measured != NULL)
@@ -217,6 +216,8 @@ uint16_t flow_check(const struct system_view *system, const struct system_flow *
         else if (refused != SYSTEM_NONE)
             break;
     }
+    if (state != NULL)
+        state[0] = seen;
     return refused;
 }
 

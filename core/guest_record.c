@@ -134,13 +134,25 @@ static size_t fixed_size(uint16_t kind)
 _Static_assert(sizeof(struct abi_read) == 24 && sizeof(struct abi_send) == 24 && sizeof(struct abi_write) == 24 &&
                    sizeof(struct abi_log) == 16 && sizeof(struct abi_end) == 16, "fixed_size");
 
-void guest_record_open(const uint8_t *bytes, uint16_t kind, struct guest_record *record)
+/*@ requires ABI_READ <= kind <= ABI_END && \valid(record) && (fixed == 16 <==> kind == ABI_LOG || kind == ABI_END);
+    requires (fixed == 16 || fixed == 24) && \valid_read(bytes + (0 .. fixed - 1));
+    assigns *record;
+    ensures record->kind == kind && record->first == bytes + fixed_of(record);
+    ensures record->second == record->first + aligned8(first_of(record));
+    ensures \result.first == first_of(record) && \result.second == second_of(record); */
+static inline struct parts split(const uint8_t *bytes, uint16_t kind, size_t fixed, struct guest_record *record)
 {
-    size_t fixed = fixed_size(kind);
     record->kind = kind;
     copy_fields(record, bytes, fixed);
+    struct parts parts = parts_of(record);
     record->first = bytes + fixed;
-    record->second = record->first + ABI_ALIGN8(parts_of(record).first);
+    record->second = record->first + ABI_ALIGN8(parts.first);
+    return parts;
+}
+
+void guest_record_open(const uint8_t *bytes, uint16_t kind, struct guest_record *record)
+{
+    (void)split(bytes, kind, fixed_size(kind), record);
 }
 
 const char *guest_record_next(const uint8_t *bytes, size_t size, size_t *at, uint32_t refusal_count,
@@ -159,11 +171,10 @@ const char *guest_record_next(const uint8_t *bytes, size_t size, size_t *at, uin
     //@ assert ABI_READ <= header.kind <= ABI_END && fixed == (header.kind == ABI_LOG || header.kind == ABI_END ? 16 : 24);
     if (header.size < fixed)
         return "record that is too short";
-    guest_record_open(start, header.kind, record);
+    struct parts parts = split(start, header.kind, fixed, record);
     const char *why = judge_fields(record, refusal_count);
     if (why != NULL)
         return why;
-    struct parts parts = parts_of(record);
     if (header.size != fixed + ABI_ALIGN8(parts.first) + ABI_ALIGN8(parts.second))
         return "record that its parts do not fill";
     if (!is_zero(record->first, parts.first, ABI_ALIGN8(parts.first)) ||

@@ -21,12 +21,6 @@ int effect_next(const struct event *event, uint16_t kind, size_t *at, struct gue
     return 0;
 }
 
-uint16_t effect_flow(const struct engine *engine, const struct message *message,
-                     const struct guest_record *send)
-{
-    return receiver_of(engine, message)->is->outputs[send->send.flow];
-}
-
 void sending_make(struct engine *engine, const struct message *message, const struct guest_record *record,
                   uint32_t turn, struct sending *sending)
 {

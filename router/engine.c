@@ -189,16 +189,16 @@ static enum status left_receive(struct engine *engine, const struct packet *pack
     return STATUS_OK;
 }
 
-// Who may say what, and how long it may be.
+// Who may say what, and how long it may be. What comes most often stands first.
 static const struct row {
     uint8_t peer, kind;
     uint32_t least, most;
     engine_take *take;
 } rows[] = {
+    {ENGINE_RECEIVER, LINK_EFFECTS, sizeof(struct link_effects), LINK_BYTES_MAX, effects_receive},
     {ENGINE_RECEIVER, LINK_HELLO, sizeof(struct link_hello), sizeof(struct link_hello), hello_receive},
     {ENGINE_RECEIVER, LINK_GONE, HEADER, HEADER, gone_receive},
     {ENGINE_RECEIVER, LINK_READ, HEADER + sizeof(struct abi_read), LINK_BYTES_MAX, reads_receive},
-    {ENGINE_RECEIVER, LINK_EFFECTS, sizeof(struct link_effects), LINK_BYTES_MAX, effects_receive},
     {ENGINE_RECEIVER, LINK_BRING, sizeof(struct link_bring), LINK_BYTES_MAX, bring_receive},
     {ENGINE_GATEWAY, LINK_OPEN, HEADER, LINK_BYTES_MAX, open_receive},
     {ENGINE_GATEWAY, LINK_INPUT, HEADER + 1, HEADER + LINK_INPUT_BYTES_MAX, input_receive},

@@ -34,12 +34,6 @@ static enum reason judge_value(struct message *message, const struct schema *sch
                   field < schema->header->field_count ? schema->fields[field].name : "", line);
 }
 
-int is_principal_allowed(const struct system_flow *flow, uint32_t principal)
-{
-    return flow->is_open || (principal >= 1 && principal <= SYSTEM_PRINCIPALS_MAX &&
-                             (flow->principals >> (principal - 1) & 1) != 0);
-}
-
 static enum reason judge_subscription(const struct engine *engine, struct message *message,
                                       const struct system_flow *flow, const struct guest_record *record)
 {

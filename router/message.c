@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-void page_add(uint64_t *word, uint64_t value) { page_set(word, *word + value); }
-
 void count(struct engine *engine, uint32_t index, uint64_t value)
 {
     check(index < COUNTERS_MAX);
@@ -35,22 +33,6 @@ static int64_t row_bytes(const struct message *message)
     return message->is_durable
                ? (int64_t)commit_row_bytes(send->key_bytes, send->context_bytes, send->payload_bytes)
                : 0;
-}
-
-void list_init(struct message *head) { head->next = head->previous = head; }
-
-void list_insert(struct message *before, struct message *message)
-{
-    message->next = before;
-    message->previous = before->previous;
-    before->previous->next = message;
-    before->previous = message;
-}
-
-void list_remove(struct message *message)
-{
-    message->previous->next = message->next;
-    message->next->previous = message->previous;
 }
 
 static struct message *slot_take(struct engine *engine)

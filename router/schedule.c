@@ -145,23 +145,16 @@ static int has_room_on(const struct engine *engine, uint16_t flow, const struct 
 // Does the event that this message becomes, or is, need room on that output? What is brought enters its own flow alone.
 static int needs_room(const struct engine *engine, const struct message *message, uint16_t flow, uint32_t principal)
 {
-    return flow != SYSTEM_NONE && (!message->is_brought || flow == message->send.flow) &&
+    return (!message->is_brought || flow == message->send.flow) &&
            is_principal_allowed(&engine->system->flows[flow], principal);
-}
-
-// Its outputs, and behind them the flow of its receipts, in which it needs room for those that it asks for.
-static uint16_t output_of(const struct receiver *receiver, uint16_t i)
-{
-    return i < receiver->is->output_count ? receiver->is->outputs[i] : receiver->receipts;
 }
 
 static int has_room(const struct engine *engine, const struct receiver *receiver,
                     const struct message *message)
 {
     uint32_t principal = principal_of(message);
-    for (uint16_t i = 0; i <= receiver->is->output_count; i++)
-        if (needs_room(engine, message, output_of(receiver, i), principal) &&
-            !has_room_on(engine, output_of(receiver, i), message))
+    for (uint32_t i = 0; i < receiver->fills_count; i++)
+        if (needs_room(engine, message, receiver->fills[i], principal) && !has_room_on(engine, receiver->fills[i], message))
             return 0;
     return 1;
 }
@@ -169,10 +162,10 @@ static int has_room(const struct engine *engine, const struct receiver *receiver
 static struct receiver *reserve(struct engine *engine, struct message *message, int is_taken)
 {
     struct receiver *receiver = receiver_of(engine, message);
-    for (uint16_t i = 0; i <= receiver->is->output_count; i++) {
-        if (!needs_room(engine, message, output_of(receiver, i), message->event->principal))
+    for (uint32_t i = 0; i < receiver->fills_count; i++) {
+        if (!needs_room(engine, message, receiver->fills[i], message->event->principal))
             continue;
-        struct flow_state *state = &engine->flows[output_of(receiver, i)];
+        struct flow_state *state = &engine->flows[receiver->fills[i]];
         check(is_taken || state->reserved >= state->need);
         state->reserved += is_taken ? state->need : 0 - state->need;
     }
@@ -222,6 +215,7 @@ static uint32_t payload_shown(const struct engine *engine, const struct message 
 static void start(struct engine *engine, struct message *message)
 {
     struct event *event = message->event = slots_take(&engine->events);
+    check(event != NULL); // is_free()
     memset(event, 0, offsetof(struct event, text));
     event->text[0] = 0;
     event->principal = principal_of(message);

@@ -96,6 +96,11 @@ static uint32_t receivers_init(struct engine *engine)
         if (i >= unikernels)
             host_init(system, i, host);
         receiver->receipts = i < unikernels ? system_receipts(system, (uint16_t)i) : SYSTEM_NONE;
+        for (uint16_t j = 0; j <= receiver->is->output_count; j++) {
+            uint16_t flow = j < receiver->is->output_count ? receiver->is->outputs[j] : receiver->receipts;
+            if (flow != SYSTEM_NONE)
+                receiver->fills[receiver->fills_count++] = flow;
+        }
         events += router_capacity(receiver->is->instances_max, LINK_BATCH_MAX) + ROUTER_PIPELINE;
     }
     return events;

@@ -19,21 +19,3 @@ int slots_create(struct slots *slots, uint64_t count, size_t slot_bytes, int is_
         (void)madvise((void *)from, (end - from) & ~(uintptr_t)(HUGE_BYTES - 1), MADV_HUGEPAGE); // a kernel may not have them
     return slots->bytes != NULL;
 }
-
-int slots_left(const struct slots *slots) { return slots->free != NULL || slots->used < slots->count; }
-
-void *slots_take(struct slots *slots)
-{
-    void *slot = slots->free;
-    if (slot != NULL)
-        memcpy(&slots->free, slot, sizeof slots->free);
-    else if (slots->used < slots->count)
-        slot = slots->bytes + slots->used++ * slots->slot_bytes;
-    return slot;
-}
-
-void slots_give(struct slots *slots, void *slot)
-{
-    memcpy(slot, &slots->free, sizeof slots->free);
-    slots->free = slot;
-}

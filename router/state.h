@@ -184,6 +184,9 @@ struct receiver { // a place (core/system.h), or behind all places the arrivals 
     uint32_t copies, copies_max;
     uint32_t own_need, own_max; // messages on own flows: of one event, of one connection at most
     uint16_t receipts; // the flow that brings it receipts, or SYSTEM_NONE
+    // In which its events need room: its outputs, and behind them the flow of its receipts, for those that it asks for.
+    uint16_t fills[MANIFEST_FLOWS_MAX + 1];
+    uint32_t fills_count;
     struct message queue;
     uint64_t queued; // timers left out
     struct bucket log_bucket;
@@ -273,12 +276,8 @@ void tell(struct engine *engine, enum engine_peer peer, uint32_t index, uint16_t
 
 // ---- message.c ----
 void count(struct engine *engine, uint32_t index, uint64_t value); // page, and the store within a second
-void page_add(uint64_t *word, uint64_t value);
 // More or less of it wait; bytes: what they take in the store.
 void flow_change(struct engine *engine, uint16_t flow, int64_t messages, int64_t bytes);
-void list_init(struct message *head);
-void list_insert(struct message *before, struct message *message);
-void list_remove(struct message *message);
 struct message *message_new(struct engine *engine, const struct sending *sending); // check(): slots suffice
 struct message *message_copy(struct engine *engine, struct message *parent, uint64_t connection);
 struct message *message_find(struct engine *engine, uint64_t handle);
@@ -312,16 +311,12 @@ void fault_note(struct engine *engine, const struct message *message); // its ev
 enum reason judge(struct engine *engine, struct message *message);
 // line: of the source, or 0.
 enum reason refuse(struct message *message, enum reason reason, const char *what, const char *detail, uint32_t line);
-// May an event that principal (0: nobody) stands behind send on that flow?
-int is_principal_allowed(const struct system_flow *flow, uint32_t principal);
 // The system's index of what a guest names, or SYSTEM_NONE.
 uint16_t namespace_of(const struct engine *engine, const struct message *message, uint16_t index);
 
 // ---- effects.c ----
 // The next record of that kind among judged effects; 0: no more.
 int effect_next(const struct event *event, uint16_t kind, size_t *at, struct guest_record *record);
-uint16_t effect_flow(const struct engine *engine, const struct message *message,
-                     const struct guest_record *send);
 void sending_make(struct engine *engine, const struct message *message, const struct guest_record *record,
                   uint32_t turn, struct sending *sending);
 // The flow of receipts on which the end of the message makes one, or SYSTEM_NONE; and that one: returns its bytes.
@@ -437,6 +432,20 @@ static inline int is_courier(const struct engine *engine, uint32_t place)
            place < system_places(engine->system);
 }
 
+// The flow of a judged SEND.
+static inline uint16_t effect_flow(const struct engine *engine, const struct message *message,
+                                   const struct guest_record *send)
+{
+    return receiver_of(engine, message)->is->outputs[send->send.flow];
+}
+
+// May an event that principal (0: nobody) stands behind send on that flow?
+static inline int is_principal_allowed(const struct system_flow *flow, uint32_t principal)
+{
+    return flow->is_open || (principal >= 1 && principal <= SYSTEM_PRINCIPALS_MAX &&
+                             (flow->principals >> (principal - 1) & 1) != 0);
+}
+
 // Not yet copied.
 static inline int is_broadcast(const struct engine *engine, const struct message *message)
 {
@@ -453,6 +462,24 @@ static inline void wake(struct engine *engine, int64_t at_ms)
 static inline void page_set(uint64_t *word, uint64_t value)
 {
     __atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+static inline void page_add(uint64_t *word, uint64_t value) { page_set(word, *word + value); }
+
+static inline void list_init(struct message *head) { head->next = head->previous = head; }
+
+static inline void list_insert(struct message *before, struct message *message)
+{
+    message->next = before;
+    message->previous = before->previous;
+    before->previous->next = message;
+    before->previous = message;
+}
+
+static inline void list_remove(struct message *message)
+{
+    message->previous->next = message->next;
+    message->next->previous = message->previous;
 }
 
 #endif
