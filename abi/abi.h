@@ -17,11 +17,12 @@
 // offset 0, published_bytes is set to 0 by the guest), or the instance is destroyed.
 //
 // Batch. An instance that keeps its memory between events (lifetimes resident and connection) and reads no
-// namespace may be shown several EVENT records, one behind the other, zeros behind the last. It handles them
-// in order; the records of an event end with its END, and those of the next follow. It need not handle all before it
-// waits: the host takes the events whose END is published, output starts again at offset 0, and the input stays as it
-// is until the last one has ended. So the records of an event that is not over may wait for that, too: the guest moves
-// them to offset 0. An END with verdict REFUSED is the last record of a wait; the rest of the batch is shown again.
+// namespace may be shown several EVENT records, one behind the other, zeros behind the last; where the last begins the
+// longest would fit. It handles them in order; the records of an event end with its END, and those of the next follow.
+// It need not handle all before it waits: the host takes the events whose END is published, output starts again at
+// offset 0, and the input stays as it is until the last one has ended. So the records of an event that is not over may
+// wait for that, too: the guest moves them to offset 0. An END with verdict REFUSED is the last record of a wait; the
+// rest of the batch is shown again.
 //
 // The host copies published bytes into private memory before it looks at them. Anything that breaks
 // the rules below is the guest's doing: the event is refused, the instance destroyed.

@@ -105,13 +105,14 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
             pool_kill(pool, i);
 }
 
-// Shows so many of the events that wait, as far as they fit.
+// Shows so many of the events that wait, as far as they fit: each as if it were the longest, for a guest may read the
+// struct of a message to its end, also of one that was sent without its tail.
 static void show(struct pool *pool, unsigned index, struct queue *waiting, unsigned count)
 {
     struct slot *slot = &pool->slots[index];
     uint32_t bytes = 0;
     guest_memory_forget(pool->config.memory, index, slot->taken_bytes);
-    for (; count > 0 && waiting->count != 0 && waiting->first->bytes <= ABI_INPUT_BYTES - bytes; count--) {
+    for (; count > 0 && waiting->count != 0 && bytes <= ABI_INPUT_BYTES - POOL_EVENT_BYTES; count--) {
         memcpy(pool->buffer + bytes, waiting->first->record, waiting->first->bytes);
         bytes += waiting->first->bytes;
         queue_push(&slot->shown, queue_pop(waiting));

@@ -69,7 +69,7 @@ static const struct layout layout = {.stack_bytes = 4096};
 static struct guest_memory memory;
 static struct tender_page page;
 static struct channel tender_end, router_end;
-static struct pool *pool, *pools[32]; // all of them: a pool lives as long as its process
+static struct pool *pool, *pools[256]; // all of them: a pool lives as long as its process
 static unsigned pool_count;
 static struct wall_events events;
 static _Alignas(8) uint8_t packet[LINK_BYTES_MAX];
@@ -91,7 +91,7 @@ static void begin(enum manifest_lifetime lifetime, uint32_t deadline_ms)
     channel_init(&tender_end, fds[0], NULL, 0);
     channel_init(&router_end, fds[1], NULL, 0);
     pool = pool_new(&config, &tender_end, &page);
-    check(pool != NULL && pool_count < 32);
+    check(pool != NULL && pool_count < 256);
     pools[pool_count++] = pool;
     events = config.events;
     check(pool_start(pool, &wall) == STATUS_OK);
@@ -479,6 +479,33 @@ TEST(batch_is_shown_at_once)
     expect(next_effects(1, LINK_ENDED) && next_effects(2, LINK_CONTRACT));
 }
 
+// So many events of that size come in one packet.
+static void wait_for_turn(unsigned count, uint32_t bytes)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct delivery *delivery = delivery_take(pool);
+        *delivery = (struct delivery){.handle = 100 + i, .bytes = bytes};
+        queue_push(&pool->waiting, delivery);
+    }
+    pool_turn(pool);
+}
+
+// A guest may copy the struct of a message, which was sent without its tail, as a whole.
+TEST(behind_the_last_of_a_batch_is_room)
+{
+    for (uint32_t bytes = sizeof(struct abi_event); bytes <= POOL_EVENT_BYTES; bytes += 8) {
+        begin(LIFETIME_RESIDENT, 10000);
+        next();
+        publish(0, 0);
+        wait_for_turn(LINK_BATCH_MAX, bytes);
+        unsigned shown = pool->slots[0].shown.count;
+        expect((shown - 1) * bytes + POOL_EVENT_BYTES <= ABI_INPUT_BYTES);
+        expect(shown == ABI_BATCH_MAX || shown * bytes + POOL_EVENT_BYTES > ABI_INPUT_BYTES);
+        if (bytes > 1024)
+            bytes += 512;
+    }
+}
+
 // Two instances are ready when four events come in one packet. One processor for both: the first is shown all.
 TEST(small_batch_is_shared_among_processors)
 {
@@ -492,14 +519,7 @@ TEST(small_batch_is_shared_among_processors)
             publish(i, 0);
         publish(0, put_end(0, put_end(0, 0, ABI_END_DONE), ABI_END_DONE));
         expect(next_effects(1, LINK_ENDED) && next_effects(2, LINK_ENDED));
-        struct queue waiting = {0};
-        for (uint64_t i = 3; i <= 6; i++) {
-            struct delivery *delivery = delivery_take(pool);
-            *delivery = (struct delivery){.handle = i, .bytes = sizeof(struct abi_event)};
-            queue_push(&waiting, delivery);
-        }
-        queue_prepend(&pool->waiting, &waiting);
-        pool_turn(pool);
+        wait_for_turn(4, sizeof(struct abi_event));
         expect(pool->slots[0].shown.count + pool->slots[1].shown.count == 4);
         expect(pool->slots[0].shown.count == (processors == 1 ? 4 : 2));
     }
@@ -624,6 +644,7 @@ int main(void)
     RUN(gone_takes_what_waits_along);
     RUN(resident_is_kept);
     RUN(batch_is_shown_at_once);
+    RUN(behind_the_last_of_a_batch_is_room);
     RUN(small_batch_is_shared_among_processors);
     RUN(batch_of_a_refused_event_is_shown_again);
     RUN(batch_fails_at_the_event_that_failed);
