@@ -55,7 +55,7 @@
 #define ABI_CONTEXT_BYTES_MAX 256u  // comes back with the reply to a request
 #define ABI_KEY_BYTES_MAX 64u       // key of a store record
 #define ABI_LOG_BYTES_MAX 240u      // text of one LOG record
-#define ABI_BATCH_MAX 32u           // events that are shown at once
+#define ABI_BATCH_MAX 64u           // events that are shown at once
 #define ABI_READS_PER_WAIT_MAX 16u
 #define ABI_WAITS_PER_EVENT_MAX 16u // READ rounds in one event
 #define ABI_RANGE_ITEMS_MAX 64u     // items of one RANGE answer; the answer also ends at ABI_INPUT_BYTES

@@ -37,7 +37,7 @@
 
 #define LINK_VERSION 3u
 #define LINK_BYTES_MAX 65536u
-#define LINK_BATCH_MAX 32u
+#define LINK_BATCH_MAX 64u
 
 enum link_kind {
     // receivers

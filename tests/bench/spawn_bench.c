@@ -9,7 +9,7 @@
 //   connection  first message of a new connection until its EFFECTS: the instance is created in between
 //   message     a message until its EFFECTS: met by a pristine instance that was made while nothing was asked
 //   resident    the same with an instance that is kept: the way alone
-//   message-32, resident-32  of 32 messages that are sent at once until the EFFECTS of all, the part of one
+//   message-64, resident-64  of 32 messages that are sent at once until the EFFECTS of all, the part of one
 //   cold        a tender forked, executed, its zygote and instance made, one message served, all ended
 // Prints for each: name, p50 and p99 in microseconds.
 #include "cli/build/build.h"
@@ -189,7 +189,7 @@ int main(int argc, char **argv)
     if (rounds == 0 || rounds > ROUNDS_MAX)
         return 2;
     static const char *const names[KINDS] = {"spawn",      "connection",  "message", "resident", "cold",
-                                              "message-32", "resident-32"};
+                                              "message-64", "resident-64"};
     static struct subject subjects[KINDS];
     for (unsigned i = 0; i < MANY; i++)
         subject_start(&subjects[i], names[i], i == 0 ? NULL : argv[i == COLD ? 3 : 1 + i], rounds, i == COLD);
