@@ -21,10 +21,12 @@ sys.path.insert(0, os.path.join(TREE, "examples", "machine-watch", "demo"))
 import crenel
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
-MESSAGES = {1: 1000, 32: 20000}  # window: messages
+MESSAGES = {1: 1000, 32: 50000, 128: 50000}  # window: messages
 SLOW_MESSAGES = 20000  # to a slow subscriber
 ROUTED, KEYS = 2000000, 1000000
 SPAWNS = 400
+FABRIC = {"rounds": 1000, "burst": 20000}  # messages of a start
+FLOODS = {"another unikernel's flow flooded": "message/volatile", "the same one's other flow flooded": "resident/durable"}
 
 # (name, QoS, topic prefix in the relay system; None: mosquitto alone)
 SUBJECTS = [
@@ -51,7 +53,7 @@ class Mosquitto:
         path = os.path.join(folder, "mosquitto.conf")
         with open(path, "w", encoding="ascii") as file:
             file.write(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n"
-                       "max_inflight_messages 100\nlog_type none\n")
+                       "max_inflight_messages 1000\nlog_type none\n")
         self.process = subprocess.Popen(["mosquitto", "-c", path], stderr=subprocess.PIPE)
         end = time.monotonic() + 10
         while time.monotonic() < end:
@@ -84,6 +86,46 @@ def measure(build, ports, qos, topic, window, credentials, root):
     rate, p50, p99, lost = done.stdout.split()
     used = processor_us(set(pids) | set(crenel.family(root))) - before
     return float(rate), float(p50), float(p99), int(lost), used / messages
+
+
+def fabric_round(build, system, credentials):
+    """(messages/s, p50, p99) between two unikernels, by what goes on and on how many processors."""
+    rows = {}
+    everywhere = os.sched_getaffinity(0)
+    for processors in ({min(everywhere)}, everywhere):
+        for pid in crenel.family(system.supervisor_pid()):
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(pid, processors)
+        for word, messages in FABRIC.items():
+            done = subprocess.run([os.path.join(build, "tests", "bench", "mqtt_bench"), *map(str, system.ports), "0", "fabric",
+                                   "fabric/out", str(messages), word, credentials], capture_output=True, text=True, timeout=300)
+            if done.returncode != 0:
+                raise RuntimeError(done.stderr.strip())
+            rows[word, len(processors)] = tuple(map(float, done.stdout.split()[:3]))
+    return rows
+
+
+def flood_round(build, system, credentials):
+    """p50 and p99 of one message at a time, alone, and while another flow is flooded by another client."""
+    program = [os.path.join(build, "tests", "bench", "mqtt_bench"), *map(str, system.ports), "0"]
+    rows = {}
+    for name, topic in (("alone", None), *FLOODS.items()):
+        flood = None
+        if topic is not None:
+            flood = subprocess.Popen([*program, topic, f"{topic}/out", "1000000", "128", credentials],
+                                     stdout=subprocess.DEVNULL, preexec_fn=lambda: os.nice(19))
+            time.sleep(0.3)
+        try:
+            done = subprocess.run([*program, "resident/volatile", "resident/volatile/out", "1000", "1", credentials],
+                                  capture_output=True, text=True, timeout=300)
+        finally:
+            if flood is not None:
+                flood.kill()
+                flood.wait()
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.strip())
+        rows[name] = tuple(map(float, done.stdout.split()[1:3]))
+    return rows
 
 
 def router_round(build):
@@ -127,15 +169,17 @@ def median(rows, column):
 def print_messages(results):
     for qos in (0, 1):
         base = {window: results[("mosquitto", qos, window)] for window in MESSAGES}
-        print(f"\nPublish to subscriber, QoS {qos}          one at a time            32 on their way"
-              "                   processor   lost")
-        print(f"  {'':<28}{'p50':>9}{'p99':>10}    {'messages/s':>11}{'p50':>10}{'p99':>10}{'ratio':>9}{'a message':>12}")
+        print(f"\nPublish to subscriber, QoS {qos}       one at a time             32 on their way"
+              "                128 on their way             processor   lost")
+        print(f"  {'':<26}{'p50':>8}{'p99':>9}  " + f"{'messages/s':>12}{'p50':>9}{'ratio':>7}  " * 2
+              + f"{'a message':>11}")
         for name in dict.fromkeys(name for name, level, _ in results if level == qos):
-            one, many = results[(name, qos, 1)], results[(name, qos, 32)]
-            ratio = median(many, 0) / median(base[32], 0)
-            lost = sum(row[3] for row in one + many)
-            print(f"  {name:<28}{median(one, 1):>6.0f} us{median(one, 2):>7.0f} us    {median(many, 0):>11,.0f}"
-                  f"{median(many, 1):>7.0f} us{median(many, 2):>7.0f} us{ratio:>9.3f}{median(many, 4):>9.1f} us{lost:>7}")
+            runs = {window: results[(name, qos, window)] for window in MESSAGES}
+            lost = sum(row[3] for rows in runs.values() for row in rows)
+            print(f"  {name:<26}{median(runs[1], 1):>5.0f} us{median(runs[1], 2):>6.0f} us  "
+                  + "".join(f"{median(runs[w], 0):>12,.0f}{median(runs[w], 1):>6.0f} us"
+                            f"{median(runs[w], 0) / median(base[w], 0):>7.2f}  " for w in (32, 128))
+                  + f"{median(runs[128], 4):>8.1f} us{lost:>7}")
 
 
 def print_slow(results):
@@ -144,6 +188,23 @@ def print_slow(results):
         if window == "20s":
             print(f"  {name:<47}{median(rows, 0):>13,.0f}   {median(rows, 3):>8,.0f}  (at most "
                   f"{max(row[3] for row in rows):,})")
+
+
+def print_fabric(rounds):
+    texts = {"rounds": "there and back, one after the other", "burst": "sent 64 in each event"}
+    print(f"\nBetween two unikernels, 64 bytes, 11 fields{'':<12}{'messages/s':>12}{'p50 each':>11}{'p99':>10}")
+    for word, processors in rounds[0]:
+        rate, p50, p99 = (statistics.median(row[word, processors][i] for row in rounds) for i in range(3))
+        where = f"{processors} processor{'s' if processors > 1 else ''}"
+        print(f"  {texts[word] + ', ' + where:<52}{rate:>12,.0f}{p50:>8.1f} us{p99:>7.1f} us")
+
+
+def print_flood(rounds):
+    print(f"\nOne at a time, QoS 0, resident, volatile{'':<15}{'p50':>10}{'p99':>11}{'p99 to alone':>15}")
+    base = statistics.median(row["alone"][1] for row in rounds)
+    for name in rounds[0]:
+        p50, p99 = (statistics.median(row[name][i] for row in rounds) for i in range(2))
+        print(f"  {name:<52}{p50:>7.0f} us{p99:>8.0f} us{p99 / base:>15.1f}")
 
 
 def print_router(rounds):
@@ -158,8 +219,8 @@ def print_spawns(rounds):
              "connection": "new instance, to the effects of its first event",
              "message": "pristine instance, to the effects of an event",
              "resident": "instance that is kept, to its effects",
-             "message-32": "of 32 at once, pristine instances: each",
-             "resident-32": "of 32 at once, an instance that is kept: each",
+             "message-64": "of 64 at once, pristine instances: each",
+             "resident-64": "of 64 at once, an instance that is kept: each",
              "cold": "a tender started, one event, all ended"}
     base = statistics.median(row["spawn"][0] for row in rounds)
     print(f"\nCreation to first reply{'':<35}{'p50':>9}{'p99':>10}{'ratio':>9}")
@@ -193,7 +254,7 @@ def main():
     folder = os.path.join(build, "bench")
     system = crenel.System(folder, build, source=os.path.join(TREE, "tests", "bench", "relay"), first_port=18832)
     broker = None
-    results, spawns, routed = {}, [], []
+    results, spawns, routed, fabric, flooded = {}, [], [], [], []
     walls = {"process": []}
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
         walls["kvm"] = []
@@ -213,6 +274,8 @@ def main():
                 for window in [*MESSAGES, *(["20s"] if qos == 1 else [])]:
                     results.setdefault((name, qos, window), []).append(
                         measure(build, ports, qos, topic, window, credentials, root))
+            fabric.append(fabric_round(build, system, credentials))
+            flooded.append(flood_round(build, system, credentials))
             routed.append(router_round(build))
             spawns.append(spawn_round(build))
             for wall, rounds in walls.items():
@@ -222,6 +285,8 @@ def main():
               f"{os.getloadavg()[0]:.1f} after; medians of {ROUNDS} rounds; payload 100 bytes")
         print_messages(results)
         print_slow(results)
+        print_fabric(fabric)
+        print_flood(flooded)
         print_router(routed)
         print_spawns(spawns)
         for wall, rounds in walls.items():

@@ -12,6 +12,10 @@
 // WINDOW as "20s", with QoS 1: a slow subscriber. Then so many publications are unacknowledged at any time, and the
 // subscriber, with little room in its kernel, takes SLOW_BYTES a millisecond, less than the publisher sends. Lost is what
 // was acknowledged to the publisher and does not arrive.
+//
+// WINDOW as "rounds" or "burst": messages between two unikernels (tests/bench/relay). The publisher tells one of them
+// to begin, the subscriber hears when it has ended: FABRIC_STARTS times with MESSAGES each, and the times printed are those
+// of a start, divided by MESSAGES.
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -31,6 +35,7 @@
 #define BUFFER_BYTES 65536u
 #define SLOW_BYTES 1024u // about eight messages
 #define SLOW_ROOM 8192
+#define FABRIC_STARTS 20u
 
 struct connection {
     int fd;
@@ -277,6 +282,30 @@ static int64_t run_closed(struct run *run, struct connection *publisher, struct 
     return last;
 }
 
+// Returns when the last start had ended.
+static int64_t run_fabric(struct run *run, struct connection *publisher, struct connection *subscriber, const char *topic,
+                          const char *word)
+{
+    int64_t now = now_ns();
+    size_t body = 0, size;
+    for (uint32_t i = 0; i < FABRIC_STARTS; i++) {
+        uint8_t start[128];
+        char text[32];
+        int length = snprintf(text, sizeof text, "%-6s %" PRIu32, word, run->messages);
+        size = put_text(start, topic);
+        memcpy(start + size, text, (size_t)length);
+        int64_t began = now_ns();
+        send_packet(publisher->fd, 0x30, start, size + (size_t)length);
+        while ((size = packet_size(subscriber, &body)) == 0)
+            receive(subscriber, BUFFER_BYTES);
+        drop_packet(subscriber, size);
+        now = now_ns();
+        run->latency_ns[i] = (now - began) / run->messages;
+        run->received += run->messages;
+    }
+    return now;
+}
+
 static int compare(const void *a, const void *b)
 {
     const int64_t *x = a, *y = b;
@@ -296,9 +325,11 @@ int main(int argc, char **argv)
     uint8_t qos = (uint8_t)strtoul(argv[3], NULL, 10);
     struct run run = {.messages = (uint32_t)strtoul(argv[6], NULL, 10)};
     uint32_t window = (uint32_t)strtoul(argv[7], NULL, 10);
-    if (run.messages == 0 || run.messages > MESSAGES_MAX || window == 0)
+    int is_fabric = strcmp(argv[7], "rounds") == 0 || strcmp(argv[7], "burst") == 0;
+    if (run.messages == 0 || run.messages > MESSAGES_MAX || (window == 0 && !is_fabric))
         return 2;
-    run.latency_ns = calloc(run.messages, sizeof run.latency_ns[0]);
+    uint32_t times = is_fabric ? FABRIC_STARTS : run.messages;
+    run.latency_ns = calloc(times, sizeof run.latency_ns[0]);
     FILE *credentials = argc == 9 ? fopen(argv[8], "re") : NULL;
     if (run.latency_ns == NULL || (argc == 9 && credentials == NULL))
         fail("start");
@@ -308,18 +339,19 @@ int main(int argc, char **argv)
     subscribe(&subscriber, argv[5], qos);
 
     int64_t start = now_ns();
-    int64_t last = is_slow ? run_slowly(&run, &publisher, &subscriber, argv[4], window)
-                           : run_closed(&run, &publisher, &subscriber, argv[4], qos, window);
+    int64_t last = is_fabric ? run_fabric(&run, &publisher, &subscriber, argv[4], argv[7])
+                   : is_slow ? run_slowly(&run, &publisher, &subscriber, argv[4], window)
+                             : run_closed(&run, &publisher, &subscriber, argv[4], qos, window);
     uint32_t owed = is_slow ? run.acknowledged : run.messages;
     uint32_t lost = run.received < owed ? owed - run.received : 0;
     int64_t *sorted = run.latency_ns;
     uint32_t count = 0;
-    for (uint32_t i = 0; i < run.messages; i++)
+    for (uint32_t i = 0; i < times; i++)
         if (run.latency_ns[i] != 0)
             sorted[count++] = run.latency_ns[i];
     qsort(sorted, count, sizeof sorted[0], compare);
     double seconds = (double)(last - start) / 1e9;
-    printf("%.0f %.1f %.1f %u\n", seconds > 0 ? (double)run.received / seconds : 0.0,
+    printf("%.0f %.2f %.2f %u\n", seconds > 0 ? (double)run.received / seconds : 0.0,
            count ? (double)sorted[count / 2] / 1e3 : 0.0,
            count ? (double)sorted[(size_t)count * 99 / 100] / 1e3 : 0.0, lost);
     free(run.latency_ns);
