@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// Says the same again; or, of a burst, nothing until its last message.
+// Says the same again; or, of a burst, nothing until its last message; of a flood, nothing.
 #include "there.h"
 
 void on_ask(const struct event *event, const struct reading *message)
@@ -18,4 +18,9 @@ void on_burst(const struct event *event, const struct reading *message)
     memcpy(end.topic, topic, sizeof topic - 1);
     memcpy(end.payload, "end", 3);
     send_finished(&end);
+}
+
+void on_limited(const struct event *event, const struct publish *message)
+{
+    (void)event, (void)message;
 }
