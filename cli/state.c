@@ -4,6 +4,7 @@
 
 #include "cli/source/compile.h"
 #include "cli/report.h"
+#include "host/durable_file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -133,6 +134,20 @@ enum status state_find(const char *option, const char *which, char folder[PATH_M
     return STATUS_OK;
 }
 
+// So that a folder is still there after a power cut, with what was acknowledged in it.
+static void flush_parent(const char *path)
+{
+    char parent[PATH_MAX];
+    snprintf(parent, sizeof parent, "%s", path);
+    char *slash = strrchr(parent, '/');
+    slash[slash == parent] = 0;
+    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return; // not ours to read: its owner made it long ago
+    (void)fsync(fd);
+    close(fd);
+}
+
 enum status state_make(const char *folder)
 {
     char path[PATH_MAX];
@@ -142,10 +157,13 @@ enum status state_make(const char *folder)
         *slash = 0;
         // The root may be shared by systems of several users; each system's folder is its owner's.
         mode_t mode = strlen(path) < strlen(folder) ? 0755 : 0700;
-        if (mkdir(path, mode) != 0 && errno != EEXIST) {
+        int is_made = mkdir(path, mode) == 0;
+        if (!is_made && errno != EEXIST) {
             report_error(path, 0, state_mend, "cannot make this folder: %s", strerror(errno));
             return STATUS_SYSTEM;
         }
+        if (is_made && strchr(path, '/') != NULL)
+            flush_parent(path);
         *slash = '/';
     }
     if (access(folder, W_OK) == 0)
@@ -170,27 +188,19 @@ int state_is_running(const char *folder)
 enum status state_write(const char *folder, const char *name, const void *bytes, size_t size,
                         unsigned mode)
 {
-    char path[PATH_MAX], temporary[PATH_MAX];
-    int error = 0;
-    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= PATH_MAX - 8)
-        return too_long(folder);
-    snprintf(temporary, sizeof temporary, "%.*s.new", PATH_MAX - 8, path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-    ssize_t wrote = fd >= 0 ? write(fd, bytes, size) : -1;
-    if (wrote != (ssize_t)size || fsync(fd) != 0)
-        error = wrote >= 0 && wrote != (ssize_t)size ? ENOSPC : errno;
-    if (fd >= 0)
-        close(fd);
-    if (error == 0 && rename(temporary, path) != 0)
-        error = errno;
-    int folder_fd = error == 0 ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (folder_fd >= 0) {
-        (void)fsync(folder_fd);
+    char path[PATH_MAX], temporary[DURABLE_PATH_BYTES];
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= PATH_MAX - 8 ||
+        snprintf(temporary, sizeof temporary, "%s.tmp", name) >= (int)sizeof temporary)
+        return too_long(path);
+    int folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    enum status status = folder_fd >= 0 ? durable_write(folder_fd, name, bytes, size, mode) : STATUS_SYSTEM;
+    int error = errno;
+    if (status != STATUS_OK && folder_fd >= 0)
+        (void)unlinkat(folder_fd, temporary, 0);
+    if (folder_fd >= 0)
         close(folder_fd);
-    }
-    if (error == 0)
+    if (status == STATUS_OK)
         return STATUS_OK;
-    (void)unlink(temporary);
     report_error(path, 0, state_mend, "cannot write this file: %s", strerror(error));
     errno = error;
     return STATUS_SYSTEM;

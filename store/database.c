@@ -396,8 +396,11 @@ enum status store_open(struct store *store, const char *path, const struct syste
 enum status store_confirm(struct store *store)
 {
     store->is_on_trial = 0;
-    enum status status = dead_letters_trim(store);
-    return status == STATUS_FULL ? STATUS_OK : status; // each new one does it, too
+    enum status status = names_confirm(store);
+    if (status == STATUS_OK)
+        status = dead_letters_trim(store);
+    store->is_on_trial = status != STATUS_OK;
+    return status;
 }
 
 void store_close(struct store *store)

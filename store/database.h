@@ -90,7 +90,8 @@ enum status store_open(struct store *store, const char *path, const struct syste
                        struct store_page *page) MUST_USE;
 void store_close(struct store *store);
 
-// The version of the system is not on trial: what is stored may be changed, and is brought to its bounds.
+// The version of the system is not on trial: what is stored may be changed, and is brought to its bounds. STATUS_FULL: not
+// now, and nothing else either.
 enum status store_confirm(struct store *store) MUST_USE;
 
 // One write transaction. STATUS_FULL: not now (disk full, busy, on trial); nothing was done, reads still work.

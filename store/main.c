@@ -40,7 +40,7 @@ struct server {
     struct store store;
     struct router_link router;
     struct audit_feed feed;
-    int has_directory, is_started;
+    int has_directory, is_started, is_confirmed;
     uint64_t boot; // identity of this boot of the host
     uint8_t feed_buffer[FEED_BUFFER_BYTES];
     struct session sessions[OPERATORS_MAX];
@@ -139,12 +139,25 @@ static void feed_ready(void *context, uint32_t events)
     feed_push(server);
 }
 
+// A full disk confirms nothing, and is tried again.
+static void confirm(struct server *server)
+{
+    enum status status = store_confirm(&server->store);
+    server->is_confirmed = 1;
+    if (status == STATUS_OK)
+        timer_due(server);
+    else if (status != STATUS_FULL)
+        fail("the database failed", server->store.error);
+}
+
 // Queued audit records and acknowledged rows do not wait for the next event, nor does what is too late.
 static void idle(void *context)
 {
     struct server *server = context;
     struct store *store = &server->store;
     int is_more;
+    if (server->is_confirmed && store->is_on_trial)
+        confirm(server);
     after_router(server, router_link_expire(&server->router, store, wall_ms(server), &is_more));
     if (audit_rows_has_work(store)) {
         enum status status = store_begin(store);
@@ -222,13 +235,6 @@ static void start(struct server *server)
     server->store.is_on_trial = 1; // until the supervisor says otherwise
     if (process_ready() != STATUS_OK)
         exit(0);
-}
-
-static void confirm(struct server *server)
-{
-    if (store_confirm(&server->store) != STATUS_OK)
-        fail("the database failed", server->store.error);
-    timer_due(server);
 }
 
 static void take_control(struct server *server, const struct control_record *record, int fd)

@@ -101,9 +101,7 @@ static enum status load_namespace(struct store *store, size_t i)
     sqlite3_reset(count);
     store->namespace_ids[i] = name.id;
     store->state.versions[i] = name.version;
-    if (!name.is_changed)
-        return STATUS_OK;
-    if (store->state.records[i] != 0) {
+    if (name.is_changed && store->state.records[i] != 0) {
         snprintf(store->error, sizeof store->error,
                  "namespace %s holds %llu records of another schema, key or index than this system's "
                  "(%s); mend: give the changed namespace a new name, or start the system that wrote them",
@@ -111,7 +109,7 @@ static enum status load_namespace(struct store *store, size_t i)
                  store->system->schemas[space->schema].header->name);
         return STATUS_CONFLICT;
     }
-    return set_meaning(store, name.id, digest, name.version);
+    return STATUS_OK;
 }
 
 // Every waiting message must still be what it was, and have its flow and its receiver.
@@ -194,21 +192,46 @@ static enum status load_places(struct store *store)
 static enum status load_flows(struct store *store)
 {
     const struct system_view *system = store->system;
-    uint8_t is_changed[SYSTEM_FLOWS_MAX] = {0};
     enum status status = STATUS_OK;
     for (size_t i = 0; i < system->flow_count && status == STATUS_OK; i++) {
-        const uint8_t *digest = system->schemas[system->flows[i].schema].header->digest;
         struct name name;
-        status = intern(store, NAME_FLOW, system->flows[i].name, digest, &name);
+        status = intern(store, NAME_FLOW, system->flows[i].name, system->schemas[system->flows[i].schema].header->digest, &name);
         store->flow_ids[i] = name.id;
-        is_changed[i] = name.is_changed || name.version != system_flow_form(system, i);
     }
+    return status == STATUS_OK ? check_waiting(store) : status;
+}
+
+static enum status confirm_all(struct store *store)
+{
+    const struct system_view *system = store->system;
+    struct name name;
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < system->namespace_count && status == STATUS_OK; i++) {
+        uint8_t digest[32];
+        system_namespace_digest(system, i, digest);
+        status = intern(store, NAME_NAMESPACE, system->namespaces[i].name, digest, &name);
+        if (status == STATUS_OK && name.is_changed)
+            status = set_meaning(store, name.id, digest, name.version);
+    }
+    for (size_t i = 0; i < system->flow_count && status == STATUS_OK; i++) {
+        const uint8_t *digest = system->schemas[system->flows[i].schema].header->digest;
+        uint64_t form = system_flow_form(system, i);
+        status = intern(store, NAME_FLOW, system->flows[i].name, digest, &name);
+        if (status == STATUS_OK && (name.is_changed || name.version != form))
+            status = set_meaning(store, name.id, digest, form);
+    }
+    return status;
+}
+
+enum status names_confirm(struct store *store)
+{
+    enum status status = store_begin(store);
+    if (status != STATUS_OK)
+        return status;
+    status = confirm_all(store);
     if (status == STATUS_OK)
-        status = check_waiting(store);
-    for (size_t i = 0; i < system->flow_count && status == STATUS_OK; i++)
-        if (is_changed[i])
-            status = set_meaning(store, store->flow_ids[i], system->schemas[system->flows[i].schema].header->digest,
-                                 system_flow_form(system, i));
+        return store_commit(store);
+    store_rollback(store);
     return status;
 }
 

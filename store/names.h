@@ -16,6 +16,8 @@ enum name_kind {
 // which stored bytes would mean something else: a namespace that holds records of another schema, key or
 // index, or waiting messages whose flow is gone or means something else (system_misfit). store->error names it and the mend.
 enum status names_load(struct store *store) MUST_USE;
+// From now on they mean what they mean in this version. STATUS_FULL: not now.
+enum status names_confirm(struct store *store) MUST_USE;
 
 // Index of an id in the system file, or -1: it is not in this version.
 int names_flow(const struct store *store, int64_t id);

@@ -205,13 +205,14 @@ void replace_switch(struct supervisor *s)
 {
     (void)unlinkat(s->state_fd, "system.old", 0);
     if (linkat(s->state_fd, "system.bin", s->state_fd, "system.old", 0) != 0 || fsync(s->state_fd) != 0 ||
-        renameat(s->state_fd, "system.next", s->state_fd, "system.bin") != 0 || fsync(s->state_fd) != 0) {
+        durable_write(s->state_fd, "system.bin", s->next.bytes, s->next.size, 0600) != STATUS_OK) {
         char why[200];
         snprintf(why, sizeof why, "cannot put it in place in %.100s: %s", s->state_path, strerror(errno));
         notify(s, "error", "%s\t", why);
         char digest[65];
         report_hex(s->next.digest, sizeof s->next.digest, digest);
         (void)unlinkat(s->state_fd, "system.next", 0);
+        (void)unlinkat(s->state_fd, "system.bin.tmp", 0);
         execute(s, digest, why);
         return;
     }

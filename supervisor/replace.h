@@ -6,8 +6,8 @@
 //   replace   the gateways end, so nothing more comes in; events that are under way get DRAIN_MOST_MS to end, and volatile
 //             messages with them; then unikernels, services, router, store and audit end, as `down` ends them. What is
 //             durable and not done waits in the store
-//   switch    system.bin gets a second name, system.old; system.next is renamed over system.bin; this process executes
-//             itself anew, with the lock, the listening sockets (clients that connect meanwhile wait) and the operator
+//   switch    system.bin gets a second name, system.old; what was offered, whatever system.next holds by now, is written over
+//             system.bin (host/durable_file.h); this process executes itself anew, with the lock, the listening sockets (clients that connect meanwhile wait) and the operator
 //             who waits for the outcome
 //   trial     a version is on trial as long as system.old is there, another file than system.bin. The store changes
 //             nothing meanwhile: it gives out no message that waits, and answers every commit with "not now"
