@@ -10,8 +10,8 @@
 #include "cli/report.h"
 #include "cli/source/schema_cddl.h"
 #include "cli/source/schema_source.h"
-#include "cli/source/schema_words.h"
 #include "abi/abi.h"
+#include "core/field_words.h"
 #include "core/schema_layout.h"
 
 #include <stdio.h>
@@ -36,8 +36,8 @@ static const char *const operators[] = {"", "<", "<=", "==", "!="};
 static void show_field(const struct schema *schema, const struct schema_field *field)
 {
     char may_be[400], type[32];
-    schema_may_be(schema, field, may_be, sizeof may_be);
-    snprintf(type, sizeof type, "%s", schema_type_name(field->type));
+    field_may_be(schema, field, may_be, sizeof may_be);
+    snprintf(type, sizeof type, "%s", field_type_name(field->type));
     printf("%6u  %-8s %-24s %s\n", field->offset, type, field->name, may_be);
     if (field->member_count != 0)
         printf("%41s %u bytes each, the first one at %u:\n", "", field->stride, field[1].offset);
@@ -112,7 +112,7 @@ static int judge(struct work *work, const uint8_t *message, size_t size)
     }
     const struct schema_field *field = &work->schema->fields[index];
     char what[320], may_be[200];
-    schema_may_be(work->schema, field, may_be, sizeof may_be);
+    field_may_be(work->schema, field, may_be, sizeof may_be);
     snprintf(what, sizeof what, "%s: field '%s' may be %s", reason_text(reason), field->name, may_be);
     size_t used = reason == REASON_RELATION ? (size_t)snprintf(what, sizeof what, "relation: '%s' is to be", field->name) : 0;
     for (unsigned i = 0; used != 0 && i < work->schema->header->relation_count && used < sizeof what; i++) {

@@ -3,8 +3,8 @@
 #include "cli/message_json.h"
 
 #include "cli/source/schema_source.h"
-#include "cli/source/schema_words.h"
 #include "core/base64.h"
+#include "core/field_words.h"
 #include "core/schema_layout.h"
 
 #include <stdio.h>
@@ -50,7 +50,7 @@ static cJSON *number_to_json(const struct schema_field *field, unsigned type, in
         return cJSON_CreateNumber(is_negative ? -number : number);
     }
     char text[32];
-    schema_number_text(type, field->decimals, value, text, sizeof text);
+    field_number_text(type, field->decimals, value, text, sizeof text);
     return cJSON_CreateString(text);
 }
 
@@ -237,7 +237,7 @@ static int refuse(struct reader *reader, const char *what, const char *name, con
 static int refuse_value(struct reader *reader, const struct schema_field *field, const char *name)
 {
     char may_be[160], rest[200];
-    schema_may_be(reader->schema, field, may_be, sizeof may_be);
+    field_may_be(reader->schema, field, may_be, sizeof may_be);
     snprintf(rest, sizeof rest, " does not hold this value: it may be %s", may_be);
     return refuse(reader, "field", name, rest);
 }

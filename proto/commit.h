@@ -50,7 +50,7 @@
 #include "abi/abi.h"
 #include "proto/link.h"
 
-#define COMMIT_VERSION 2u
+#define COMMIT_VERSION 3u
 #define COMMIT_BYTES_MAX 131072u
 #define COMMIT_TEXT_BYTES_MAX 240u // of a dead letter
 // What a row of the outbox takes besides key, context and payload, as a flow's bytes are counted: its columns, its
@@ -103,7 +103,7 @@ struct commit_header {
     uint16_t send_count;   // struct commit_send, key, context, payload
     uint16_t state_count;  // struct commit_state, key, parts
     uint16_t counter_count; // struct commit_counter
-    uint16_t dead_count;   // 0 or 1: struct commit_dead, text, crash, payload
+    uint16_t dead_count;   // 0 or 1: struct commit_dead, text, crash, refusal, payload
     uint16_t reason;       // enum reason: how the input ended
     uint16_t source_count; // 0 or 1: struct link_source, of the flow that the header names
     uint16_t zero2;
@@ -172,7 +172,18 @@ struct commit_dead {
     uint32_t payload_bytes; // 0 where the flow says that dead letters hold no payload
     uint32_t principal;
     uint32_t crash_bytes; // 0, or of struct link_crash
-    uint32_t zero;
+    uint32_t refusal_bytes; // 0, or of struct commit_refusal, whose state and message follow
+};
+
+// What the inspector refused, for the store to put into words (store/refusal.h).
+struct commit_refusal {
+    uint16_t schema; // that the message is of
+    uint16_t flow;   // or SYSTEM_NONE: it was to be written
+    uint16_t check;  // index (proto/system.h), or SYSTEM_NONE: no check of flow state refused it
+    uint16_t zero;
+    uint32_t state_bytes;   // of its key's state before it (core/flow_check.h); 0: it is the key's first
+    uint32_t message_bytes; // 0 where dead letters hold no payload
+    int64_t wall_ms, sent_ms; // struct flow_clock
 };
 
 enum commit_result {
@@ -228,6 +239,7 @@ static inline uint64_t commit_row_bytes(uint64_t key_bytes, uint64_t context_byt
 _Static_assert(sizeof(struct commit_packet) == 16, "commit_packet");
 _Static_assert(sizeof(struct commit_header) == 64, "commit_header");
 _Static_assert(sizeof(struct commit_send) == 32, "commit_send");
+_Static_assert(sizeof(struct commit_refusal) == 32, "commit_refusal");
 
 // ---- Store -> audit: one SOCK_SEQPACKET socket, any number of records per packet that way (host/channel.h) ----
 // RECORD packets carry audit rows in order of their source sequence; ACK says up to which sequence

@@ -195,10 +195,21 @@ static void put_dead(struct engine *engine, struct writer *writer, const struct 
                                .payload_bytes = is_kept ? message->send.payload_bytes : 0,
                                .principal = event_sender(message),
                                .crash_bytes = event != NULL ? event->crash_bytes : 0};
+    struct commit_refusal refusal = {0};
+    if (event != NULL && event->refused != NULL) {
+        refusal = event->refusal;
+        refusal.message_bytes = is_kept ? refusal.message_bytes : 0;
+        dead.refusal_bytes = sizeof refusal;
+    }
     put(writer, &dead, sizeof dead);
     put(writer, text, dead.text_bytes);
     if (event != NULL)
         put(writer, &event->crash, dead.crash_bytes);
+    put(writer, &refusal, dead.refusal_bytes);
+    if (dead.refusal_bytes != 0) {
+        put(writer, event->refusal_state, refusal.state_bytes);
+        put(writer, event->refused, refusal.message_bytes);
+    }
     put(writer, message->body, dead.payload_bytes);
 }
 

@@ -23,13 +23,21 @@ enum reason refuse(struct message *message, enum reason reason, const char *what
     return reason;
 }
 
-static enum reason judge_value(struct message *message, const struct schema *schema, const char *name,
-                               uint32_t line, const uint8_t *bytes, size_t size)
+void refuse_value(struct event *event, uint16_t flow, uint16_t schema, const uint8_t *bytes, uint32_t size)
 {
+    event->refused = bytes;
+    event->refusal = (struct commit_refusal){.schema = schema, .flow = flow, .check = SYSTEM_NONE, .message_bytes = size};
+}
+
+static enum reason judge_value(const struct engine *engine, struct message *message, uint16_t index, uint16_t flow,
+                               const char *name, uint32_t line, const uint8_t *bytes, uint32_t size)
+{
+    const struct schema *schema = &engine->system->schemas[index];
     uint16_t field = UINT16_MAX;
     enum reason reason = schema_check(schema, bytes, size, &field);
     if (reason == REASON_DONE)
         return REASON_DONE;
+    refuse_value(message->event, flow, index, bytes, size);
     return refuse(message, reason, name,
                   field < schema->header->field_count ? schema->fields[field].name : "", line);
 }
@@ -76,7 +84,6 @@ static enum reason judge_send(struct engine *engine, struct message *message,
         return refuse(message, REASON_FLOW, "no such output", "", receiver->is->line);
     uint16_t index = receiver->is->outputs[send->flow];
     const struct system_flow *flow = &engine->system->flows[index];
-    const struct schema *schema = &engine->system->schemas[flow->schema];
     if (flow->kind == SYSTEM_REPLY && engine->system->flows[message->send.flow].pair != index)
         return refuse(message, REASON_FLOW, flow->name, "", flow->line); // an answer to that question only
     if (!is_envelope_good(flow, engine->flows[index].is_self, receiver->receipts != SYSTEM_NONE, send))
@@ -100,7 +107,8 @@ static enum reason judge_send(struct engine *engine, struct message *message,
         event->receipts += flow->receiver_count;
     if (event->receipts != 0 && !has_room_of_own(engine, receiver->receipts, message, event->receipts))
         return refuse(message, REASON_BUDGET, flow->name, "receipts", flow->line);
-    enum reason reason = judge_value(message, schema, flow->name, flow->line, record->second, send->payload_bytes);
+    enum reason reason = judge_value(engine, message, flow->schema, index, flow->name, flow->line, record->second,
+                                     send->payload_bytes);
     if (reason != REASON_DONE)
         return reason;
     keys_expect(engine, index, record->second, send->payload_bytes);
@@ -131,7 +139,8 @@ static enum reason judge_write(struct engine *engine, struct message *message,
         return refuse(message, REASON_BUDGET, space->name, "", space->line);
     if (write->op == ABI_WRITE_DELETE)
         return REASON_DONE;
-    enum reason reason = judge_value(message, schema, space->name, space->line, record->second, write->value_bytes);
+    enum reason reason = judge_value(engine, message, space->schema, SYSTEM_NONE, space->name, space->line,
+                                     record->second, write->value_bytes);
     if (reason != REASON_DONE)
         return reason;
     uint8_t key[ABI_KEY_BYTES_MAX];

@@ -179,6 +179,18 @@ static struct held *copy_take(struct engine *engine, struct event *event, uint16
     return held;
 }
 
+// The check and the state (NULL: none yet) that a refusal is put into words by.
+static void note_state(struct event *event, uint16_t check, const struct flow_clock *clock, const uint64_t *state,
+                       size_t bytes)
+{
+    event->refusal.check = check;
+    event->refusal.wall_ms = clock->wall_ms;
+    event->refusal.sent_ms = clock->sent_ms;
+    event->refusal.state_bytes = state != NULL ? (uint32_t)bytes : 0;
+    if (state != NULL)
+        memcpy(event->refusal_state, state, bytes);
+}
+
 // One message against the state of its key, which its event holds from then on.
 static enum reason hold(struct engine *engine, struct message *message, const struct guest_record *record)
 {
@@ -199,16 +211,18 @@ static enum reason hold(struct engine *engine, struct message *message, const st
         if (is_anothers || (engine->is_settled && !event->is_waiting))
             return REASON_ENTERED;
         if (entry == NULL && !slots_left(&table->entries)) {
-            if (!flow->is_observed)
+            if (!flow->is_observed) {
+                refuse_value(event, index, flow->schema, record->second, record->send.payload_bytes);
                 return refuse(message, REASON_KEY_TABLE, flow->name, "", flow->line);
+            }
             event->outputs[record->send.flow].observed++;
             return REASON_DONE;
         }
         is_new = held == NULL;
         if (is_new)
             held = copy_take(engine, event, index, entry);
-        else if (flow->is_observed)
-            memcpy(engine->state, held->state, bytes); // what it goes back to
+        else
+            memcpy(engine->state, held->state, bytes); // what it goes back to, or is refused by
     }
     struct flow_clock clock = {engine->now_ms, engine->wall_ms, event->sent_ms};
     uint16_t refused = flow_check(engine->system, flow, record->second, size, &clock,
@@ -223,6 +237,8 @@ static enum reason hold(struct engine *engine, struct message *message, const st
         const char *name;
         enum reason reason = reason_of(engine, flow, refused, &name);
         page_add(&engine->page->checks[refused].refused, 1);
+        refuse_value(event, index, flow->schema, record->second, record->send.payload_bytes);
+        note_state(event, refused, &clock, !is_new ? engine->state : entry != NULL ? entry->state : NULL, bytes);
         return refuse(message, reason, flow->name, name, engine->system->checks[refused].line);
     }
     if (refused != SYSTEM_NONE || !is_new)

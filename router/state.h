@@ -116,12 +116,15 @@ struct event {
     uint32_t receipts;               // that these promise
     int64_t sent_ms;                 // the host's clock when its effects arrived
     struct held *held;               // states of keys
+    const uint8_t *refused;          // among its records: what `refusal` is of, or NULL
     uint32_t record_bytes, crash_bytes;
     uint32_t seen_bytes, seen_count; // struct commit_read
     char text[COMMIT_TEXT_BYTES_MAX]; // why it failed; from here on nothing is cleared at the start of an event
     struct output outputs[MANIFEST_FLOWS_MAX]; // cleared by judge()
     uint16_t noted[ROUTER_NOTES]; // by which checks
     struct link_crash crash;
+    struct commit_refusal refusal;
+    uint64_t refusal_state[FLOW_STATE_WORDS_MAX];
     _Alignas(8) uint8_t records[ABI_OUTPUT_BYTES];
     uint8_t seen[ROUTER_READS_MAX * (sizeof(struct commit_read) + ABI_KEY_BYTES_MAX)];
 };
@@ -311,6 +314,8 @@ void fault_note(struct engine *engine, const struct message *message); // its ev
 enum reason judge(struct engine *engine, struct message *message);
 // line: of the source, or 0.
 enum reason refuse(struct message *message, enum reason reason, const char *what, const char *detail, uint32_t line);
+// Of what: the store makes words of it.
+void refuse_value(struct event *event, uint16_t flow, uint16_t schema, const uint8_t *bytes, uint32_t size);
 // The system's index of what a guest names, or SYSTEM_NONE.
 uint16_t namespace_of(const struct engine *engine, const struct message *message, uint16_t index);
 

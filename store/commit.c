@@ -9,6 +9,7 @@
 #include "store/dead_letters.h"
 #include "store/names.h"
 #include "store/records.h"
+#include "store/refusal.h"
 #include "store/spool.h"
 
 #include <string.h>
@@ -141,6 +142,15 @@ static enum status apply_source(struct store *store, const struct view *view)
     return store_run(store, statement);
 }
 
+static void take_refusal(struct walk *walk, const struct store *store, const struct commit_dead *dead, struct refusal *refusal)
+{
+    if (dead->refusal_bytes == 0 || !take_struct(walk, &refusal->is, sizeof refusal->is))
+        return;
+    refusal->state = take(walk, refusal->is.state_bytes);
+    refusal->message = take(walk, refusal->is.message_bytes);
+    walk->is_bad |= dead->refusal_bytes != sizeof refusal->is || !refusal_is_valid(store->system, refusal);
+}
+
 static enum status parse(struct view *view, const struct store *store, const uint8_t *packet,
                          size_t size)
 {
@@ -168,9 +178,11 @@ static enum status parse(struct view *view, const struct store *store, const uin
         walk.is_bad |= !counter_is_valid(store, counter.index) || counter.value > COUNTER_STEP_MAX;
     view->dead = walk.at;
     struct commit_dead dead;
+    struct refusal refusal;
     if (header->dead_count == 1 && take_struct(&walk, &dead, sizeof dead)) {
         (void)take(&walk, dead.text_bytes);
         (void)take(&walk, dead.crash_bytes);
+        take_refusal(&walk, store, &dead, &refusal);
         (void)take(&walk, dead.payload_bytes);
         walk.is_bad |= dead.crash_bytes != 0 && dead.crash_bytes != sizeof(struct link_crash);
         walk.is_bad |= dead.text_bytes > COMMIT_TEXT_BYTES_MAX;
@@ -345,6 +357,7 @@ static enum status apply_dead(struct store *store, const struct view *view, stru
 {
     struct commit_dead dead;
     struct link_crash crash;
+    struct refusal refusal;
     struct audit_facts facts = {.header = &view->header,
                                 .effects = packet + view->writes,
                                 .effect_bytes = view->states - view->writes,
@@ -355,10 +368,9 @@ static enum status apply_dead(struct store *store, const struct view *view, stru
         facts.text = take(&walk, dead.text_bytes);
         if (dead.crash_bytes != 0 && take_struct(&walk, &crash, sizeof crash))
             facts.crash = &crash;
-        const uint8_t *payload = take(&walk, dead.payload_bytes);
+        take_refusal(&walk, store, &dead, &refusal);
         int is_counted = dead.flow < store->system->flow_count && store->system->flows[dead.flow].is_dead_counted;
-        enum status status =
-            is_counted ? STATUS_OK : dead_letter_add(store, &view->header, &dead, facts.text, payload);
+        enum status status = is_counted ? STATUS_OK : dead_letter_add(store, &facts, &refusal, take(&walk, dead.payload_bytes));
         if (status != STATUS_OK)
             return status;
     }

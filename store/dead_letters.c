@@ -133,13 +133,14 @@ enum status dead_letters_trim(struct store *store)
     return status;
 }
 
-static enum status audit(struct store *store, int64_t id, const struct commit_header *commit,
-                         const struct commit_dead *dead, const uint8_t *text)
+// Without what would have been allowed it always fits.
+static size_t audit_record(const struct store *store, int64_t id, const struct audit_facts *facts, const char *allowed,
+                           char record[AUDIT_RECORD_BYTES_MAX])
 {
+    const struct commit_dead *dead = facts->dead;
     const struct system_view *system = store->system;
-    char record[AUDIT_RECORD_BYTES_MAX];
     struct json_line line;
-    json_begin(&line, record, sizeof record);
+    json_begin(&line, record, AUDIT_RECORD_BYTES_MAX);
     json_string(&line, "kind", "dead_letter");
     json_integer(&line, "id", id);
     json_string(&line, "reason", reason_text(dead->reason));
@@ -147,18 +148,49 @@ static enum status audit(struct store *store, int64_t id, const struct commit_he
         json_string(&line, "unikernel", system_place_name(system, dead->unikernel));
     if (dead->flow < system->flow_count)
         json_string(&line, "flow", system->flows[dead->flow].name);
-    json_unsigned(&line, "number", commit->number);
+    json_unsigned(&line, "number", facts->header->number);
     if (dead->principal != 0 && dead->principal <= system->principal_count)
         json_string(&line, "principal", system->principals[dead->principal - 1].name);
     // Six characters for a byte at worst: what a text may be here fits.
-    json_text(&line, "text", text, dead->text_bytes < 100 ? dead->text_bytes : 100);
-    return audit_rows_add(store, record, json_end(&line));
+    json_text(&line, "text", facts->text, dead->text_bytes < 100 ? dead->text_bytes : 100);
+    if (allowed[0] != 0)
+        json_string(&line, "allowed", allowed);
+    return json_end(&line);
 }
 
-enum status dead_letter_add(struct store *store, const struct commit_header *commit,
-                            const struct commit_dead *dead, const uint8_t *text,
+static enum status audit(struct store *store, int64_t id, const struct audit_facts *facts, const struct refusal *refusal)
+{
+    char record[AUDIT_RECORD_BYTES_MAX], allowed[REFUSAL_TEXT_BYTES] = "";
+    if (facts->dead->refusal_bytes != 0)
+        refusal_text(store->system, refusal, facts->dead->reason, 0, allowed);
+    size_t length = audit_record(store, id, facts, allowed, record);
+    if (length == 0)
+        length = audit_record(store, id, facts, "", record);
+    return audit_rows_add(store, record, length);
+}
+
+// Why it failed, and of a refusal what came and what would have been taken.
+static size_t explain(const struct store *store, const struct audit_facts *facts, const struct refusal *refusal,
+                      char text[COMMIT_TEXT_BYTES_MAX + REFUSAL_TEXT_BYTES + 2])
+{
+    size_t length = facts->dead->text_bytes;
+    memcpy(text, facts->text, length);
+    if (facts->dead->refusal_bytes == 0)
+        return length;
+    refusal_text(store->system, refusal, facts->dead->reason, 1, text + length + 2);
+    if (text[length + 2] == 0)
+        return length;
+    memcpy(text + length, ": ", 2);
+    return length + strlen(text + length);
+}
+
+enum status dead_letter_add(struct store *store, const struct audit_facts *facts, const struct refusal *refusal,
                             const uint8_t *payload)
 {
+    const struct commit_header *commit = facts->header;
+    const struct commit_dead *dead = facts->dead;
+    char text[COMMIT_TEXT_BYTES_MAX + REFUSAL_TEXT_BYTES + 2];
+    size_t text_bytes = explain(store, facts, refusal, text);
     sqlite3_stmt *statement = store_statement(store, STATEMENT_DEAD_ADD);
     bind_integer(statement, 1, commit->time_ms);
     bind_integer(statement, 2, dead->reason);
@@ -170,15 +202,15 @@ enum status dead_letter_add(struct store *store, const struct commit_header *com
     bind_integer(statement, 5, (int64_t)commit->number);
     bind_integer(statement, 6, commit->attempt);
     bind_integer(statement, 7, names_principal_id(store, dead->principal));
-    bind_bytes(statement, 8, text, dead->text_bytes);
+    bind_bytes(statement, 8, text, text_bytes);
     bind_bytes(statement, 9, payload, dead->payload_bytes);
     enum status status = store_run(store, statement);
     if (status != STATUS_OK)
         return status;
     int64_t id = sqlite3_last_insert_rowid(store->db);
     unsigned share = share_of(dead->flow < store->system->flow_count ? dead->flow : -1);
-    change(store, share, 1, DEAD_LETTER_ROW_BYTES + (uint64_t)dead->text_bytes + dead->payload_bytes);
-    status = audit(store, id, commit, dead, text);
+    change(store, share, 1, DEAD_LETTER_ROW_BYTES + text_bytes + dead->payload_bytes);
+    status = audit(store, id, facts, refusal);
     return status == STATUS_OK && share != SYSTEM_FLOWS_MAX ? keep_share(store, share) : status;
 }
 

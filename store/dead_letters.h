@@ -5,7 +5,9 @@
 #ifndef CRENEL_STORE_DEAD_LETTERS_H
 #define CRENEL_STORE_DEAD_LETTERS_H
 
+#include "store/audit_text.h"
 #include "store/database.h"
+#include "store/refusal.h"
 
 #define DEAD_LETTERS_MAX 10000u
 #define DEAD_LETTERS_BYTES (64ull * 1024 * 1024)
@@ -17,9 +19,9 @@ enum status dead_letters_load(struct store *store) MUST_USE;
 // In a transaction of its own: a share that this version of the system makes smaller is kept.
 enum status dead_letters_trim(struct store *store) MUST_USE;
 
-// In the open transaction: the dead letter of a commit, and its audit row. What goes for it an audit row says.
-enum status dead_letter_add(struct store *store, const struct commit_header *commit,
-                            const struct commit_dead *dead, const uint8_t *text,
+// In the open transaction: the dead letter of a commit, and its audit row. What goes for it an audit row says. The refusal
+// is put into words if the commit says that there is one.
+enum status dead_letter_add(struct store *store, const struct audit_facts *facts, const struct refusal *refusal,
                             const uint8_t *payload) MUST_USE;
 
 // STATUS_ABSENT: no such dead letter.

@@ -2,7 +2,7 @@
 // What messages of a new schema may hold that those of the old one could not.
 #include "cli/diff/diff.h"
 
-#include "cli/source/schema_words.h"
+#include "core/field_words.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -123,11 +123,11 @@ static void diff_schema_field(const struct diff_entry *entry, const struct schem
                  was->capacity, is->capacity);
     if (was->class != is->class)
         diff_add(entry, class_holds(was->class, is->class) ? DIFF_LESS : DIFF_MORE, "field %s: class %s -> %s", is->name,
-                 schema_class_name(was->class), schema_class_name(is->class));
-    for (unsigned i = 0; schema_sink_name(i) != NULL; i++)
+                 field_class_name(was->class), field_class_name(is->class));
+    for (unsigned i = 0; field_sink_name(i) != NULL; i++)
         if (((was->deny ^ is->deny) >> i & 1) != 0)
             diff_add(entry, (is->deny >> i & 1) != 0 ? DIFF_LESS : DIFF_MORE, "field %s: %s deny %s", is->name,
-                     (is->deny >> i & 1) != 0 ? "+" : "-", schema_sink_name(i));
+                     (is->deny >> i & 1) != 0 ? "+" : "-", field_sink_name(i));
     diff_labels(entry, old, was, new, is);
     if (was->deny != is->deny) { // what may not stand in it because a sink would take it for its own
         char names[2][64];

@@ -5,7 +5,7 @@
 // float. Texts of ASCII classes are regular expressions with their length, others have a .size, which counts bytes.
 #include "cli/source/schema_cddl.h"
 
-#include "cli/source/schema_words.h"
+#include "core/field_words.h"
 #include "core/schema_layout.h"
 
 #include <inttypes.h>
@@ -45,8 +45,8 @@ static void emit_number(const struct schema_field *field, unsigned type, FILE *o
     }
     if (has_number && field->decimals != 0) {
         char from[24], to[24];
-        schema_number_text(type, field->decimals, low, from, sizeof from);
-        schema_number_text(type, field->decimals, high, to, sizeof to);
+        field_number_text(type, field->decimals, low, from, sizeof from);
+        field_number_text(type, field->decimals, high, to, sizeof to);
         fprintf(out, "%s%s..%s", separator, from, to);
         separator = " / ";
     }
@@ -111,7 +111,7 @@ static void emit_field(const struct schema *schema, const struct schema_field *f
         emit_rule_name(schema, field->name, sizeof field->name, out);
         fprintf(out, "]");
     }
-    schema_may_be(schema, field, may_be, sizeof may_be);
+    field_may_be(schema, field, may_be, sizeof may_be);
     fprintf(out, "%s ; %s\n", is_last ? "" : ",", may_be);
 }
 

@@ -5,9 +5,9 @@
 // members may and takes a multiple of that.
 #include "cli/source/schema_draft.h"
 #include "cli/source/schema_source.h"
-#include "cli/source/schema_words.h"
 
 #include "abi/abi.h"
+#include "core/field_words.h"
 #include "core/schema_layout.h"
 
 #include <stdio.h>
@@ -59,7 +59,7 @@ static void read_range(struct schema_draft *draft, struct yaml_node *node, struc
         yaml_error(&draft->file, node, "exchange them", "min is above max");
     else if (type != SCHEMA_U64 && (field->minimum < least || field->maximum > most))
         yaml_error(&draft->file, node, "use a wider type or a smaller range",
-                   "min or max is outside what %s can hold", schema_type_name(type));
+                   "min or max is outside what %s can hold", field_type_name(type));
 }
 
 static void read_labels(struct schema_draft *draft, struct yaml_node *node, struct schema_field *field,
@@ -183,11 +183,11 @@ static void read_deny(struct schema_draft *draft, struct yaml_node *node, struct
     for (size_t i = 0; deny != NULL && i < deny->count; i++) {
         const struct yaml_node *sink = deny->children[i];
         const char *name = sink->kind == YAML_SCALAR ? sink->text : "";
-        int bit = schema_sink_find(name);
+        int bit = field_sink_find(name);
         if (bit < 0) {
             const char *names[SINK_COUNT];
             for (unsigned k = 0; k < SINK_COUNT; k++)
-                names[k] = schema_sink_name(k);
+                names[k] = field_sink_name(k);
             const char *nearest = yaml_nearest(name, names, SINK_COUNT);
             char mend[80] = "use some of sql shell html csv log path";
             if (nearest != NULL)
@@ -217,13 +217,13 @@ static void read_fields(struct schema_draft *draft, struct yaml_node *fields, co
 static void read_array(struct schema_draft *draft, struct yaml_node *node, struct schema_field *field, int is_in_array)
 {
     struct yaml_file *file = &draft->file;
-    int of = choose(draft, node, "of", schema_type_name, SCHEMA_U8, TYPE_COUNT);
+    int of = choose(draft, node, "of", field_type_name, SCHEMA_U8, TYPE_COUNT);
     unsigned element = (unsigned)of + 1;
     if (is_in_array)
         yaml_error(file, node, "make the array a field of the message itself, or the elements fields of the record",
                    "an array in an array of records");
     if (of >= 0 && !is_scalar(element) && element != SCHEMA_RECORD) {
-        yaml_error(file, node, "arrays are of integers, bool, enum or record", "an array of %s", schema_type_name(element));
+        yaml_error(file, node, "arrays are of integers, bool, enum or record", "an array of %s", field_type_name(element));
         return;
     }
     if (of < 0 || element == SCHEMA_RECORD) {
@@ -248,7 +248,7 @@ static void read_field(struct schema_draft *draft, struct yaml_node *node, unsig
     if (type >= SCHEMA_STRING)
         field->capacity = (uint16_t)yaml_integer(file, node, "most", 1, ABI_PAYLOAD_BYTES_MAX, 0, 0);
     if (type == SCHEMA_STRING) {
-        field->class = (uint8_t)choose(draft, node, "class", schema_class_name, 0, CLASS_COUNT);
+        field->class = (uint8_t)choose(draft, node, "class", field_class_name, 0, CLASS_COUNT);
         read_deny(draft, node, field);
     }
     read_values(draft, node, field, type, "of");
@@ -290,7 +290,7 @@ static void read_fields(struct schema_draft *draft, struct yaml_node *fields, co
             yaml_error(file, node, "write {name: ..., type: ...}", "not a field");
             continue;
         }
-        int type = choose(draft, node, "type", schema_type_name, SCHEMA_U8, TYPE_COUNT);
+        int type = choose(draft, node, "type", field_type_name, SCHEMA_U8, TYPE_COUNT);
         if (type + 1 == SCHEMA_RECORD)
             read_record(draft, node, record);
         else

@@ -168,7 +168,7 @@ def test_commands(system):
     texts = system.letters(letters)
     line = system.line("machine: valve")
     checks.expect("a_command_outside_of_it_names_the_line",
-                  sum(f"state command.valve ({line})" in text for text in texts) == 5, texts)
+                  sum(f"state command.valve ({line}): tank 1 is in state" in text for text in texts) == 5, texts)
     checks.expect_equal("every_command_has_its_receipt", counts.flows["told"]["done"], counts.flows["command"]["entered"])
 
 

@@ -136,6 +136,7 @@ TEST(acceptance_4)
         expect(is_taken(1, 1, i));
     expect(!is_taken(1, 1, 6) && fake.last_dead_reason == REASON_RATE); // burst + 1 in the same tick
     expect(strcmp(fake.last_dead_text, "rate reading.key") == 0);
+    expect(fake.last_refusal.check == rate - fake_checks && fake.last_refusal_state[2] == 5000); // before it
     for (uint32_t key = 2; key <= 64; key++)
         expect(is_taken(1, key, 1)); // others are not touched, and fill the table
     for (uint32_t key = 100; key < 200; key++)

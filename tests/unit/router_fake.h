@@ -11,6 +11,7 @@
 #define CRENEL_TESTS_ROUTER_FAKE_H
 
 #include "abi/abi.h"
+#include "core/flow_check.h"
 #include "proto/commit.h"
 #include "proto/link.h"
 #include "router/engine.h"
@@ -76,6 +77,8 @@ struct fake {
     uint32_t dead_count, last_dead_reason;
     char last_dead_text[200];
     struct link_crash last_crash;
+    struct commit_refusal last_refusal;
+    uint64_t last_refusal_state[FLOW_STATE_WORDS_MAX];
     struct commit_header last_header;
     struct commit_read last_seen;
     uint64_t read_version; // that GETs answer
@@ -398,6 +401,12 @@ static inline void fake_apply(const struct commit_header *header, const uint8_t 
                  (const char *)fake_bytes(&at, dead.text_bytes));
         if (dead.crash_bytes != 0)
             memcpy(&fake.last_crash, fake_bytes(&at, dead.crash_bytes), sizeof fake.last_crash);
+        memset(&fake.last_refusal, 0, sizeof fake.last_refusal);
+        if (dead.refusal_bytes != 0) {
+            fake_walk(&at, &fake.last_refusal, sizeof fake.last_refusal);
+            memcpy(fake.last_refusal_state, fake_bytes(&at, fake.last_refusal.state_bytes), fake.last_refusal.state_bytes);
+            (void)fake_bytes(&at, fake.last_refusal.message_bytes);
+        }
         (void)fake_bytes(&at, dead.payload_bytes);
         fake.last_dead_reason = dead.reason;
         fake.dead_count++;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // Words for types, classes and sinks, numbers with their decimals, and what a field may be.
-#include "cli/source/schema_words.h"
+#include "core/field_words.h"
 
 #include "core/schema_layout.h"
 
@@ -14,22 +14,22 @@ static const char *const types[] = {"u8",   "u16",  "u32",    "u64",   "i8",    
 static const char *const classes[] = {"utf8", "token", "host", "printable", "topic"};
 static const char *const sinks[] = {"sql", "shell", "html", "csv", "log", "path"};
 
-const char *schema_type_name(unsigned type)
+const char *field_type_name(unsigned type)
 {
     return type >= SCHEMA_U8 && type <= SCHEMA_RECORD ? types[type - 1] : "?";
 }
 
-const char *schema_class_name(unsigned class)
+const char *field_class_name(unsigned class)
 {
     return class <= SCHEMA_CLASS_TOPIC ? classes[class] : "?";
 }
 
-const char *schema_sink_name(unsigned bit)
+const char *field_sink_name(unsigned bit)
 {
     return bit < sizeof sinks / sizeof sinks[0] ? sinks[bit] : NULL;
 }
 
-int schema_sink_find(const char *name)
+int field_sink_find(const char *name)
 {
     for (int i = 0; i < (int)(sizeof sinks / sizeof sinks[0]); i++)
         if (strcmp(sinks[i], name) == 0)
@@ -37,7 +37,7 @@ int schema_sink_find(const char *name)
     return -1;
 }
 
-void schema_number_text(unsigned type, unsigned decimals, int64_t value, char *text, size_t capacity)
+void field_number_text(unsigned type, unsigned decimals, int64_t value, char *text, size_t capacity)
 {
     int is_negative = type != SCHEMA_U64 && value < 0;
     uint64_t magnitude = is_negative ? 0 - (uint64_t)value : (uint64_t)value, scale = 1;
@@ -74,8 +74,8 @@ static void say_scalar(struct words *words, const struct schema *schema, const s
     for (unsigned i = 0; type == SCHEMA_ENUM && i < field->label_count; i++)
         say(words, "%s%s", i == 0 ? "one of " : " ", schema->labels[field->label_first + i].text);
     if (is_integer(type)) {
-        schema_number_text(type, field->decimals, field->minimum, low, sizeof low);
-        schema_number_text(type, field->decimals, field->maximum, high, sizeof high);
+        field_number_text(type, field->decimals, field->minimum, low, sizeof low);
+        field_number_text(type, field->decimals, field->maximum, high, sizeof high);
         say(words, "%s to %s", low, high);
     }
 }
@@ -87,15 +87,15 @@ static void say_text(struct words *words, const struct schema_field *field)
         say(words, " that the fabric cannot read");
     if (field->type != SCHEMA_STRING)
         return;
-    say(words, " of class %s", schema_class_name(field->class));
-    for (unsigned i = 0, is_first = 1; schema_sink_name(i) != NULL; i++)
+    say(words, " of class %s", field_class_name(field->class));
+    for (unsigned i = 0, is_first = 1; field_sink_name(i) != NULL; i++)
         if ((field->deny >> i & 1) != 0) {
-            say(words, "%s%s", is_first ? ", nothing that means something to " : " ", schema_sink_name(i));
+            say(words, "%s%s", is_first ? ", nothing that means something to " : " ", field_sink_name(i));
             is_first = 0;
         }
 }
 
-void schema_may_be(const struct schema *schema, const struct schema_field *field, char *text, size_t capacity)
+void field_may_be(const struct schema *schema, const struct schema_field *field, char *text, size_t capacity)
 {
     struct words words = {text, 0, capacity};
     text[0] = 0;
@@ -106,7 +106,7 @@ void schema_may_be(const struct schema *schema, const struct schema_field *field
     else if (field->element == SCHEMA_RECORD)
         say(&words, "at most %u records", field->capacity);
     else {
-        say(&words, "at most %u of %s, each ", field->capacity, schema_type_name(field->element));
+        say(&words, "at most %u of %s, each ", field->capacity, field_type_name(field->element));
         say_scalar(&words, schema, field, field->element);
     }
     if (field->unit[0] != 0)
