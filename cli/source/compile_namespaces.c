@@ -23,7 +23,7 @@ static const struct manifest_namespace *asked_by(const struct compile *compile, 
 static uint32_t read_users(struct compile *compile, struct yaml_node *node, const char *key, unsigned right)
 {
     struct yaml_file *file = &compile->file;
-    const struct yaml_node *list = yaml_child(file, node, key, YAML_SEQUENCE, 1);
+    const struct yaml_node *list = yaml_child(file, node, key, YAML_SEQUENCE, 0);
     uint32_t users = 0;
     for (size_t i = 0; list != NULL && i < list->count; i++) {
         const struct yaml_node *name = list->children[i];
