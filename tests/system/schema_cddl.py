@@ -17,6 +17,13 @@ def skip_reason():
         return "there is no node or npm"
     if not os.path.isdir(os.path.join(FOLDER, "node_modules", "cddl")):
         os.makedirs(FOLDER, exist_ok=True)
+        try:  # where there is no registry npm goes on trying for minutes
+            found = subprocess.run(["npm", "view", PACKAGE, "version", "--fetch-retries=0", "--fetch-timeout=4000"],
+                                   capture_output=True, text=True, timeout=8)
+        except subprocess.TimeoutExpired:
+            found = None
+        if found is None or found.returncode != 0:
+            return "npm reaches no registry"
         try:
             done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", FOLDER, PACKAGE],
                                   capture_output=True, text=True, timeout=60)
