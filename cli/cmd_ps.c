@@ -174,7 +174,7 @@ int cmd_ps(int argc, char **argv)
 static void print_status(const cJSON *reply)
 {
     const cJSON *row, *item;
-    printf("system %s: %s, epoch %.0f, %.0f in flight, %.0f connections\n", text_of(reply, "system"),
+    printf("system %s: %s, epoch %.0f, %.0f in flight, connections: %.0f\n", text_of(reply, "system"),
            text_of(reply, "phase"), number_of(reply, "epoch"), number_of(reply, "in_flight"),
            number_of(reply, "connections"));
     printf("%-20s %10s %10s %10s %9s %9s %10s\n", "FLOW", "ENTERED", "DONE", "FAILED", "WAITING", "SPOOLED", "BYTES");

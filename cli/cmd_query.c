@@ -107,6 +107,8 @@ static void print_row(const struct query *query, const cJSON *reply)
     cJSON_free(text);
 }
 
+static void print_count(double count) { report_progress("%.0f record%s", count, count == 1 ? "" : "s"); }
+
 static enum status run(struct query *query)
 {
     enum status status = describe(query);
@@ -133,8 +135,7 @@ static enum status run(struct query *query)
         else if (!is_last)
             print_row(query, reply);
         else if (!query->is_json)
-            report_progress("%.0f records",
-                            cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(reply, "count")));
+            print_count(cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(reply, "count")));
         cJSON_Delete(reply);
     }
     return status;

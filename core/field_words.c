@@ -50,6 +50,16 @@ void field_number_text(unsigned type, unsigned decimals, int64_t value, char *te
                  (int)decimals, magnitude % scale);
 }
 
+void field_value_text(const struct schema *schema, const struct schema_field *field, int64_t value, char *text, size_t capacity)
+{
+    if (field->type == SCHEMA_BOOL)
+        snprintf(text, capacity, "%s", value != 0 ? "true" : "false");
+    else if (field->type == SCHEMA_ENUM && value >= 0 && value < field->label_count)
+        snprintf(text, capacity, "%s", schema->labels[field->label_first + value].text);
+    else
+        field_number_text(field->type, field->decimals, value, text, capacity);
+}
+
 struct words { // a text that grows until it is full
     char *text;
     size_t used, capacity;

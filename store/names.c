@@ -103,7 +103,7 @@ static enum status load_namespace(struct store *store, size_t i)
     store->state.versions[i] = name.version;
     if (name.is_changed && store->state.records[i] != 0) {
         snprintf(store->error, sizeof store->error,
-                 "namespace %s holds %llu records of another schema, key or index than this system's "
+                 "namespace %s holds records (%llu) of another schema, key or index than this system's "
                  "(%s); mend: give the changed namespace a new name, or start the system that wrote them",
                  space->name, (unsigned long long)store->state.records[i],
                  store->system->schemas[space->schema].header->name);

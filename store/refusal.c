@@ -60,16 +60,9 @@ static int64_t value_of(const struct telling *telling, uint16_t field)
 // A number of a field: as it is written in system.yaml.
 static void say_value(struct telling *telling, uint16_t index, int64_t value)
 {
-    const struct schema_field *field = &telling->schema->fields[index];
-    char number[32];
-    if (field->type == SCHEMA_BOOL) {
-        say(telling, "%s", value != 0 ? "true" : "false");
-    } else if (field->type == SCHEMA_ENUM && value >= 0 && value < field->label_count) {
-        say(telling, "%s", telling->schema->labels[field->label_first + value].text);
-    } else {
-        field_number_text(field->type, field->decimals, value, number, sizeof number);
-        say(telling, "%s", number);
-    }
+    char text[40];
+    field_value_text(telling->schema, &telling->schema->fields[index], value, text, sizeof text);
+    say(telling, "%s", text);
 }
 
 static void say_unit(struct telling *telling, uint16_t field)

@@ -54,7 +54,8 @@ static void print_ranges(const struct system_view *system, const struct system_f
 static void print_order(const char *field, const struct system_check *check, uint64_t peak)
 {
     if (peak == UINT64_MAX)
-        printf("    # sequence: numbers of '%s' came twice\n", field);
+        printf("    sequence: {field: %s, window: %u}    # some came twice: it takes each once, those that come late too\n", field,
+               check->window);
     else if (check->window == 0 && peak == 0)
         printf("    sequence: {field: %s, order: strict}\n", field);
     else if (peak < SYSTEM_WINDOW_MAX)
@@ -104,9 +105,10 @@ static void print_rate(const struct system_view *system, const struct system_flo
 void learn_print(const struct system_view *system, const struct system_flow *flow, const struct learned *learned)
 {
     const struct schema *schema = &system->schemas[flow->schema];
-    printf("# Flow '%s', from %" PRIu64 " messages. Bounds are what came and a quarter more; look at them before they refuse:\n"
+    uint64_t count = flow->check_count != 0 ? learned[0].measured : 0;
+    printf("# Flow '%s', from %" PRIu64 " message%s. Bounds are what came and a quarter more; look at them before they refuse:\n"
            "# whatever was sent while this was learned counts as normal.\n",
-           flow->name, flow->check_count != 0 ? learned[0].measured : 0);
+           flow->name, count, count == 1 ? "" : "s");
     printf("  %s:\n", flow->name);
     for (uint16_t i = 0; i < flow->check_count; i++) {
         const struct system_check *check = &system->checks[flow->check_first + i];

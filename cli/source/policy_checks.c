@@ -2,6 +2,7 @@
 // Words for the checks of flow state.
 #include "cli/source/policy_checks.h"
 
+#include "core/field_words.h"
 #include "core/flow_check.h"
 
 #include <inttypes.h>
@@ -90,6 +91,32 @@ void policy_check_text(const struct system_view *system, const struct system_flo
     }
 }
 
+// A line for each transition: "closed (start): op open with pressure 0.000 to 9.500 -> open".
+static void transitions_add(const struct system_view *system, const struct system_flow *flow,
+                            const struct system_machine *machine, cJSON *checks)
+{
+    const struct schema *schema = &system->schemas[flow->schema];
+    for (uint16_t i = 0; i < machine->transition_count; i++) {
+        const struct system_transition *transition = &machine->transitions[i];
+        char name[64], text[256], low[40], high[40];
+        int is_start = flow_name_hash(FLOW_NAME_HASH, machine->states[machine->start]) == transition->from;
+        size_t used = (size_t)snprintf(text, sizeof text, "%s%s: %s", flow_state_name(machine, transition->from),
+                                       is_start ? " (start)" : "", transition->condition_count == 0 ? "every message" : "");
+        for (uint32_t j = 0; j < transition->condition_count && used < sizeof text; j++) {
+            const struct system_condition *condition = &transition->conditions[j];
+            const struct schema_field *field = &schema->fields[condition->field];
+            field_value_text(schema, field, condition->low, low, sizeof low);
+            field_value_text(schema, field, condition->high, high, sizeof high);
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %s%s%s", j == 0 ? "" : " with ", field->name, low,
+                                     condition->low != condition->high ? " to " : "", condition->low != condition->high ? high : "");
+        }
+        if (used < sizeof text)
+            snprintf(text + used, sizeof text - used, " -> %s", flow_state_name(machine, transition->to));
+        snprintf(name, sizeof name, "  way %u", i + 1u);
+        cJSON_AddStringToObject(checks, name, text);
+    }
+}
+
 void policy_checks_add(const struct system_view *system, const struct system_flow *flow, cJSON *checks)
 {
     char name[64], text[256];
@@ -100,6 +127,8 @@ void policy_checks_add(const struct system_view *system, const struct system_flo
         policy_check_text(system, flow, check, name, text, sizeof text);
         snprintf(text + strlen(text), sizeof text - strlen(text), " (line %u)", check->line);
         cJSON_AddStringToObject(checks, name, text);
+        if (check->machine != SYSTEM_NONE)
+            transitions_add(system, flow, &system->machines[check->machine], checks);
     }
     if (flow->keys_max != 0) {
         uint64_t first, bytes = flow_state_bytes(system, flow);

@@ -71,7 +71,7 @@ static int row_check(const struct system_view *new, const cJSON *row)
 {
     if (cJSON_HasObjectItem(row, "namespace") && !namespace_fits(new, row)) {
         report_error(NULL, 0, "give the changed namespace a new name",
-                     "namespace %s holds %.0f records of another schema, key or index than in the new version",
+                     "namespace %s holds records (%.0f) of another schema, key or index than in the new version",
                      text_of(row, "namespace"), number_of(row, "records"));
         return 1;
     }

@@ -151,7 +151,8 @@ def main():
     result("in_words", str(missing) if missing else None)
     command = flows["command"]
     result("machine_in_words", None if f"(line {line['machine: valve']})" in command.get("machine valve", "") and "1000 at most" in command["keys"]
-           and "acts on the world" in command["actuator"] else str(command))
+           and "acts on the world" in command["actuator"] and command.get("  way 1", "").startswith("closed (start): ")
+           and " -> " in command["  way 1"] else str(command))
     run("check", ".", "--build", "images", "--output", "one.bin")
     run("check", ".", "--build", "images", "--output", "two.bin")
     with open("one.bin", "rb") as one, open("two.bin", "rb") as two:

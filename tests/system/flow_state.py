@@ -118,7 +118,7 @@ def test_learn(system):
     ps = system.command("ps", *system.named())
     checks.expect("it is counted and said loudly", flow["observed"] == 1 and "PROBLEM: flow reading ONLY OBSERVES" in ps, (flow, ps))
     said = learn(system, system.file)
-    wanted = ("from 4 messages", "# sequence: numbers of 'sequence' came twice", "{field: value, most: 100.313}",
+    wanted = ("from 4 messages", "sequence: {field: sequence, window: 64}    # some came twice", "{field: value, most: 100.313}",
               "rate: {per_second: 1, burst: 4, per: key}", "field value: from 10.000 to 90.250")
     checks.expect("learn proposes from what came", said.returncode == 0 and all(text in said.stdout for text in wanted), said)
     lines = "".join(f'{{"time_ms": {1700000000000 + 500 * i}, "message": {{"sensor": 3, "value": {20 + i % 3}, '

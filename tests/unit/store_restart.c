@@ -95,7 +95,7 @@ TEST(a_namespace_of_another_schema_is_refused_by_name)
     store_close(&fixture.store);
     fixture_schema.header.digest[5] ^= 1;
     expect(store_open(&fixture.store, fixture.path, &fixture.system, &fixture.page) == STATUS_CONFLICT);
-    expect(strstr(fixture.store.error, "namespace models holds 1 records") != NULL);
+    expect(strstr(fixture.store.error, "namespace models holds records (1)") != NULL);
     expect(strstr(fixture.store.error, "mend:") != NULL);
     fixture_schema.header.digest[5] ^= 1;
     fixture_namespaces[SPACE_MODELS].key_fields[0] = 1; // another key
