@@ -62,7 +62,7 @@ static int act_on_unikernel(int argc, char **argv, const char *done)
     cJSON *reply = NULL;
     int code = arguments_read(argc, argv, table, 2, operands, 2, &count);
     if (code == 0 && count == 0) {
-        report_error(NULL, 0, "crenel ps lists them", "%s: name a unikernel", argv[0]);
+        report_error(NULL, 0, "crenel ps lists them", "%s: name a unikernel, as in `crenel %s UNIKERNEL`", argv[0], argv[0]);
         code = EXIT_USAGE;
     }
     if (code != 0)
@@ -76,7 +76,7 @@ static int act_on_unikernel(int argc, char **argv, const char *done)
     if (is_json)
         print_reply(reply);
     else
-        report_progress("unikernel %s %s", unikernel, done);
+        report_progress("%s%s %s", strchr(unikernel, ':') == NULL ? "unikernel " : "", unikernel, done);
     cJSON_Delete(reply);
     return EXIT_OK;
 }

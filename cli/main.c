@@ -30,7 +30,7 @@ static const struct command commands[] = {
     {"status", cmd_status, "[SYSTEM] [--state DIR] [--json]", "what became of the messages, flow by flow"},
     {"logs", cmd_logs, "[SYSTEM] [-f] [--unikernel NAME] [--host] [--state DIR] [--json]", "what unikernels logged"},
     {"stop", cmd_stop, "[SYSTEM] UNIKERNEL [--state DIR] [--json]", "end one unikernel; its messages wait"},
-    {"restart", cmd_restart, "[SYSTEM] UNIKERNEL [--state DIR] [--json]", "start one unikernel anew"},
+    {"restart", cmd_restart, "[SYSTEM] UNIKERNEL|courier:X|gateway:X|service:X [--state DIR] [--json]", "start one of its processes anew"},
     {"query", cmd_query, "[SYSTEM] NAMESPACE [--from JSON] [--to JSON] [--index] [--limit N] [--state DIR] [--json]",
      "records of a namespace, in order of key or index"},
     {"deadletter", cmd_deadletter, "list|show|resubmit|drop [SYSTEM] [ID] [--flow FLOW] [--state DIR] [--json]",

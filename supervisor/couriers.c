@@ -2,7 +2,7 @@
 // What couriers and services that seal need of the operator: keys and certificates, and a courier a port to listen on.
 //
 // The files are looked at before anything starts, so that what is missing is said at once, and read for each start of the
-// courier, so that a renewed certificate needs no more than `crenel restart`. The courier gets sealed copies.
+// courier, so that a renewed certificate needs no more than `crenel restart courier:NAME`. The courier gets sealed copies.
 #include "supervisor/supervisor.h"
 
 #include "supervisor/folder.h"

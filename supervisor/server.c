@@ -51,14 +51,22 @@ static void op_status(struct client *client, const cJSON *request, struct answer
     report_status(client->supervisor, answer->reply);
 }
 
-static struct member *named_unikernel(struct client *client, const cJSON *request, struct answer *answer)
+// A unikernel by its name; where others are meant, too, a courier, gateway or service as in system.yaml: "courier:cloud".
+static struct member *named(struct client *client, const cJSON *request, struct answer *answer, int is_other_meant)
 {
+    static const char *const kinds[ROLES] = {
+        [ROLE_TENDER] = "", [ROLE_SERVICE] = "service:", [ROLE_GATEWAY] = "gateway:", [ROLE_COURIER] = "courier:"};
     const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(request, "unikernel"));
     struct supervisor *s = client->supervisor;
-    for (size_t i = 0; i < s->member_count && name != NULL; i++)
-        if (s->members[i].role == ROLE_TENDER && strcmp(s->members[i].name, name) == 0)
-            return &s->members[i];
-    refuse(answer, "`crenel ps` lists them", "no unikernel of that name in this system");
+    for (size_t i = 0; i < s->member_count && name != NULL; i++) {
+        struct member *m = &s->members[i];
+        const char *kind = kinds[m->role];
+        if (kind != NULL && (m->role == ROLE_TENDER || is_other_meant) && strncmp(name, kind, strlen(kind)) == 0 &&
+            strcmp(name + strlen(kind), m->name) == 0)
+            return m;
+    }
+    refuse(answer, "`crenel ps` lists them", is_other_meant ? "no unikernel, gateway:X, service:X or courier:X of that name in this system"
+                                                            : "no unikernel of that name in this system");
     return NULL;
 }
 
@@ -70,7 +78,7 @@ static void record_operator(const struct client *client, const char *action, con
 
 static void op_stop(struct client *client, const cJSON *request, struct answer *answer)
 {
-    struct member *m = named_unikernel(client, request, answer);
+    struct member *m = named(client, request, answer, 0);
     if (m == NULL)
         return;
     m->is_operator_stopped = 1;
@@ -82,7 +90,7 @@ static void op_stop(struct client *client, const cJSON *request, struct answer *
 
 static void op_restart(struct client *client, const cJSON *request, struct answer *answer)
 {
-    struct member *m = named_unikernel(client, request, answer);
+    struct member *m = named(client, request, answer, 1);
     if (m == NULL)
         return;
     record_operator(client, "restart", m->name);

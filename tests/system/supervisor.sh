@@ -195,6 +195,13 @@ verdict stop_ends_one_unikernel $? "state $(field decode state)"
 crenel restart decode --state "$state"
 wait_for decode state running
 verdict restart_starts_it_again $? "state $(field decode state)"
+pid=$(field gateway pid)
+crenel restart gateway:mqtt --state "$state"
+wait_gone "$pid" && wait_for gateway state running
+verdict restart_takes_a_gateway $? "state $(field gateway state)"
+crenel restart gateway:decode --state "$state"
+[ $? -eq 3 ]
+verdict restart_of_nothing_is_refused $? "exit code"
 for _ in $(seq 50); do # the operator's acts reach the log within its interval
     crenel logs machine-watch --host --state "$state"
     tiles=$(cat "$folder"/audit/tile/entries/* "$folder"/audit/tile/entries/*/* 2>/dev/null | strings)
