@@ -142,13 +142,13 @@ class System:
                 for row in self.records("hours")}
 
     def records(self, namespace):
-        return [row.get("record", row) for row in self.lines("query", *self.named(), namespace, "--limit", "1000000")]
+        return [row.get("record", row) for row in self.lines("query", *self.named(), namespace, "--limit", "100000000")]
 
     def dead_letters(self):
         return self.lines("deadletter", "list", *self.named())
 
     def audit_records(self):
-        return self.lines("audit", "show", *self.named(), "--limit", "1000000")
+        return self.lines("audit", "show", *self.named(), "--limit", "100000000")
 
     def lines(self, *arguments):
         """A listing as a list, whether it comes as one array or as one object a line."""
