@@ -276,7 +276,7 @@ def test_new_version(system, start_ms):
     """A looser rate is shown, refused without consent, and takes over with it, under traffic."""
     with open(system.file, encoding="utf-8") as file:
         text = file.read()
-    old = "rate: {per_second: 5, burst: 20}, principals: [operator]}\n  wish"
+    old = "rate: {per_second: 5, burst: 32}, principals: [operator]}\n  wish"
     with open(system.file, "w", encoding="utf-8") as file:
         file.write(text.replace(old, old.replace("per_second: 5", "per_second: 50")))
     code, said = policy(system, "diff", system.name, system.file)
