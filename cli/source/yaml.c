@@ -263,7 +263,7 @@ static enum status read_bytes(struct yaml_file *file, uint8_t **bytes, size_t *s
 {
     FILE *in = fopen(file->path, "re");
     if (in == NULL) {
-        report_error(file->path, 0, "check the path", "cannot open: %s", strerror(errno));
+        report_error(file->path, 0, "name a folder or file that is there: a system has a system.yaml, a unikernel a unikernel.yaml", "cannot open: %s", strerror(errno));
         return STATUS_SYSTEM;
     }
     *bytes = allocate(NULL, YAML_BYTES_MAX + 1);
