@@ -63,6 +63,7 @@ static void make(struct take *take)
 }
 
 #define TAKEN_MAX 256
+#define GUARD 0x5ca1ab1e5ca1ab1eu
 static struct {
     struct message message;
     int64_t now_ms;
@@ -89,12 +90,14 @@ static void look(const struct message *message, int64_t now_ms)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static uint64_t state[FLOW_STATE_WORDS_MAX], one[FLOW_STATE_WORDS_MAX], two[FLOW_STATE_WORDS_MAX], measured[64];
+    static uint64_t state[FLOW_STATE_WORDS_MAX], one[FLOW_STATE_WORDS_MAX + 2], two[FLOW_STATE_WORDS_MAX + 2], measured[64];
     struct take take = {data, size};
     struct flow_clock clock = {1, 1, 1};
     struct message message = {0};
     make(&take);
-    memset(state, 0, sizeof state);
+    // What a key's state takes, and a word behind it that is left alone.
+    const size_t words = flow_state_words(&of, &flow), bytes = (words == 0 ? 1 : words) * sizeof state[0];
+    memset(state, 0, bytes);
     taken_count = 0;
     while (take.left != 0 && taken_count < TAKEN_MAX) {
         uint8_t what = take_byte(&take);
@@ -105,17 +108,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         clock.wall_ms += (what & 16) != 0 ? (int64_t)take_byte(&take) - 64 : 1;
         clock.wall_ms = clock.wall_ms < 1 ? 1 : clock.wall_ms;
         clock.sent_ms = clock.wall_ms;
-        memcpy(one, state, sizeof one);
-        memcpy(two, state, sizeof two);
+        memcpy(one, state, bytes);
+        memcpy(two, state, bytes);
+        one[bytes / sizeof one[0]] = two[bytes / sizeof two[0]] = GUARD;
         uint16_t verdict = flow_check(&of, &flow, (const uint8_t *)&message, sizeof message, &clock, one, NULL);
         must(flow_check(&of, &flow, (const uint8_t *)&message, sizeof message, &clock, two, measured) == verdict);
         must(verdict == SYSTEM_NONE || (verdict < flow.check_count && measured[verdict] > checks[verdict].most));
         for (uint16_t i = 0; i < flow.check_count && i < verdict; i++)
             must(measured[i] <= checks[i].most);
+        must(one[bytes / sizeof one[0]] == GUARD && two[bytes / sizeof two[0]] == GUARD);
         if (verdict != SYSTEM_NONE)
             continue;
-        must(memcmp(one, two, sizeof one) == 0 && one[0] >> flow.check_count == 0);
-        memcpy(state, one, sizeof state);
+        must(memcmp(one, two, bytes) == 0 && one[0] >> flow.check_count == 0);
+        memcpy(state, one, bytes);
         look(&message, clock.now_ms);
     }
     return 0;

@@ -70,7 +70,7 @@ struct fixture {
     struct channel router; // our end
     int64_t now_ms;
     int is_on_trial; // the next one that is opened
-    uint8_t packet[COMMIT_BYTES_MAX]; // last one received
+    _Alignas(8) uint8_t packet[COMMIT_BYTES_MAX]; // last one received
     uint8_t inbox[COMMIT_BYTES_MAX];
     size_t packet_bytes;
     const uint8_t *seen; // of the last ANSWER
