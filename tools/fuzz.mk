@@ -34,6 +34,7 @@ FUZZ_WRAP_password = channel_receive channel_send openat fstat read __read_chk c
 FUZZ_WRAP_courier = socket connect getsockopt setsockopt accept4 shutdown getrandom recv close loop_add loop_change loop_remove \
 	loop_timer_set loop_clock_ms channel_receive channel_send channel_send_parts channel_flush \
 	tls_new tls_destroy tls_handshake tls_read tls_write tls_why
+FUZZ_WRAP_seal = channel_receive channel_send channel_send_parts channel_flush randombytes_buf
 FUZZ_WRAP_tunnel = socket connect getsockopt socketpair getrandom recv send close loop_add loop_change loop_remove loop_timer_set \
 	loop_clock_ms
 FUZZ_WRAP_storelink = channel_receive channel_send channel_send_parts store_commit
@@ -70,7 +71,7 @@ FUZZ_BYTES_flowstate = 256
 FUZZ_BYTES_image = 4096
 $(foreach n,audit commit crash manifest records router schema session,$(eval FUZZ_BYTES_$(n) = 2048))
 $(foreach n,sources replies,$(eval FUZZ_BYTES_$(n) = 1024))
-$(foreach n,courier engine fault gateway member mqtt pages pool run storelink tunnel verify,$(eval FUZZ_BYTES_$(n) = 200))
+$(foreach n,courier engine fault gateway member mqtt pages pool run seal storelink tunnel verify,$(eval FUZZ_BYTES_$(n) = 200))
 
 # The good inputs to begin from come from the replay; the corpus stays for the next time.
 FUZZ_END = $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(TIME))
