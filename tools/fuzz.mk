@@ -69,7 +69,7 @@ FUZZ_BYTES = 512
 FUZZ_BYTES_system = 16384
 FUZZ_BYTES_flowstate = 256
 FUZZ_BYTES_image = 4096
-$(foreach n,audit commit crash manifest records router schema session,$(eval FUZZ_BYTES_$(n) = 2048))
+$(foreach n,audit commit crash manifest records router schema session version,$(eval FUZZ_BYTES_$(n) = 2048))
 $(foreach n,sources replies,$(eval FUZZ_BYTES_$(n) = 1024))
 $(foreach n,courier engine fault gateway member mqtt pages pool run seal storelink tunnel verify,$(eval FUZZ_BYTES_$(n) = 200))
 
