@@ -28,6 +28,7 @@ FUZZ_WRAP_replies = state_find state_is_running socket connect channel_receive_f
 FUZZ_WRAP_verify = calloc malloc free log_hash durable_write durable_read fstatat openat crypto_sign_ed25519_verify_detached
 FUZZ_WRAP_pool = channel_send_parts loop_clock_ms loop_timer_set
 FUZZ_WRAP_yaml = fopen malloc realloc free report_error
+FUZZ_WRAP_learn = report_error
 FUZZ_WRAP_fault = machine_fault
 FUZZ_WRAP_operator = recv send store_commit
 FUZZ_WRAP_password = channel_receive channel_send openat fstat read __read_chk close crypto_pwhash_str_verify
@@ -71,7 +72,7 @@ FUZZ_BYTES_flowstate = 256
 FUZZ_BYTES_image = 4096
 $(foreach n,audit commit crash manifest records router schema session version,$(eval FUZZ_BYTES_$(n) = 2048))
 $(foreach n,sources replies,$(eval FUZZ_BYTES_$(n) = 1024))
-$(foreach n,courier engine fault gateway member mqtt pages pool run seal storelink tunnel verify,$(eval FUZZ_BYTES_$(n) = 200))
+$(foreach n,courier diff engine fault gateway learn member mqtt pages pool run seal storelink tunnel verify,$(eval FUZZ_BYTES_$(n) = 200))
 
 # The good inputs to begin from come from the replay; the corpus stays for the next time.
 FUZZ_END = $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(TIME))
@@ -81,7 +82,7 @@ fuzz-%: $(BUILD)/fuzz/% FORCE
 	@mkdir -p $(BUILD)/fuzz/corpus-$*
 	@$(MAKE) -s --no-print-directory $(BUILD)/tests/unit/$(call fuzz_replay,$*)
 	@$(BUILD)/tests/unit/$(call fuzz_replay,$*) $(BUILD)/fuzz/corpus-$*
-	$(Q)cd $(BUILD)/fuzz && ./$* $(FUZZ_END) -max_len=$(or $(FUZZ_BYTES_$*),$(FUZZ_BYTES)) -timeout=10 -print_final_stats=1 \
+	$(Q)cd $(BUILD)/fuzz && ASAN_OPTIONS=quarantine_size_mb=8 ./$* $(FUZZ_END) -max_len=$(or $(FUZZ_BYTES_$*),$(FUZZ_BYTES)) -timeout=10 -print_final_stats=1 \
 		corpus-$* 2>$*.log || { tail -n 40 $*.log >&2; exit 1; }
 
 fuzz: $(addprefix fuzz-,$(FUZZ_NAMES)) ## every fuzz target under libFuzzer (clang): TIME=seconds or RUNS=inputs for each
