@@ -13,6 +13,7 @@
 //     +---------- DONE, released <---------- COMMITTING <---------- durable: COMMIT <---------+
 //                                             ^ not now, no tokens, a key is held: WAITING, then proceed again
 //
+// What was judged is WAITING, too, until all that came in the same turn is (judged_proceed).
 // A connection has several events in flight. Their effects are judged and released in their order: what comes too
 // early has ENDED, and is judged when its turn has come.
 // What a courier brings (courier.c) is a message to its own arrivals, whose event is made here and sends it on its flow.
