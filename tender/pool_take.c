@@ -21,11 +21,12 @@ static enum status judge(const struct pool *pool, uint32_t at, uint32_t size, st
     return records_judge(pool->buffer + at, size - at, pool->config.image->manifest.header->refusal_count, verdict);
 }
 
-// Records of the first event, up to where it waits or ends. Returns the bytes of its READs.
-static size_t keep(struct pool *pool, struct slot *slot, uint32_t at, uint32_t bytes)
+// Records of the first event, up to where it waits or ends. Returns the bytes of its READs; where it ends are none.
+static size_t keep(struct pool *pool, struct slot *slot, uint32_t at, uint32_t bytes, enum records_kind kind)
 {
-    size_t read_bytes;
-    size_t kept = records_split(pool->buffer + at, bytes, pool->reads, &read_bytes);
+    size_t read_bytes = 0, kept = bytes;
+    if (kind == RECORDS_READ)
+        kept = records_split(pool->buffer + at, bytes, pool->reads, &read_bytes);
     memcpy(slot->records + slot->record_bytes, pool->buffer + at, kept);
     slot->record_bytes += (uint32_t)kept;
     slot->taken_bytes += bytes;
@@ -56,7 +57,7 @@ int pool_take_ended(struct pool *pool, unsigned index)
     for (uint32_t at = 0; at < size && slot->shown.count > 1; at += (uint32_t)verdict.bytes) {
         if (judge(pool, at, size, &verdict) != STATUS_OK || verdict.kind != RECORDS_DONE)
             break;
-        (void)keep(pool, slot, at, (uint32_t)verdict.bytes);
+        (void)keep(pool, slot, at, (uint32_t)verdict.bytes, verdict.kind);
         end(pool, slot, &verdict);
     }
     return slot->ended != ended;
@@ -128,7 +129,7 @@ void pool_take(struct pool *pool, unsigned index)
             pool_fail_contract(pool, index, "record behind END");
             return;
         }
-        size_t read_bytes = keep(pool, slot, at, bytes);
+        size_t read_bytes = keep(pool, slot, at, bytes, verdict.kind);
         at += bytes;
         if (verdict.kind == RECORDS_READ) {
             read(pool, index, read_bytes);
