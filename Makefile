@@ -44,7 +44,7 @@ $(BUILD)/bin/crenel-audit: $(call room,audit) $(HOST) $(CORE)
 $(BUILD)/bin/crenel-audit: LIBS = -lsodium -lcjson
 $(BUILD)/bin/crenel-gateway: $(call room,gateway) $(HOST) $(CORE)
 $(BUILD)/bin/crenel-courier: $(call room,courier) $(HOST) $(CORE)
-$(BUILD)/bin/crenel-courier: LIBS = -lssl -lcrypto
+$(BUILD)/bin/crenel-courier: LIBS = -lssl -lcrypto -lcares
 $(BUILD)/bin/crenel-password: $(call room,password) $(HOST) $(CORE)
 $(BUILD)/bin/crenel-password: LIBS = -lsodium
 $(BUILD)/bin/crenel-seal: $(call room,seal) $(HOST) $(CORE)

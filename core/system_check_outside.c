@@ -92,7 +92,10 @@ const char *system_check_courier(const struct system_view *system, size_t index)
 {
     const struct system_courier *courier = &system->couriers[index];
     if (!system_is_word(courier->address, sizeof courier->address) || courier->is_listening > 1 ||
-        courier->transport < SYSTEM_TLS || courier->transport > SYSTEM_MQTT5 || courier->zero != 0)
+        courier->transport < SYSTEM_TLS || courier->transport > SYSTEM_MQTT5 || courier->is_named > 1 ||
+        !is_zero(courier->zero, 0, sizeof courier->zero) || strchr(courier->address, ':') == NULL ||
+        (courier->resolver[0] != 0 ? !courier->is_named || !system_is_word(courier->resolver, sizeof courier->resolver)
+                                   : !is_empty(courier->resolver, sizeof courier->resolver)))
         return "a courier's address or transport is malformed";
     if (!system_is_path(courier->certificate) || !system_is_path(courier->key) || !system_is_path(courier->authority))
         return "a courier's path is malformed";

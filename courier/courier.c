@@ -173,6 +173,7 @@ static void on_agreed(void *context, struct line *line)
     courier->page->connects++;
     courier->page->last[0] = 0;
     courier->retry_ms = COURIER_RETRY_MS;
+    resolve_forget(&courier->resolve);
     pump(courier);
 }
 
@@ -229,12 +230,8 @@ static void on_ended(void *context, struct line *line, const char *why, int is_k
         courier->page->links--;
         outgoing_rewind(&courier->outgoing);
     }
-    if (courier->is->is_listening)
-        return;
-    uint16_t random = 0;
-    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
-    loop_timer_set(courier->loop, &courier->retry, courier->retry_ms - courier->retry_ms * random / (4 * UINT16_MAX));
-    courier->retry_ms = courier->retry_ms * 2 < COURIER_RETRY_MOST_MS ? courier->retry_ms * 2 : COURIER_RETRY_MOST_MS;
+    if (!courier->is->is_listening)
+        dial_later(courier);
 }
 
 static void on_sweep(void *context)
@@ -275,11 +272,15 @@ static void terms_make(struct courier *courier, uint32_t index)
 }
 
 enum status courier_init(struct courier *courier, struct loop *loop, const struct system_view *system, uint32_t index,
-                         struct tls_context *context, int link_fd, int listener_fd, int password_fd,
+                         struct tls_context *context, int link_fd, const struct courier_files *files,
                          struct courier_page *page)
 {
-    *courier = (struct courier){.loop = loop, .system = system, .is = &system->couriers[index], .page = page,
-                                .listener_fd = listener_fd, .password_fd = password_fd, .retry_ms = COURIER_RETRY_MS};
+    courier->loop = loop; // all else is zero, but for what resolve_prepare() made
+    courier->system = system;
+    courier->is = &system->couriers[index];
+    courier->page = page;
+    courier->files = *files;
+    courier->retry_ms = COURIER_RETRY_MS;
     courier->owner = (struct line_owner){courier,  on_known,        on_agreed, on_take,
                                          on_acknowledged, on_settled, on_ended};
     channel_init(&courier->link, link_fd, NULL, 0);

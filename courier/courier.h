@@ -16,6 +16,7 @@
 #include "courier/broker/tunnel.h"
 #include "courier/line.h"
 #include "courier/outgoing.h"
+#include "courier/resolve.h"
 #include "host/channel.h"
 #include "proto/link.h"
 #include "proto/status_page.h"
@@ -32,6 +33,10 @@ struct courier_bring { // that the router has not answered
     uint16_t flow;
 };
 
+struct courier_files { // -1: there is none, or it was taken
+    int listener_fd, password_fd /* for a broker */, hosts_fd, servers_fd;
+};
+
 struct courier {
     struct loop *loop;
     const struct system_view *system;
@@ -40,8 +45,8 @@ struct courier {
     struct channel link;
     struct loop_watch link_watch, listener_watch;
     struct loop_timer sweep, retry;
-    int listener_fd; // -1: it connects, or waits at a broker
-    int password_fd; // for the broker; -1: none, or taken
+    struct courier_files files;
+    struct resolve resolve; // of where it connects to
     struct session_terms terms;
     uint16_t flows[SYSTEM_FLOWS_MAX]; // index in the terms -> system's
     struct line_owner owner;
@@ -56,9 +61,10 @@ struct courier {
     _Alignas(8) uint8_t gathered[CHANNEL_PACKET_BYTES], inbox[CHANNEL_PACKET_BYTES]; // of the link to the router
 };
 
-// Takes the descriptors (listener_fd -1: it connects; password_fd -1: no broker wants one). index: of an accepted system.
+// Takes the descriptors. index: of an accepted system.
 enum status courier_init(struct courier *courier, struct loop *loop, const struct system_view *system, uint32_t index,
-                         struct tls_context *context, int link_fd, int listener_fd, int password_fd, struct courier_page *page) MUST_USE;
+                         struct tls_context *context, int link_fd, const struct courier_files *files,
+                         struct courier_page *page) MUST_USE;
 // Says HELLO to the router, and begins to connect or to listen.
 enum status courier_begin(struct courier *courier) MUST_USE;
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -49,7 +50,7 @@ static void on_listener(void *context, uint32_t events)
     socklen_t size = sizeof address;
     char text[64];
     (void)events;
-    int fd = accept4(courier->listener_fd, (struct sockaddr *)&address, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(courier->files.listener_fd, (struct sockaddr *)&address, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
         return;
     struct line *line = line_free(courier);
@@ -61,23 +62,24 @@ static void on_listener(void *context, uint32_t events)
     line_open(line, fd, text, 1);
 }
 
-// The address of a compiled system: "192.0.2.7:8883" or "[2001:db8::7]:8883". 0: it is none.
-static socklen_t address_read(const char *text, struct sockaddr_storage *address)
+void dial_later(struct courier *courier)
 {
-    char host[64];
-    const char *colon = strrchr(text, ':');
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
-    if (colon == NULL || (size_t)(colon - text) >= sizeof host)
-        return 0;
-    int is_v6 = text[0] == '[' && colon[-1] == ']';
-    snprintf(host, sizeof host, "%.*s", (int)(colon - text) - (is_v6 ? 2 : 0), text + is_v6);
-    in.sin_port = in6.sin6_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
-    if (inet_pton(is_v6 ? AF_INET6 : AF_INET, host, is_v6 ? (void *)&in6.sin6_addr : (void *)&in.sin_addr) != 1)
-        return 0;
-    memset(address, 0, sizeof *address);
-    memcpy(address, is_v6 ? (const void *)&in6 : (const void *)&in, is_v6 ? sizeof in6 : sizeof in);
-    return is_v6 ? sizeof in6 : sizeof in;
+    uint16_t random = 0;
+    if (resolve_has_more(&courier->resolve)) {
+        loop_timer_set(courier->loop, &courier->retry, 1);
+        return;
+    }
+    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
+    loop_timer_set(courier->loop, &courier->retry, courier->retry_ms - courier->retry_ms * random / (4 * UINT16_MAX));
+    courier->retry_ms = courier->retry_ms * 2 < COURIER_RETRY_MOST_MS ? courier->retry_ms * 2 : COURIER_RETRY_MOST_MS;
+}
+
+// Nobody could be tried. What is said already is not said again.
+static void say_no_way(struct courier *courier, const char *where, const char *why)
+{
+    if (strncmp(courier->page->last, why, sizeof courier->page->last - 1) != 0)
+        fprintf(stderr, "crenel-courier: %s: no way to %s: %s\n", courier->is->name, where, why);
+    snprintf(courier->page->last, sizeof courier->page->last, "%s", why);
 }
 
 static void dial_tunnel(struct courier *courier)
@@ -95,33 +97,59 @@ static void dial_tunnel(struct courier *courier)
 static void dial(void *context)
 {
     struct courier *courier = context;
-    struct sockaddr_storage address;
-    if (courier->is->transport == SYSTEM_MQTT5) {
+    if (courier->is->transport == SYSTEM_MQTT5)
         dial_tunnel(courier);
-        return;
-    }
-    struct line *line = line_free(courier);
-    socklen_t size = address_read(courier->is->address, &address);
-    int fd = line == NULL || size == 0 ? -1
-                                       : socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
+    else if (line_free(courier) == NULL)
         loop_timer_set(courier->loop, &courier->retry, COURIER_RETRY_MS);
+    else
+        resolve_next(&courier->resolve); // on_found() or on_unresolved() follows
+}
+
+static void dial_address(struct courier *courier, const struct resolve_address *address)
+{
+    char text[64];
+    struct line *line = line_free(courier);
+    int fd = line == NULL ? -1 : socket(address->bytes.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    address_text(&address->bytes, text, sizeof text);
+    if (fd >= 0 && (connect(fd, (const struct sockaddr *)&address->bytes, address->size) == 0 || errno == EINPROGRESS)) {
+        line_open(line, fd, text, 0);
         return;
     }
-    if (connect(fd, (const struct sockaddr *)&address, size) == 0 || errno == EINPROGRESS) {
-        line_open(line, fd, courier->is->address, 0);
-        return;
+    say_no_way(courier, text, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    dial_later(courier);
+}
+
+static void on_found(void *context, const struct resolve_address *address)
+{
+    struct courier *courier = context;
+    if (courier->is->transport == SYSTEM_MQTT5)
+        tunnel_connect(&courier->tunnel, &address->bytes, address->size);
+    else
+        dial_address(courier, address);
+}
+
+static void on_unresolved(void *context, const char *why)
+{
+    struct courier *courier = context;
+    say_no_way(courier, courier->is->address, why);
+    if (resolve_is_stale(&courier->resolve)) {
+        fprintf(stderr, "crenel-courier: %s: starts again, to know the host's name servers of now\n", courier->is->name);
+        loop_stop(courier->loop);
     }
-    close(fd);
-    loop_timer_set(courier->loop, &courier->retry, courier->retry_ms);
+    if (courier->is->transport == SYSTEM_MQTT5)
+        tunnel_unreachable(&courier->tunnel);
+    else
+        dial_later(courier);
 }
 
 // ---- Through a broker ----
 
-static int on_dial(void *context, struct sockaddr_storage *address)
+static void on_dial(void *context)
 {
-    const struct courier *courier = context;
-    return (int)address_read(courier->is->address, address);
+    struct courier *courier = context;
+    resolve_next(&courier->resolve);
 }
 
 static void on_accept(void *context, int fd)
@@ -139,20 +167,23 @@ static void on_lost(void *context, const char *why)
     struct courier *courier = context;
     char text[sizeof courier->page->last];
     snprintf(text, sizeof text, "no broker: %.140s", why);
-    if (strcmp(courier->page->last, text) != 0)
-        fprintf(stderr, "crenel-courier: %s: no broker at %s: %s\n", courier->is->name, courier->is->address, why);
-    memcpy(courier->page->last, text, sizeof text);
+    say_no_way(courier, courier->is->address, text);
 }
 
 enum status dial_begin(struct courier *courier)
 {
+    const struct resolve_owner resolve_owner = {courier, on_found, on_unresolved};
+    int is_connecting = !courier->is->is_listening || courier->is->transport == SYSTEM_MQTT5;
     loop_timer_add(courier->loop, &courier->retry, dial, courier);
+    if (is_connecting && resolve_begin(&courier->resolve, courier->loop, courier->is, courier->files.servers_fd, courier->files.hosts_fd,
+                                       &resolve_owner) != STATUS_OK)
+        return STATUS_VERSION;
     if (courier->is->transport == SYSTEM_MQTT5) {
         const struct tunnel_owner owner = {courier, on_dial, dial, on_accept, on_lost};
-        return tunnel_begin(&courier->tunnel, courier->loop, courier->is, courier->password_fd, courier->page, &owner);
+        return tunnel_begin(&courier->tunnel, courier->loop, courier->is, courier->files.password_fd, courier->page, &owner);
     }
-    if (courier->listener_fd >= 0)
-        return loop_add(courier->loop, &courier->listener_watch, courier->listener_fd, EPOLLIN, on_listener, courier);
+    if (courier->files.listener_fd >= 0)
+        return loop_add(courier->loop, &courier->listener_watch, courier->files.listener_fd, EPOLLIN, on_listener, courier);
     dial(courier);
     return STATUS_OK;
 }

@@ -6,5 +6,7 @@
 #include "courier/courier.h"
 
 enum status dial_begin(struct courier *courier) MUST_USE;
+// Of who connects, when a line ended: at once if the name has another address, else after a while.
+void dial_later(struct courier *courier);
 
 #endif

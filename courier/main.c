@@ -19,12 +19,17 @@ int main(int argc, char **argv)
     static struct system_view system;
     struct process process;
     const char *why = "";
-    int link_fd = -1, certificate_fd = -1, key_fd = -1, authority_fd = -1, more_fd = -1;
+    struct courier_files files = {-1, -1, -1, -1};
+    int link_fd = -1, certificate_fd = -1, key_fd = -1, authority_fd = -1;
     struct process_attachment wanted[] = {{CONTROL_ROUTER_LINK, &link_fd},
                                                 {CONTROL_CERTIFICATE, &certificate_fd},
                                                 {CONTROL_KEY, &key_fd},
                                                 {CONTROL_AUTHORITY, &authority_fd},
-                                                {CONTROL_LISTENER, &more_fd}};
+                                                {CONTROL_PASSWORD, &files.password_fd}, // from here on as the system says
+                                                {CONTROL_LISTENER, &files.listener_fd},
+                                                {CONTROL_HOSTS, &files.hosts_fd},
+                                                {CONTROL_SERVERS, &files.servers_fd}};
+    size_t wanted_count = 4;
     signal(SIGPIPE, SIG_IGN);
     if (setenv("TZ", "UTC0", 1) == 0)
         tzset(); // OpenSSL asks mktime() for the dates of certificates, which would look for the host's zone each time
@@ -33,15 +38,20 @@ int main(int argc, char **argv)
         process_fail("the compiled system", why);
     uint32_t index = process_index(argc, argv, system.courier_count);
     const struct system_courier *is = &system.couriers[index];
-    int has_listener = is->is_listening && is->transport == SYSTEM_TLS, has_password = is->user[0] != 0;
-    wanted[4].what = has_password ? CONTROL_PASSWORD : CONTROL_LISTENER; // never both
+    int has_listener = is->is_listening && is->transport == SYSTEM_TLS;
+    const int is_wanted[] = {is->user[0] != 0, has_listener, is->is_named, is->is_named && is->resolver[0] == 0};
+    for (size_t i = 0; i < sizeof is_wanted / sizeof is_wanted[0]; i++)
+        if (is_wanted[i])
+            wanted[wanted_count++] = wanted[4 + i];
+    if (is->is_named && resolve_prepare(&courier.resolve) != STATUS_OK)
+        process_fail("the resolver of names", "it does not begin");
     sandbox_enter(has_listener ? FILTER_COURIER_LISTEN : FILTER_COURIER_CONNECT);
-    process_attach(wanted, sizeof wanted / sizeof wanted[0] - (has_listener || has_password ? 0 : 1));
+    process_attach(wanted, wanted_count);
     struct tls_context *context = tls_context_new(certificate_fd, key_fd, authority_fd, is->is_listening, &why);
     if (context == NULL)
         process_fail(is->name, why);
     if (loop_init(&loop) != STATUS_OK || process_watch(&loop, &control_watch) != STATUS_OK ||
-        courier_init(&courier, &loop, &system, index, context, link_fd, has_listener ? more_fd : -1, has_password ? more_fd : -1, process.page) != STATUS_OK)
+        courier_init(&courier, &loop, &system, index, context, link_fd, &files, process.page) != STATUS_OK)
         process_fail("start", strerror(errno));
     enum status status = courier_begin(&courier);
     if (status == STATUS_MALFORMED)

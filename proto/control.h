@@ -24,6 +24,7 @@
 //   LISTENER           gateway, courier  bound, listening TCP socket
 //   CERTIFICATE, KEY, AUTHORITY  courier sealed memfds: PEM files of the operator
 //   PASSWORD           courier           the same: its own at a broker
+//   SERVERS, HOSTS     courier           the same, where it connects to a name: /etc/resolv.conf, /etc/hosts
 //   OPERATOR           store, audit      stream socket to an authorised CLI (see below)
 //   START              all               no descriptor: everything needed has been attached; begin
 //   CONFIRM            store             no descriptor, after START: this version of the system is not on trial (any
@@ -63,6 +64,7 @@ enum control_what {
     CONTROL_LOG, CONTROL_DIRECTORY, CONTROL_IMAGE, CONTROL_LISTENER, CONTROL_OPERATOR,
     CONTROL_KVM,
     CONTROL_COURIER_LINK, CONTROL_CERTIFICATE, CONTROL_KEY, CONTROL_AUTHORITY, CONTROL_PASSWORD,
+    CONTROL_SERVERS, CONTROL_HOSTS,
     CONTROL_CONFIRM,
 };
 

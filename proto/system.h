@@ -259,11 +259,13 @@ struct system_peer {
 };
 struct system_courier {
     char name[SYSTEM_NAME_BYTES];
-    char address[64];     // "192.0.2.7:8883"
+    char address[128];    // "192.0.2.7:8883"
     uint8_t is_listening; // there; else it connects
     uint8_t transport;    // enum system_transport
     uint16_t peer_count;
-    uint32_t zero;
+    uint8_t is_named;     // a name stands for the address, which is asked for at each connection
+    uint8_t zero[3];
+    char resolver[64];    // of a name: "192.0.2.53:53" is asked, not the host's name servers; or empty
     char certificate[SYSTEM_PATH_BYTES], key[SYSTEM_PATH_BYTES], authority[SYSTEM_PATH_BYTES]; // absolute
     char topic[64], user[SYSTEM_NAME_BYTES], password[SYSTEM_PATH_BYTES]; // MQTT5; user and password (a file): both or none
     struct system_peer peers[SYSTEM_PEERS_MAX];

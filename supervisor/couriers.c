@@ -21,7 +21,7 @@ struct file {
     enum control_what attachment;
 };
 
-#define FILES_MAX 4
+#define FILES_MAX 6
 // Returns how many there are.
 static int files_of(const struct system_courier *courier, struct file files[FILES_MAX])
 {
@@ -29,7 +29,12 @@ static int files_of(const struct system_courier *courier, struct file files[FILE
     files[1] = (struct file){"key", courier->key, CONTROL_KEY};
     files[2] = (struct file){"authority", courier->authority, CONTROL_AUTHORITY};
     files[3] = (struct file){"password", courier->password, CONTROL_PASSWORD};
-    return courier->password[0] != 0 ? 4 : 3;
+    int count = courier->password[0] != 0 ? 4 : 3;
+    if (courier->is_named)
+        files[count++] = (struct file){"name", "/etc/hosts", CONTROL_HOSTS};
+    if (courier->is_named && courier->resolver[0] == 0)
+        files[count++] = (struct file){"name server", "/etc/resolv.conf", CONTROL_SERVERS};
+    return count;
 }
 
 static enum status seal(const struct file *file, int *fd)
@@ -96,8 +101,9 @@ enum status courier_open(struct supervisor *s, struct member *m)
         if (fd >= 0)
             close(fd);
         if (status != STATUS_OK) {
-            fail(s, "docs/nodes.md shows how to make it", "courier %s: %s file %s: %s", courier->name, files[i].what,
-                 files[i].path, status == STATUS_SYSTEM ? strerror(errno) : status_text(status));
+            fail(s, files[i].attachment < CONTROL_SERVERS ? "docs/nodes.md shows how to make it" : "or write an address for the name",
+                 "courier %s: %s file %s: %s", courier->name,
+                 files[i].what, files[i].path, status == STATUS_SYSTEM ? strerror(errno) : status_text(status));
             return status;
         }
     }

@@ -43,7 +43,7 @@ FUZZ_WRAP_storelink = channel_receive channel_send channel_send_parts store_comm
 fuzz_wrap = $(foreach f,$(FUZZ_WRAP_$(1)),-Wl,--wrap=$(f))
 fuzz_room = $(call room,$(filter-out core host,$(firstword $(subst _, ,$(call fuzz_replay,$(1))))))
 fuzz_objects = $(filter-out %/main.o,$(call fuzz_room,$(1))) $(CORE) $(HOST) $(FUZZ_MORE_$(1):%.c=$(BUILD)/%.o)
-FUZZ_LIBS = -lsodium -lsqlite3 -lyaml -lcjson -lssl -lcrypto
+FUZZ_LIBS = -lsodium -lsqlite3 -lyaml -lcjson -lssl -lcrypto -lcares
 FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -I. -I$(BUILD)/generated -g -O2 -w -fno-sanitize-recover=all -ffunction-sections
 
 # Comparisons of the target itself, and of all counters of all flows, teach libFuzzer nothing and cost half of its time.

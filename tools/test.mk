@@ -33,7 +33,7 @@ unit_objects = $(filter-out %/main.o,$(call room,$(filter-out core host,$(call u
 define unit_rule
 $(BUILD)/tests/unit/$(1): $(BUILD)/tests/unit/$(1).o $(call unit_objects,$(1)) $(HOST) $(CORE)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(HOST_LDFLAGS) -Wl,--gc-sections -o $$@ $$(filter %.o,$$^) -lsodium -lsqlite3 -lyaml -lcjson $(if $(filter courier,$(call unit_room,$(1))),-lssl -lcrypto)
+	$$(Q)$$(CC) $$(HOST_LDFLAGS) -Wl,--gc-sections -o $$@ $$(filter %.o,$$^) -lsodium -lsqlite3 -lyaml -lcjson $(if $(filter courier,$(call unit_room,$(1))),-lssl -lcrypto -lcares)
 endef
 # tools/tender.mk has the rule for the others.
 $(foreach t,$(filter-out $(MUSL_TESTS),$(patsubst tests/unit/%.c,%,$(UNIT_SOURCES))),$(eval $(call unit_rule,$(t))))

@@ -79,6 +79,45 @@ static void broker_read(struct compile *compile, struct yaml_node *node, struct 
     compile_path(compile, node, "password_file", courier->password);
 }
 
+// "cloud.example.org:8883": labels of letters, digits and hyphens; the last has a letter, so that 192.0.2.777 is none.
+static int is_named_address(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    size_t length = colon == NULL ? 0 : (size_t)(colon - text), label = 0;
+    int has_letter = 0;
+    for (size_t i = 0; i < length; i++) {
+        char c = text[i];
+        int is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'), is_digit = c >= '0' && c <= '9';
+        if (c == '.' ? label == 0 : !is_letter && !is_digit && (c != '-' || label == 0))
+            return 0;
+        label = c == '.' ? 0 : label + 1;
+        has_letter = c != '.' && (has_letter || is_letter);
+        if (label > 63)
+            return 0;
+    }
+    if (length == 0 || label == 0 || !has_letter || text[length - 1] == '-' || strlen(text) >= sizeof((struct system_courier *)0)->address)
+        return 0;
+    char as_number[16]; // the port is written as that of an address
+    return (size_t)snprintf(as_number, sizeof as_number, "192.0.2.1%s", colon) < sizeof as_number && compile_is_address(as_number);
+}
+
+static void address_read(struct compile *compile, struct yaml_node *node, struct system_courier *courier, const char *address)
+{
+    struct yaml_file *file = &compile->file;
+    int may_be_name = !courier->is_listening || courier->transport == SYSTEM_MQTT5;
+    courier->is_named = may_be_name && is_named_address(address);
+    if (!courier->is_named && !compile_is_address(address))
+        yaml_error(file, node, may_be_name ? "write for example 192.0.2.7:8883 or cloud.example.org:8883" : "write for example 0.0.0.0:8883",
+                   may_be_name ? "'%s' is not an address or name with a port" : "'%s' is not an address with a port", address);
+    else
+        memcpy(courier->address, address, strlen(address));
+    const char *resolver = courier->is_named ? yaml_text(file, node, "resolver", "") : "";
+    if (*resolver != 0 && !compile_is_address(resolver))
+        yaml_error(file, node, "write for example 192.0.2.53:53", "'resolver: %s' is not an address with a port", resolver);
+    else
+        memcpy(courier->resolver, resolver, strlen(resolver));
+}
+
 static void courier_read(struct compile *compile, struct yaml_node *node, struct system_courier *courier)
 {
     static const char *const transports[] = {"tls", "mqtt5"};
@@ -89,12 +128,9 @@ static void courier_read(struct compile *compile, struct yaml_node *node, struct
     if ((*connect != 0) == (*listen != 0))
         yaml_error(file, node, "one side connects, the other listens: add one of 'connect: ADDRESS:PORT' and 'listen: ADDRESS:PORT'",
                    "courier '%s' has %s", courier->name, *connect != 0 ? "both" : "neither");
-    else if (!compile_is_address(address))
-        yaml_error(file, node, "write for example 192.0.2.7:8883 (`getent hosts NAME` shows the address of a name)",
-                   "'%s' is not an address with a port", address);
-    else
-        memcpy(courier->address, address, strlen(address));
     courier->transport = (uint8_t)(SYSTEM_TLS + yaml_choice(file, node, "transport", transports, 2, 0));
+    if ((*connect != 0) != (*listen != 0))
+        address_read(compile, node, courier, address);
     compile_path(compile, node, "certificate", courier->certificate);
     compile_path(compile, node, "key", courier->key);
     compile_path(compile, node, "authority", courier->authority);

@@ -198,6 +198,12 @@ static void on_ready(void *context)
 
 // ---- The connection to the broker ----
 
+static void connect_later(struct tunnel *tunnel)
+{
+    loop_timer_set(tunnel->loop, &tunnel->retry, tunnel->retry_ms);
+    tunnel->retry_ms = tunnel->retry_ms * 2 < TUNNEL_RETRY_MOST_MS ? tunnel->retry_ms * 2 : TUNNEL_RETRY_MOST_MS;
+}
+
 static void lose(struct tunnel *tunnel, const char *why)
 {
     loop_remove(tunnel->loop, &tunnel->watch);
@@ -208,8 +214,7 @@ static void lose(struct tunnel *tunnel, const char *why)
         if (tunnel->streams[i].id != 0)
             stream_free(&tunnel->streams[i]);
     tunnel->owner.lost(tunnel->owner.context, why);
-    loop_timer_set(tunnel->loop, &tunnel->retry, tunnel->retry_ms);
-    tunnel->retry_ms = tunnel->retry_ms * 2 < TUNNEL_RETRY_MOST_MS ? tunnel->retry_ms * 2 : TUNNEL_RETRY_MOST_MS;
+    connect_later(tunnel);
 }
 
 // So many bytes came; or only: what the owner did not take is offered again.
@@ -287,12 +292,17 @@ static void on_broker(void *context, uint32_t events)
 static void connect_broker(void *context)
 {
     struct tunnel *tunnel = context;
+    tunnel->owner.dial(tunnel->owner.context);
+}
+
+void tunnel_unreachable(struct tunnel *tunnel) { connect_later(tunnel); }
+
+void tunnel_connect(struct tunnel *tunnel, const struct sockaddr_storage *address, socklen_t size)
+{
     const struct mqtt5_owner owner = {tunnel, on_ready, on_payload};
-    struct sockaddr_storage address;
-    socklen_t size = (socklen_t)tunnel->owner.dial(tunnel->owner.context, &address);
-    tunnel->fd = size == 0 ? -1 : socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    tunnel->fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (tunnel->fd < 0) {
-        loop_timer_set(tunnel->loop, &tunnel->retry, TUNNEL_RETRY_MOST_MS);
+        connect_later(tunnel);
         return;
     }
     tunnel->is_connected = 0;
@@ -300,7 +310,7 @@ static void connect_broker(void *context)
     tunnel->deadline_ms = loop_clock_ms() + TUNNEL_BROKER_MS;
     mqtt5_begin(&tunnel->mqtt, &tunnel->terms, &owner);
     check(loop_add(tunnel->loop, &tunnel->watch, tunnel->fd, EPOLLIN | EPOLLOUT, on_broker, tunnel) == STATUS_OK);
-    if (connect(tunnel->fd, (const struct sockaddr *)&address, size) != 0 && errno != EINPROGRESS)
+    if (connect(tunnel->fd, (const struct sockaddr *)address, size) != 0 && errno != EINPROGRESS)
         lose(tunnel, strerror(errno));
 }
 

@@ -58,7 +58,7 @@ struct tunnel_stream {
 
 struct tunnel_owner {
     void *context;
-    int (*dial)(void *context, struct sockaddr_storage *address); // the broker's address; returns its size
+    void (*dial)(void *context);                 // tunnel_connect() or tunnel_unreachable() follows, now or later
     void (*ready)(void *context);                // who connects may open a stream now
     void (*accept)(void *context, int fd);       // takes fd
     void (*lost)(void *context, const char *why); // the broker
@@ -82,6 +82,9 @@ struct tunnel {
 // Begins to connect. The password is read and its descriptor closed (-1: there is none). STATUS_MALFORMED: it is not one.
 enum status tunnel_begin(struct tunnel *tunnel, struct loop *loop, const struct system_courier *courier, int password_fd,
                          struct courier_page *page, const struct tunnel_owner *owner) MUST_USE;
+// Where the broker is; or nobody knows now.
+void tunnel_connect(struct tunnel *tunnel, const struct sockaddr_storage *address, socklen_t size);
+void tunnel_unreachable(struct tunnel *tunnel);
 // A new stream of who connects: the line's end of it, or -1 (no broker, or it takes nothing now).
 int tunnel_open(struct tunnel *tunnel);
 

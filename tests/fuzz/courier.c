@@ -317,7 +317,8 @@ static void begin(uint8_t side)
     if (courier->lines == NULL) {
         systems[side] = (struct system_view){.header = &header, .flows = flows, .flow_count = named[side].peer_count == 1 ? FLOWS : 1, .couriers = &named[side], .courier_count = 1};
         systems[side].schemas[0].header = &reading_1;
-        must(courier_init(courier, &loop, &systems[side], 0, NULL, FD_LINK, named[side].is_listening ? FD_LISTENER : -1, -1, &page) == STATUS_OK);
+        const struct courier_files files = {named[side].is_listening ? FD_LISTENER : -1, -1, -1, -1};
+        must(courier_init(courier, &loop, &systems[side], 0, NULL, FD_LINK, &files, &page) == STATUS_OK);
     } else {
         must(loop_add(&loop, &courier->link_watch, FD_LINK, EPOLLIN, courier->link_watch.ready, courier) == STATUS_OK);
         memset(courier->brings, 0, courier->bring_count * sizeof *courier->brings);

@@ -13,10 +13,12 @@ import checks
 import clients
 import crenel
 from machine_watch_hours import hours_of
+from name_server import NameServer
 from nodes_pair import CSV, Authority, Node, Stream, check_both, difference, flow
 
 CAP = 300       # of the flow between the nodes
 PART = 400      # readings of each part
+NAME = "cloud.plant.test"  # under which the hub looks for the cloud
 FOLDER = os.path.join(checks.BUILD, "tests", "nodes")
 
 
@@ -99,6 +101,30 @@ def test_killed(hub, cloud, readings):
     checks.expect("killed_processes_lose_and_double_nothing", cloud.hours() == wanted, difference(cloud.hours(), wanted))
     received = flow(cloud)
     checks.expect_equal("killed_processes_leave_exact_counts", (received["done"], received["replay"]), (first + 2 * PART, 1))
+
+
+def test_names(hub, cloud, names):
+    """What the name server says is asked for at each connection, and not trusted."""
+    def attempt(junk, answers):
+        names.junk, names.answers[NAME] = junk, answers
+        since = len(hub.log())
+        crenel.kill(cloud.process_pid("courier"))
+        cloud.wait_running()
+        return since
+
+    courier = hub.process_pid("courier")
+    since = attempt(None, [])
+    checks.expect("a_name_that_is_gone_is_said", hub.wait_log(f"the name {NAME} has no address: the name server knows none", since=since),
+                  hub.log()[since:])
+    asked = names.asked
+    attempt(lambda query: [b"", query[:2], query, os.urandom(40), query[:2] + b"\x81\x80\x00\x01\xff\xff\xff\xff\xff\xff" + query[12:] + b"\xc0\x0c" * 40,
+                           bytes(2) + names.answer(query)[2:]], ["127.0.0.1"])
+    end = time.monotonic() + 20
+    while names.asked < asked + 4 and time.monotonic() < end:
+        time.sleep(0.05)
+    checks.expect("junk_for_an_answer_does_no_harm", names.asked >= asked + 4 and hub.process_pid("courier") == courier, hub.log()[since:])
+    names.junk, since = None, len(cloud.log())
+    checks.expect("then_the_name_leads_there_again", cloud.wait_log("linked with hub-1", 40, since), hub.log())
 
 
 def test_strangers(hub, cloud, authority):
@@ -242,17 +268,22 @@ def main():
         cloud.prepare()
         hub.peer_port = cloud.port
         hub.prepare()
+        names = NameServer({NAME: ["2001:db8::7", "127.0.0.1"]})  # the first leads nowhere
+        hub.change(r"connect: 127\.0\.0\.1:(\d+)", rf"connect: {NAME}:\g<1>, resolver: 127.0.0.1:{names.port}")
         hub.change(r"(reading: .*\n?.*)cap: 100000", rf"\g<1>cap: {CAP}")
         hub.change(r"(raw: .*)cap: 2000", r"\g<1>cap: 50")
         hub.change(r"sequence: sequence, keys: 64, ", "")  # only the cloud asks for it here
         authority = Authority(os.path.join(FOLDER, "authority"))
         authority.issue("hub", hub.folder, "hub-1")
         authority.issue("cloud", cloud.folder, "cloud.example")
-        hub.up()  # there is nobody yet
+        hub.up()  # there is nobody yet, and no name server
+        checks.expect("no_name_server_is_said", hub.wait_log(f"the name {NAME} has no address: no name server answers"), hub.log())
+        names.start()
         cloud.up()
         readings = clients.recording(CSV)
         for name, test in (("carried", lambda: test_carried(hub, cloud, readings)), ("cut", lambda: test_cut(hub, cloud, readings)),
                            ("poison", lambda: test_poison(hub, cloud, readings)), ("killed", lambda: test_killed(hub, cloud, readings)),
+                           ("names", lambda: test_names(hub, cloud, names)),
                            ("strangers", lambda: test_strangers(hub, cloud, authority)), ("secrets", lambda: test_secrets(hub, cloud)),
                            ("schema", lambda: test_schema(hub, cloud)),
                            ("seal", lambda: test_ends(hub, cloud, readings, authority, ("seal", "open"), "boxes")),

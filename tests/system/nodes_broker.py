@@ -196,8 +196,9 @@ def test_password(hub, cloud):
 def prepare(node, authority, broker, name, as_name, user):
     node.prepare()
     authority.issue(name, node.folder, as_name)
+    by_name = "localhost" if name == "hub" else "127.0.0.1"  # /etc/hosts has it
     node.change(r"(connect|listen): 127\.0\.0\.1:\d+, (certificate: (hub|cloud)\.crt)",
-                rf"\g<1>: 127.0.0.1:{broker.port}, transport: mqtt5, topic: {TOPIC}, user: {user}, password_file: broker.password, \g<2>")
+                rf"\g<1>: {by_name}:{broker.port}, transport: mqtt5, topic: {TOPIC}, user: {user}, password_file: broker.password, \g<2>")
     path = os.path.join(node.folder, "broker.password")
     with open(path, "w", encoding="ascii") as file:
         file.write(PASSWORDS[user] + "\n")

@@ -63,7 +63,11 @@ TO_CLOUD = "from: parse.value, to: [judge.value, courier:cloud]"
 NODES = {
     "courier_unknown": ([value(TO_CLOUD)], "there is no courier 'cloud'"),
     "courier_volatile": ([COURIER, value(TO_CLOUD)], "flow 'value' is at a courier or at a service that seals or signs, and must be durable"),
-    "courier_by_name": ([COURIER, ("192.0.2.7", "cloud.example")], "'cloud.example:8883' is not an address with a port"),
+    "courier_of_no_name": ([COURIER, ("192.0.2.7", "cloud..example")], "'cloud..example:8883' is not an address or name with a port"),
+    "courier_of_no_number": ([COURIER, ("192.0.2.7", "192.0.2.777")], "'192.0.2.777:8883' is not an address or name with a port"),
+    "courier_listens_at_a_name": ([COURIER, ("connect: '192.0.2.7", "listen: 'cloud.example")], "'cloud.example:8883' is not an address with a port"),
+    "courier_resolver": ([COURIER, ("'192.0.2.7:8883'", "'cloud.example:8883', resolver: 192.0.2.53")], "'resolver: 192.0.2.53' is not an address with a port"),
+    "courier_resolver_of_an_address": ([COURIER, ("'192.0.2.7:8883'", "'192.0.2.7:8883', resolver: '192.0.2.53:53'")], "unknown key 'resolver'"),
     "courier_both_ways": ([COURIER, ("peer: a", "listen: '0.0.0.0:1', peer: a")], "courier 'cloud' has both"),
     "courier_for_many": ([COURIER, ("connect:", "listen:"), ("peer: a", "peers: [a, b]"), value(TO_CLOUD + ", durable: {cap: 10}")],
                          "'courier:cloud' has several peers: nobody says to whom the flow 'value' goes"),

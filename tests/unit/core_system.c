@@ -336,7 +336,9 @@ TEST(courier_rules)
     REFUSE((courier->transport = SYSTEM_MQTT5, courier->topic[0] = '#'), "a courier's topic or user is malformed");
     REFUSE((courier->transport = SYSTEM_MQTT5, courier->topic[0] = 'a', courier->user[0] = 'u'), "a courier's user and password file do not agree");
     REFUSE(courier->password[0] = '/', "a courier's user and password file do not agree");
-    REFUSE(courier->zero = 1, "a courier's address or transport is malformed");
+    REFUSE(courier->zero[0] = 1, "a courier's address or transport is malformed");
+    REFUSE(courier->is_named = 2, "a courier's address or transport is malformed");
+    REFUSE(courier->resolver[0] = '1', "a courier's address or transport is malformed");
     REFUSE(courier->key[0] = 'k', "a courier's path is malformed");
     REFUSE(courier->peer_count = 0, receiver);
     REFUSE(courier->peer_count = 17, receiver);
