@@ -256,9 +256,8 @@ static int is_receiver_good(const struct system_view *system, size_t index, size
         return receiver->index < system->unikernel_count && receiver->port < 32 &&
                system->unikernels[receiver->index].inputs[receiver->port] == index;
     if (receiver->kind == SYSTEM_COURIER)
-        return receiver->index < system->courier_count && receiver->port == 0 && flow->is_durable &&
-               flow->kind == SYSTEM_PLAIN && is_inside(system, flow) &&
-               system->couriers[receiver->index].peer_count == 1;
+        return receiver->index < system->courier_count && flow->is_durable && flow->kind == SYSTEM_PLAIN &&
+               is_inside(system, flow) && receiver->port < system->couriers[receiver->index].peer_count;
     if (receiver->kind == SYSTEM_SERVICE && system_is_turning(system, receiver->index))
         return system->services[receiver->index].request_flow == index && receiver->port == 0 && flow->is_durable &&
                flow->kind == SYSTEM_PLAIN && (is_inside(system, flow) || flow->sender_kind == SYSTEM_COURIER);

@@ -46,27 +46,21 @@ static void say_ended(struct courier *courier, uint64_t handle, uint32_t reason)
     say(courier, parts, is_done ? 2 : 1);
 }
 
-static uint16_t own_flow(const struct courier *courier, uint16_t flow)
+static uint16_t own_flow(const struct courier_peer *peer, uint16_t flow)
 {
-    for (uint16_t i = 0; i < courier->terms.hello.flow_count; i++)
-        if (courier->flows[i] == flow)
+    for (uint16_t i = 0; i < peer->terms.hello.flow_count; i++)
+        if (peer->flows[i] == flow)
             return i;
     return SYSTEM_NONE;
 }
 
-static struct line *line_to_peer(struct courier *courier)
-{
-    for (uint32_t i = 0; i < courier->line_count; i++)
-        if (courier->lines[i].state == LINE_OPEN && courier->lines[i].is_agreed)
-            return &courier->lines[i];
-    return NULL;
-}
-
 static void pump(struct courier *courier)
 {
-    struct line *line = courier->outgoing.first != NULL ? line_to_peer(courier) : NULL;
-    if (line != NULL && outgoing_pump(&courier->outgoing, &line->session) != 0)
-        line_flush(line);
+    for (uint32_t i = 0; i < courier->line_count && courier->outgoing.first != NULL; i++) {
+        struct line *line = &courier->lines[i];
+        if (line->state == LINE_OPEN && line->is_agreed && outgoing_pump(&courier->outgoing, line->peer, &line->session) != 0)
+            line_flush(line);
+    }
 }
 
 static enum status take_deliver(struct courier *courier, const uint8_t *record, size_t size)
@@ -75,15 +69,18 @@ static enum status take_deliver(struct courier *courier, const uint8_t *record, 
     if (size < sizeof deliver)
         return STATUS_MALFORMED;
     memcpy(&deliver, record, sizeof deliver);
-    uint16_t flow = own_flow(courier, deliver.flow);
+    uint16_t peer = deliver.flow < courier->system->flow_count
+                        ? system_port(courier->system, &courier->system->flows[deliver.flow], courier->place) : SYSTEM_NONE;
+    uint16_t flow = peer < courier->is->peer_count ? own_flow(&courier->peers[peer], deliver.flow) : SYSTEM_NONE;
     size_t at = sizeof deliver + ABI_ALIGN8((size_t)deliver.context_bytes);
     if (deliver.context_bytes > ABI_CONTEXT_BYTES_MAX || deliver.payload_bytes > ABI_PAYLOAD_BYTES_MAX ||
-        flow == SYSTEM_NONE || courier->terms.flows[flow].window != 0 || at + deliver.payload_bytes > size)
+        flow == SYSTEM_NONE || courier->peers[peer].terms.flows[flow].window != 0 || at + deliver.payload_bytes > size)
         return STATUS_MALFORMED;
     struct outgoing_message *message = outgoing_add(&courier->outgoing);
     if (message == NULL)
         return STATUS_MALFORMED; // more than HELLO allows
     message->handle = deliver.header.handle;
+    message->peer = peer;
     message->flow = flow;
     message->head = (struct session_message){
         .stream = deliver.connection, .sequence = deliver.number, .payload_bytes = deliver.payload_bytes};
@@ -157,6 +154,7 @@ static void on_link(void *context, uint32_t events)
 static void on_known(void *context, struct line *line)
 {
     struct courier *courier = context;
+    line->terms = &courier->peers[line->peer].terms;
     for (uint32_t i = 0; i < courier->line_count; i++) {
         struct line *other = &courier->lines[i];
         if (other != line && other->state == LINE_OPEN && other->peer == line->peer)
@@ -194,7 +192,7 @@ static void on_take(void *context, struct line *line, uint16_t flow, const struc
     struct link_bring record = {
         .header = {(uint32_t)(sizeof record + padded), LINK_BRING, 0, bring->handle},
         .source = {message->stream, message->sequence, line->brought[flow], line->peer, {0}},
-        .flow = courier->flows[flow],
+        .flow = courier->peers[line->peer].flows[flow],
         .payload_bytes = message->payload_bytes};
     line->brought[flow] = message->sequence;
     const struct channel_part parts[] = {{&record, sizeof record},
@@ -207,7 +205,7 @@ static void on_acknowledged(void *context, struct line *line, uint16_t flow, con
 {
     struct courier *courier = context;
     uint64_t handle;
-    if (!outgoing_take(&courier->outgoing, flow, ack->sequence, &handle)) {
+    if (!outgoing_take(&courier->outgoing, line->peer, flow, ack->sequence, &handle)) {
         line_end(line, "an ACK of what was not sent");
         return;
     }
@@ -228,7 +226,7 @@ static void on_ended(void *context, struct line *line, const char *why, int is_k
             courier->brings[i].line = NULL;
     if (is_known && line->is_agreed) {
         courier->page->links--;
-        outgoing_rewind(&courier->outgoing);
+        outgoing_rewind(&courier->outgoing, line->peer);
     }
     if (!courier->is->is_listening)
         dial_later(courier);
@@ -247,22 +245,22 @@ static void on_sweep(void *context)
 
 // ---- The start ----
 
-static void terms_make(struct courier *courier, uint32_t index)
+static void terms_make(struct courier *courier, uint32_t index, uint16_t at)
 {
     const struct system_view *system = courier->system;
-    struct session_terms *terms = &courier->terms;
+    struct courier_peer *peer = &courier->peers[at];
+    struct session_terms *terms = &peer->terms;
     terms->hello = (struct session_hello){.magic = SESSION_MAGIC, .version = SESSION_VERSION};
     memcpy(terms->hello.system, system->header->name, sizeof terms->hello.system);
     memcpy(terms->hello.tenant, system->header->tenant, sizeof terms->hello.tenant);
-    uint16_t place = (uint16_t)(system->unikernel_count + system->service_count + index);
     for (uint16_t i = 0; i < system->flow_count; i++) {
         const struct system_flow *flow = &system->flows[i];
         const struct schema_header *schema = system->schemas[flow->schema].header;
         int is_taken = flow->sender_kind == SYSTEM_COURIER && flow->sender == index;
-        if (!is_taken && system_port(system, flow, place) == SYSTEM_NONE)
+        if (!is_taken && system_port(system, flow, courier->place) != at)
             continue;
         struct session_flow *entry = &terms->flows[terms->hello.flow_count];
-        courier->flows[terms->hello.flow_count++] = i;
+        peer->flows[terms->hello.flow_count++] = i;
         memcpy(entry->name, flow->name, sizeof entry->name);
         memcpy(entry->schema, schema->name, sizeof entry->schema);
         memcpy(entry->digest, schema->digest, sizeof entry->digest);
@@ -286,13 +284,19 @@ enum status courier_init(struct courier *courier, struct loop *loop, const struc
     channel_init(&courier->link, link_fd, NULL, 0);
     channel_gather(&courier->link, courier->gathered, courier->inbox, CHANNEL_PACKET_BYTES);
     outgoing_init(&courier->outgoing);
-    terms_make(courier, index);
+    courier->place = (uint16_t)(system->unikernel_count + system->service_count + index);
+    courier->peers = calloc(courier->is->peer_count, sizeof *courier->peers);
+    uint32_t flows = 0;
+    for (uint16_t i = 0; courier->peers != NULL && i < courier->is->peer_count; i++) {
+        terms_make(courier, index, i);
+        flows = flows > courier->peers[i].terms.hello.flow_count ? flows : courier->peers[i].terms.hello.flow_count;
+    }
     page->links = 0;
     courier->line_count = courier->is->is_listening ? courier->is->peer_count + COURIER_STRANGERS_MAX : 2; // one may be closing
-    courier->bring_count = 2 * LINK_BRINGS_MAX * courier->terms.hello.flow_count; // and what lines that ended left
+    courier->bring_count = 2 * LINK_BRINGS_MAX * flows; // and what lines that ended left
     courier->lines = calloc(courier->line_count, sizeof *courier->lines);
     courier->brings = calloc(courier->bring_count + 1, sizeof *courier->brings);
-    if (courier->lines == NULL || courier->brings == NULL ||
+    if (courier->peers == NULL || courier->lines == NULL || courier->brings == NULL ||
         getrandom(&courier->serial, sizeof courier->serial, 0) != (ssize_t)sizeof courier->serial)
         return STATUS_SYSTEM;
     courier->serial = courier->serial >> 2 | 1; // it never comes to 0
@@ -300,7 +304,6 @@ enum status courier_init(struct courier *courier, struct loop *loop, const struc
         struct line *line = &courier->lines[i];
         line->loop = loop;
         line->owner = &courier->owner;
-        line->terms = &courier->terms;
         line->courier = courier->is;
         line->context = context;
         line->fd = -1;
@@ -313,8 +316,8 @@ enum status courier_init(struct courier *courier, struct loop *loop, const struc
 enum status courier_begin(struct courier *courier)
 {
     uint32_t capacity = 0;
-    for (uint16_t i = 0; i < courier->terms.hello.flow_count; i++)
-        capacity += courier->terms.flows[i].window == 0 ? OUTGOING_MAX / 4 : 0;
+    for (uint16_t i = 0; i < courier->system->flow_count; i++)
+        capacity += system_port(courier->system, &courier->system->flows[i], courier->place) != SYSTEM_NONE ? OUTGOING_MAX / 4 : 0;
     struct link_hello hello = {.header = {sizeof hello, LINK_HELLO, 0, 0}, .version = LINK_VERSION, .batch = 1};
     hello.instances = (uint16_t)(capacity == 0 ? 1 : capacity < OUTGOING_MAX ? capacity : OUTGOING_MAX);
     enum status status = channel_send(&courier->link, &hello, sizeof hello);

@@ -8,6 +8,9 @@
 //
 // With `transport: mqtt5` the lines are streams through a broker (courier/broker/tunnel.h), and all else is the same.
 //
+// Where several peers come, what is sent to one goes over the line that this one made; who it is, its certificate says. What waits
+// for one that is away holds up no other: the router has only so much of each flow with a courier.
+//
 // One line for each peer: a newer one takes the place of an older one, which may have died without a word.
 #ifndef CRENEL_COURIER_COURIER_H
 #define CRENEL_COURIER_COURIER_H
@@ -33,6 +36,11 @@ struct courier_bring { // that the router has not answered
     uint16_t flow;
 };
 
+struct courier_peer { // what is agreed with it: what all peers send here, and what is sent to it
+    struct session_terms terms;
+    uint16_t flows[SYSTEM_FLOWS_MAX]; // index in the terms -> system's
+};
+
 struct courier_files { // -1: there is none, or it was taken
     int listener_fd, password_fd /* for a broker */, hosts_fd, servers_fd;
 };
@@ -41,14 +49,14 @@ struct courier {
     struct loop *loop;
     const struct system_view *system;
     const struct system_courier *is;
+    uint16_t place; // core/system.h
     struct courier_page *page;
     struct channel link;
     struct loop_watch link_watch, listener_watch;
     struct loop_timer sweep, retry;
     struct courier_files files;
     struct resolve resolve; // of where it connects to
-    struct session_terms terms;
-    uint16_t flows[SYSTEM_FLOWS_MAX]; // index in the terms -> system's
+    struct courier_peer *peers; // as many as the system names
     struct line_owner owner;
     struct line *lines;
     uint32_t line_count;

@@ -120,8 +120,8 @@ static void shake(struct line *line)
     const struct session_owner owner = {line, on_agreed, on_take, on_acknowledged};
     line->wants_write = 0;
     line->state = LINE_OPEN;
-    session_begin(&line->session, line->terms, &owner);
     line->owner->known(line->owner->context, line);
+    session_begin(&line->session, line->terms, &owner);
     line_flush(line);
 }
 

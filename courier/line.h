@@ -22,7 +22,7 @@ enum line_state { LINE_FREE, LINE_CONNECTING, LINE_SHAKING, LINE_OPEN, LINE_CLOS
 struct line;
 struct line_owner {
     void *context;
-    void (*known)(void *context, struct line *line); // TLS is there, line->peer is known; the session begins now
+    void (*known)(void *context, struct line *line); // TLS is there, line->peer is known; sets line->terms: the session begins
     void (*agreed)(void *context, struct line *line);
     void (*take)(void *context, struct line *line, uint16_t flow, const struct session_message *message,
                  const uint8_t *payload);
@@ -35,7 +35,7 @@ struct line_owner {
 struct line {
     struct loop *loop;
     const struct line_owner *owner;
-    const struct session_terms *terms;
+    const struct session_terms *terms; // with its peer, from `known` on
     const struct system_courier *courier;
     struct tls_context *context;
     enum line_state state;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// The row of messages on their way to the peer.
+// The row of messages on their way to the peers.
 #include "courier/outgoing.h"
 
 #include <string.h>
@@ -29,10 +29,11 @@ struct outgoing_message *outgoing_add(struct outgoing *outgoing)
     return message;
 }
 
-int outgoing_take(struct outgoing *outgoing, uint16_t flow, uint64_t sequence, uint64_t *handle)
+int outgoing_take(struct outgoing *outgoing, uint16_t peer, uint16_t flow, uint64_t sequence, uint64_t *handle)
 {
     struct outgoing_message **at = &outgoing->first, *message;
-    while ((message = *at) != NULL && (message->flow != flow || message->head.sequence != sequence || !message->is_sent))
+    while ((message = *at) != NULL &&
+           (message->peer != peer || message->flow != flow || message->head.sequence != sequence || !message->is_sent))
         at = &message->next;
     if (message == NULL)
         return 0;
@@ -46,19 +47,19 @@ int outgoing_take(struct outgoing *outgoing, uint16_t flow, uint64_t sequence, u
     return 1;
 }
 
-void outgoing_rewind(struct outgoing *outgoing)
+void outgoing_rewind(struct outgoing *outgoing, uint16_t peer)
 {
     for (struct outgoing_message *message = outgoing->first; message != NULL; message = message->next)
-        message->is_sent = 0;
+        message->is_sent = message->is_sent && message->peer != peer;
 }
 
-unsigned outgoing_pump(struct outgoing *outgoing, struct session *session)
+unsigned outgoing_pump(struct outgoing *outgoing, uint16_t peer, struct session *session)
 {
     unsigned sent = 0;
     uint64_t blocked[SYSTEM_FLOWS_MAX / 64] = {0};
     for (struct outgoing_message *message = outgoing->first; message != NULL; message = message->next) {
         uint16_t flow = message->flow;
-        if (message->is_sent || (blocked[flow / 64] >> flow % 64 & 1) != 0)
+        if (message->peer != peer || message->is_sent || (blocked[flow / 64] >> flow % 64 & 1) != 0)
             continue;
         if (!session_may_send(session, flow)) { // the later ones of that flow wait behind it
             blocked[flow / 64] |= UINT64_C(1) << flow % 64;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-// Messages that the router delivered for the peer, until the peer has acknowledged them: in the order of their delivery, which
-// for each flow is that of their sequence.
+// Messages that the router delivered for the peers, until theirs has acknowledged them: in the order of their delivery, which
+// for each flow is that of their sequence. A flow goes to one peer.
 #ifndef CRENEL_COURIER_OUTGOING_H
 #define CRENEL_COURIER_OUTGOING_H
 
@@ -13,7 +13,7 @@ struct outgoing_message {
     struct outgoing_message *next; // in the row, or free
     uint64_t handle;               // the router's
     struct session_message head;
-    uint16_t flow;   // of the own terms
+    uint16_t peer, flow; // index of the courier's; of the own terms with that peer
     uint8_t is_sent; // over the present line
     uint8_t payload[ABI_PAYLOAD_BYTES_MAX];
 };
@@ -27,11 +27,11 @@ struct outgoing {
 void outgoing_init(struct outgoing *outgoing);
 // The message to fill, at the end of the row; NULL: OUTGOING_MAX are there.
 struct outgoing_message *outgoing_add(struct outgoing *outgoing);
-// Takes the message of that flow and sequence out, if it was sent over the present line. 0: there is none.
-int outgoing_take(struct outgoing *outgoing, uint16_t flow, uint64_t sequence, uint64_t *handle);
-// A line ended: all are to be sent again.
-void outgoing_rewind(struct outgoing *outgoing);
-// Sends what the session takes. Returns how many.
-unsigned outgoing_pump(struct outgoing *outgoing, struct session *session);
+// Takes the peer's message of that flow and sequence out, if it was sent over the present line. 0: there is none.
+int outgoing_take(struct outgoing *outgoing, uint16_t peer, uint16_t flow, uint64_t sequence, uint64_t *handle);
+// Its line ended: all are to be sent again.
+void outgoing_rewind(struct outgoing *outgoing, uint16_t peer);
+// Sends what the session with that peer takes. Returns how many.
+unsigned outgoing_pump(struct outgoing *outgoing, uint16_t peer, struct session *session);
 
 #endif

@@ -124,7 +124,7 @@ struct system_receiver {
     uint8_t kind; // enum system_endpoint
     uint8_t zero;
     uint16_t index; // of the unikernel, gateway, service or courier
-    uint16_t port;  // manifest input index of a unikernel
+    uint16_t port;  // manifest input index of a unikernel; index of the peer of a courier
     uint16_t older_schema; // 0: it takes the flow's schema; else 1 + index of an older one that messages are cut to
 };
 
@@ -249,7 +249,7 @@ struct system_gateway {
 };
 
 // A courier carries flows to and from other nodes (docs/nodes.md). Where it listens, several may be at the other end,
-// each known by the name in its certificate; then nothing is sent there.
+// each known by the name in its certificate.
 // With MQTT5 the address is a broker's, for both sides, and TLS goes through it (courier/broker/tunnel.h).
 enum system_transport { SYSTEM_TLS = 1, SYSTEM_MQTT5 = 2 };
 struct system_peer {

@@ -119,12 +119,18 @@ static enum status ready_receive(struct engine *engine, const struct packet *pac
     engine->identity = packet->handle;
     engine->is_ready = 1;
     counters_reconcile(engine);
-    struct commit_credit credit = {.count = ROUTER_WINDOW};
-    for (credit.receiver = 0; credit.receiver < system_places(engine->system); credit.receiver++)
+    struct commit_credit credit = {0};
+    for (credit.receiver = 0; credit.receiver < system_places(engine->system); credit.receiver++) {
+        uint32_t flows = 0;
+        for (uint32_t i = 0; i < engine->system->flow_count && is_courier(engine, credit.receiver); i++)
+            flows += is_spooled_for(engine, i, credit.receiver) ? 1 : 0;
+        // All of them find room at once: what waits for one peer of a courier holds up no other.
+        credit.count = flows > ROUTER_CAPACITY_MAX / ROUTER_WINDOW ? ROUTER_CAPACITY_MAX / flows : ROUTER_WINDOW;
         for (credit.flow = 0; credit.flow < engine->system->flow_count; credit.flow++)
             if (is_spooled_for(engine, credit.flow, credit.receiver))
                 tell(engine, ENGINE_STORE, 0, COMMIT_CREDIT, 0, (uint8_t *)&credit + HEADER,
                      sizeof credit - HEADER);
+    }
     return STATUS_OK;
 }
 

@@ -13,13 +13,31 @@
 struct end { // of a flow, as the source names it
     int kind; // enum system_endpoint, -1: was refused
     int index;
-    char text[2 * SYSTEM_NAME_BYTES + 16];
+    int peer; // of a courier: that it names; -1: none
+    char text[2 * SYSTEM_NAME_BYTES + 80];
 };
 
-// "unikernel.port", "gateway:NAME", "service:NAME", "courier:NAME", "router:subscription", "router:receipts".
+static void courier_end(struct compile *compile, const struct yaml_node *node, struct end *end)
+{
+    char name[sizeof end->text];
+    const char *text = end->text + strlen("courier:"), *slash = strchr(text, '/');
+    snprintf(name, sizeof name, "%.*s", (int)(slash != NULL ? (size_t)(slash - text) : strlen(text)), text);
+    end->index = compile_refer(compile, node, "courier", compile->couriers, sizeof compile->couriers[0], compile->courier_count, name);
+    if (end->index < 0)
+        return;
+    const struct system_courier *courier = &compile->couriers[end->index];
+    end->kind = SYSTEM_COURIER;
+    for (int i = 0; slash != NULL && i < courier->peer_count; i++)
+        if (strcmp(courier->peers[i].name, slash + 1) == 0)
+            end->peer = i;
+    if (slash != NULL && end->peer < 0)
+        yaml_error(&compile->file, node, "write one of its `peers` behind the '/'", "courier '%s' has no peer '%s'", courier->name, slash + 1);
+}
+
+// "unikernel.port", "gateway:NAME", "service:NAME", "courier:NAME", "courier:NAME/PEER", "router:subscription", "router:receipts".
 static struct end end_read(struct compile *compile, const struct yaml_node *node, const char *text)
 {
-    struct end end = {.kind = -1, .index = -1};
+    struct end end = {.kind = -1, .index = -1, .peer = -1};
     size_t length = strlen(text);
     if (length >= sizeof end.text) {
         yaml_error(&compile->file, node, "names have at most 31 characters", "bad end '%s'", text);
@@ -38,9 +56,7 @@ static struct end end_read(struct compile *compile, const struct yaml_node *node
                                   sizeof compile->services[0], compile->service_count, text + 8);
         end.kind = end.index < 0 ? -1 : SYSTEM_SERVICE;
     } else if (strncmp(text, "courier:", 8) == 0) {
-        end.index = compile_refer(compile, node, "courier", compile->couriers,
-                                  sizeof compile->couriers[0], compile->courier_count, text + 8);
-        end.kind = end.index < 0 ? -1 : SYSTEM_COURIER;
+        courier_end(compile, node, &end);
     } else {
         const char *dot = strchr(text, '.');
         char name[sizeof end.text];
@@ -139,6 +155,8 @@ static void read_from(struct compile *compile, struct reading *reading)
         return;
     flow->sender_kind = (uint8_t)from->kind;
     flow->sender = (uint16_t)from->index;
+    if (from->peer >= 0)
+        yaml_error(&compile->file, node, "write courier:NAME, and `principals: [PEER]` for who may send it", "'%s' names a peer", from->text);
     if (from->kind == SYSTEM_SUBSCRIPTION)
         yaml_error(&compile->file, node, "use it under 'to'", "nothing comes from router:subscription");
     if (from->kind == SYSTEM_GATEWAY || from->kind == SYSTEM_RECEIPTS || from->kind == SYSTEM_COURIER)
@@ -183,10 +201,11 @@ static void read_receiver(struct compile *compile, struct reading *reading,
     struct system_receiver *receiver = &flow->receivers[flow->receiver_count++];
     *receiver = (struct system_receiver){.kind = (uint8_t)end.kind, .index = (uint16_t)end.index};
     int kind = end.kind == SYSTEM_SERVICE && !is_inside(compile, &end) ? MANIFEST_REQUEST : MANIFEST_PLAIN;
-    if (end.kind == SYSTEM_COURIER && compile->couriers[end.index].is_listening &&
-        compile->couriers[end.index].peer_count != 1)
-        yaml_error(file, node, "make a courier for that node alone", "'%s' has several peers: nobody says to whom the flow '%s' goes",
+    if (end.kind == SYSTEM_COURIER && end.peer < 0 && compile->couriers[end.index].peer_count > 1)
+        yaml_error(file, node, "name it: courier:NAME/PEER", "'%s' has several peers: nobody says to whom the flow '%s' goes",
                    end.text, flow->name);
+    else if (end.kind == SYSTEM_COURIER)
+        receiver->port = (uint16_t)(end.peer < 0 ? 0 : end.peer);
     int is_turned = is_inside(compile, &end) && reading->from.kind == SYSTEM_COURIER; // comes sealed or signed
     if (end.kind != SYSTEM_UNIKERNEL && reading->from.kind >= 0 && !is_inside(compile, &reading->from) && !is_turned)
         yaml_error(file, node, "put a unikernel between them", "'%s' cannot send to '%s'",

@@ -92,11 +92,11 @@ static void say_hello(struct peer *peer)
     } theirs;
     if (peer->said != 0 || peer->has_agreed)
         peer->is_forged = 1; // a second one is not honest
-    memcpy(&theirs, &courier->terms, sizeof theirs);
+    memcpy(&theirs, &courier->peers[0].terms, sizeof theirs);
     memcpy(theirs.hello.system, "far\0", 4);
     theirs.flows[READING].window = 0;
     theirs.flows[ORDERS].window = (uint16_t)(1 + (peer->manner >> 5 & 3));
-    say_frame(peer, SESSION_HELLO, 0, &theirs, sizeof theirs.hello + courier->terms.hello.flow_count * sizeof theirs.flows[0]);
+    say_frame(peer, SESSION_HELLO, 0, &theirs, sizeof theirs.hello + courier->peers[0].terms.hello.flow_count * sizeof theirs.flows[0]);
     peer->has_agreed = 1;
 }
 

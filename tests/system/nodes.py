@@ -127,6 +127,27 @@ def test_names(hub, cloud, names):
     checks.expect("then_the_name_leads_there_again", cloud.wait_log("linked with hub-1", 40, since), hub.log())
 
 
+def test_removed(hub, cloud, readings):
+    """A peer that is taken out of the system file is put out by `crenel up`; what it sends waits there, and comes when it is back."""
+    cloud.change(r"peers: \[hub-1\]", "peers: [hub-9]")
+    before, since = flow(cloud)["entered"], len(cloud.log())
+    cloud.up()
+    stream = Stream(hub, readings)
+    stream.start()
+    stream.end()
+    checks.expect("a_peer_that_was_removed_is_refused", cloud.wait_log("the peer's certificate is of 'hub-1', not of 'hub-9'", 40, since),
+                  cloud.log()[since:])
+    link = cloud.json("status", *cloud.named())["couriers"][0]
+    checks.expect_equal("its_connection_is_closed_and_it_brings_nothing", (link["links"], flow(cloud)["entered"] - before), (0, 0))
+    cloud.change(r"peers: \[hub-9\]", "peers: [hub-1]")
+    since = len(cloud.log())
+    cloud.up()
+    checks.expect("a_peer_that_is_named_again_is_let_in", cloud.wait_log("linked with hub-1", 40, since), cloud.log()[since:])
+    hub.wait_drained(60)
+    cloud.wait_drained(60)
+    checks.expect_equal("and_brings_what_waited", flow(cloud)["entered"] - before, len(readings))
+
+
 def test_strangers(hub, cloud, authority):
     def attempt(name, who, make):
         """The hub comes with another certificate."""
@@ -140,13 +161,20 @@ def test_strangers(hub, cloud, authority):
     attempts = [("a_certificate_of_another_authority_is_refused", "the peer's certificate is refused", lambda to: stranger.issue("hub", to, "hub-1"))]
     attempts += [("a_certificate_of_another_name_is_refused", "the peer's certificate is of 'hub-2', not of 'hub-1'",
                   lambda to: authority.issue("hub", to, "hub-2"))]
+    attempts += [("a_certificate_that_has_expired_is_refused", "the peer's certificate is refused: certificate has expired",
+                  lambda to: authority.issue("hub", to, "hub-1", ("20200101000000Z", "20200102000000Z"))),
+                 ("a_certificate_that_is_not_valid_yet_is_refused", "the peer's certificate is refused: certificate is not yet valid",
+                  lambda to: authority.issue("hub", to, "hub-1", ("20990101000000Z", "20990102000000Z")))]
     before = flow(cloud)["entered"]
     for one in attempts:
+        own = len(hub.log())
         name, words, since = attempt(*one)
         checks.expect(name, cloud.wait_log(words, since=since), cloud.log()[since:])
+        if "cert" in words and "refused" in words:
+            checks.expect(f"{name}_and_told_so", hub.wait_log("the other side refuses", since=own), hub.log()[own:])
     authority.issue("hub", hub.folder, "hub-1")
     since = len(cloud.log())
-    crenel.kill(hub.process_pid("courier"))
+    hub.command("restart", *hub.named(), "cloud")  # as after each renewal
     checks.expect("with_its_own_certificate_it_is_let_in_again", cloud.wait_log("linked with hub-1", since=since), cloud.log()[since:])
     # And the other way round: the hub leaves a cloud that is another.
     authority.issue("cloud", cloud.folder, "elsewhere.example")
@@ -235,6 +263,68 @@ def test_ends(hub, cloud, readings, authority, kinds, channel_flow):
     checks.expect_equal(f"{kinds[0]}_by_another_key_is_a_dead_letter", [letter["reason"] for letter in cloud.dead_letters()], ["seal"] * 5)
 
 
+def edit(system, *changes):
+    with open(system.file, encoding="utf-8") as file:
+        text = file.read()
+    for what, to in changes:
+        if what not in text:
+            raise crenel.Failed(f"{system.file} has no {what}")
+        text = text.replace(what, to, 1)
+    with open(system.file, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def test_back(hub, cloud, readings, authority):
+    """The cloud knows six hubs and sends to each what it sent; five are away, which holds the sixth up in nothing."""
+    hub.down()
+    cloud.down()
+    for system, name, as_name in ((hub, "hub", "hub-1"), (cloud, "cloud", "cloud.example")):
+        system.prepare()
+        authority.issue(name, system.folder, as_name)
+    hub.change(r"connect: 127\.0\.0\.1:\d+", f"connect: 127.0.0.1:{cloud.port}")
+    rest = "durable: {cap: 1000}, rate: {per_second: 5000, burst: 5000}, principals: anyone}\n"
+    edit(hub, ("services:\n", "services:\n  far: {kind: verify, key: channel.key, channel: back, input: signed, output: returned}\n"),
+         ("[rollup.reading, courier:cloud]", "[courier:cloud]"),
+         ("\nflows:\n", "\nflows:\n  signed: {from: courier:cloud, to: [service:far], sequence: serial, " + rest +
+          "  returned: {from: service:far, to: [rollup.reading], key: sensor, " + rest))
+    away = [f"hub-{i}" for i in range(2, 5)]
+    edit(cloud, ("peers: [hub-1]", f"peers: [{', '.join(away)}, hub-1]"),
+         ("\nflows:\n", "\nservices:\n  near: {kind: sign, key: channel.key, channel: back, input: reading, output: signed}\n"
+          + "".join(f"  near{i}: {{kind: sign, key: channel.key, channel: {name}, input: reading, output: to_{i}}}\n" for i, name in enumerate(away))
+          + "\nflows:\n  signed: {from: service:near, to: [courier:hubs/hub-1], " + rest
+          + "".join(f"  to_{i}: {{from: service:near{i}, to: [courier:hubs/{name}], {rest}" for i, name in enumerate(away))),
+         ("to: [rollup.reading]", f"to: [rollup.reading, service:near, {', '.join(f'service:near{i}' for i in range(len(away)))}]"))
+    key = os.path.join(FOLDER, "channel.key")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(key)
+    hub.command("key", "new", key)
+    for system in (hub, cloud):
+        shutil.copy(key, system.folder)
+        system.up()
+    stream = Stream(hub, readings[:PART])
+    stream.start()
+    stream.end()
+    wanted = hours_of(readings[:PART], 7)
+    end = time.monotonic() + 40
+    while hub.hours() != wanted and time.monotonic() < end:
+        time.sleep(0.1)
+    checks.expect("what_the_cloud_sends_to_one_of_its_hubs_comes_there_once", hub.hours() == wanted, difference(hub.hours(), wanted))
+    crenel.kill(cloud.process_pid("courier"))
+    stream = Stream(hub, readings[PART:PART + 50])
+    stream.start()
+    stream.end()
+    wanted = hours_of(readings[:PART + 50], 7)
+    end = time.monotonic() + 40
+    while hub.hours() != wanted and time.monotonic() < end:
+        time.sleep(0.1)
+    checks.expect("also_after_a_kill", hub.hours() == wanted, difference(hub.hours(), wanted))
+    counts = cloud.status().flows
+    checks.expect_equal("hubs_that_are_away_hold_up_no_other", [counts[f"to_{i}"]["spooled"] for i in range(len(away))],
+                        [PART + 50] * len(away))
+    link = cloud.json("status", *cloud.named())["couriers"][0]
+    checks.expect_equal("and_get_nothing_that_is_another_s", (link["links"], counts["signed"]["done"]), (1, PART + 50))
+
+
 def test_schema(hub, cloud):
     """The hub is built with another schema of the same name."""
     hub.down()
@@ -284,10 +374,12 @@ def main():
         for name, test in (("carried", lambda: test_carried(hub, cloud, readings)), ("cut", lambda: test_cut(hub, cloud, readings)),
                            ("poison", lambda: test_poison(hub, cloud, readings)), ("killed", lambda: test_killed(hub, cloud, readings)),
                            ("names", lambda: test_names(hub, cloud, names)),
+                           ("removed", lambda: test_removed(hub, cloud, readings[6 * PART:6 * PART + 5])),
                            ("strangers", lambda: test_strangers(hub, cloud, authority)), ("secrets", lambda: test_secrets(hub, cloud)),
                            ("schema", lambda: test_schema(hub, cloud)),
                            ("seal", lambda: test_ends(hub, cloud, readings, authority, ("seal", "open"), "boxes")),
-                           ("sign", lambda: test_ends(hub, cloud, readings, authority, ("sign", "verify"), "signed"))):
+                           ("sign", lambda: test_ends(hub, cloud, readings, authority, ("sign", "verify"), "signed")),
+                           ("back", lambda: test_back(hub, cloud, readings, authority))):
             begin = time.monotonic()
             checks.run(name, test)
             print(f"    {name}: {time.monotonic() - begin:.1f} s", file=checks.sys.stderr)

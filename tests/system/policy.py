@@ -71,6 +71,8 @@ NODES = {
     "courier_both_ways": ([COURIER, ("peer: a", "listen: '0.0.0.0:1', peer: a")], "courier 'cloud' has both"),
     "courier_for_many": ([COURIER, ("connect:", "listen:"), ("peer: a", "peers: [a, b]"), value(TO_CLOUD + ", durable: {cap: 10}")],
                          "'courier:cloud' has several peers: nobody says to whom the flow 'value' goes"),
+    "courier_to_a_stranger": ([COURIER, ("connect:", "listen:"), ("peer: a", "peers: [a, b]"), value(TO_CLOUD.replace("]", "/c]") + ", durable: {cap: 10}")],
+                              "courier 'cloud' has no peer 'c'"),
     "courier_peer_twice": ([COURIER, ("connect:", "listen:"), ("peer: a", "peers: [a, a]")], "peer 'a' is here twice"),
     "courier_of_no_topic": ([COURIER, ("connect:", "transport: mqtt5, connect:")], "'topic' is missing in 'cloud'"),
     "courier_of_all_topics": ([COURIER, ("connect:", "transport: mqtt5, topic: 'plant/#', connect:")], "'plant/#' is not a topic"),

@@ -341,12 +341,12 @@ TEST(courier_rules)
     REFUSE(courier->resolver[0] = '1', "a courier's address or transport is malformed");
     REFUSE(courier->key[0] = 'k', "a courier's path is malformed");
     REFUSE(courier->peer_count = 0, receiver);
-    REFUSE(courier->peer_count = 17, receiver);
+    REFUSE(courier->peer_count = 17, count);
     REFUSE(courier->peers[0].principal = 3, peer);
     REFUSE(courier->peers[0].name[3] = ' ', peer);
     REFUSE(courier->peers[0].zero[2] = 1, peer);
     REFUSE(courier->peers[9].principal = 1, peer);
-    REFUSE((courier->peer_count = 2, courier->peers[1] = courier->peers[0]), receiver); // to which of them?
+    REFUSE((courier->peer_count = 2, courier->peers[1].name[0] = 'x', file.flows[CARRIED].receivers[0].port = 2), receiver);
     file.flows[CARRIED].receivers[0] = (struct system_receiver){SYSTEM_UNIKERNEL, 0, DECODE, 1, 0};
     file.unikernels[DECODE].input_count = 2;
     file.unikernels[DECODE].inputs[1] = CARRIED;
