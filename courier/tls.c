@@ -178,6 +178,8 @@ static enum status failed(struct tls *tls, int result)
         snprintf(tls->why, sizeof tls->why, "the peer's certificate is refused: %s", X509_verify_cert_error_string(verdict));
     else if (result == SSL_ERROR_ZERO_RETURN || code == 0 || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
         snprintf(tls->why, sizeof tls->why, "the other side closed the connection");
+    else if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) > SSL_AD_REASON_OFFSET && reason != NULL && strstr(reason, " alert ") != NULL)
+        snprintf(tls->why, sizeof tls->why, "the other side refuses: %s; its log says more", strstr(reason, " alert ") + strlen(" alert "));
     else
         snprintf(tls->why, sizeof tls->why, "TLS: %s", reason != NULL ? reason : "it failed");
     ERR_clear_error();

@@ -174,7 +174,7 @@ def test_strangers(hub, cloud, authority):
             checks.expect(f"{name}_and_told_so", hub.wait_log("the other side refuses", since=own), hub.log()[own:])
     authority.issue("hub", hub.folder, "hub-1")
     since = len(cloud.log())
-    hub.command("restart", *hub.named(), "cloud")  # as after each renewal
+    hub.command("restart", *hub.named(), "courier:cloud")  # as after each renewal
     checks.expect("with_its_own_certificate_it_is_let_in_again", cloud.wait_log("linked with hub-1", since=since), cloud.log()[since:])
     # And the other way round: the hub leaves a cloud that is another.
     authority.issue("cloud", cloud.folder, "elsewhere.example")

@@ -31,12 +31,20 @@ class Authority:
         openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650",
                 "-subj", "/CN=plant-7", "-keyout", "authority.key", "-out", "authority.crt")
 
-    def issue(self, name, to, as_name):
-        """name.key and name.crt of the peer `as_name`, and the authority, into the folder `to`."""
+    def issue(self, name, to, as_name, valid=None):
+        """name.key and name.crt of the peer `as_name`, and the authority, into the folder `to`. valid: from when to when."""
         openssl(self.folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={as_name}",
                 "-addext", f"subjectAltName=DNS:{as_name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        openssl(self.folder, "x509", "-req", "-in", f"{name}.csr", "-copy_extensions", "copy", "-CA", "authority.crt", "-CAkey", "authority.key",
-                "-CAcreateserial", "-days", "825", "-out", f"{name}.crt")
+        if valid is None:
+            openssl(self.folder, "x509", "-req", "-in", f"{name}.csr", "-copy_extensions", "copy", "-CA", "authority.crt", "-CAkey", "authority.key",
+                    "-CAcreateserial", "-days", "825", "-out", f"{name}.crt")
+        else:
+            with open(os.path.join(self.folder, "ca.conf"), "w", encoding="ascii") as file:
+                file.write("[ca]\ndefault_ca = own\n[own]\nnew_certs_dir = .\ndatabase = index.txt\nrand_serial = yes\ndefault_md = sha256\npolicy = any\n"
+                           "copy_extensions = copy\nunique_subject = no\n[any]\ncommonName = supplied\n")
+            open(os.path.join(self.folder, "index.txt"), "a", encoding="ascii").close()
+            openssl(self.folder, "ca", "-batch", "-notext", "-config", "ca.conf", "-cert", "authority.crt", "-keyfile", "authority.key",
+                    "-startdate", valid[0], "-enddate", valid[1], "-in", f"{name}.csr", "-out", f"{name}.crt")
         for file in (f"{name}.key", f"{name}.crt", "authority.crt"):
             shutil.copy(os.path.join(self.folder, file), os.path.join(to, file))
         os.chmod(os.path.join(to, f"{name}.key"), 0o600)
