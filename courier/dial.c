@@ -43,6 +43,19 @@ static void address_text(const struct sockaddr_storage *address, char *text, siz
     }
 }
 
+// Who connects and then says little must not keep others out: the stranger that has had the longest time gives way to a new one.
+static void make_room(struct courier *courier)
+{
+    struct line *oldest = NULL;
+    for (uint32_t i = 0; i < courier->line_count; i++) {
+        struct line *line = &courier->lines[i];
+        if (line->state == LINE_SHAKING && (oldest == NULL || line->deadline_ms < oldest->deadline_ms))
+            oldest = line;
+    }
+    if (oldest != NULL)
+        line_end(oldest, "it does not go on, and others come");
+}
+
 static void on_listener(void *context, uint32_t events)
 {
     struct courier *courier = context;
@@ -54,6 +67,10 @@ static void on_listener(void *context, uint32_t events)
     if (fd < 0)
         return;
     struct line *line = line_free(courier);
+    if (line == NULL) {
+        make_room(courier);
+        line = line_free(courier);
+    }
     if (line == NULL) {
         close(fd);
         return;

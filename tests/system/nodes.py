@@ -5,7 +5,9 @@ in order, whatever happens to the link and to the processes; and nobody else is 
 import contextlib
 import os
 import re
+import select
 import shutil
+import socket
 import subprocess
 import time
 
@@ -148,6 +150,25 @@ def test_removed(hub, cloud, readings):
     checks.expect_equal("and_brings_what_waited", flow(cloud)["entered"] - before, len(readings))
 
 
+def test_slow(hub, cloud):
+    """Strangers connect, say nothing, and come again as soon as they are put out: the hub gets in."""
+    def connect():
+        return socket.create_connection(("127.0.0.1", cloud.port))
+
+    slow, since = [connect() for _ in range(40)], len(cloud.log())
+    hub.command("restart", *hub.named(), "courier:cloud")
+    end, is_in = time.monotonic() + 30, False
+    while not is_in and time.monotonic() < end:
+        for one in select.select(slow, [], [], 0.2)[0]:  # they were put out
+            one.close()
+            slow.remove(one)
+            slow.append(connect())
+        is_in = cloud.wait_log("linked with hub-1", 0.2, since)
+    for one in slow:
+        one.close()
+    checks.expect("strangers_that_say_nothing_keep_nobody_out", is_in, cloud.log()[since:][-500:])
+
+
 def test_strangers(hub, cloud, authority):
     def attempt(name, who, make):
         """The hub comes with another certificate."""
@@ -183,6 +204,7 @@ def test_strangers(hub, cloud, authority):
     checks.expect("a_cloud_of_another_name_is_left", hub.wait_log("'elsewhere.example', not of 'cloud.example'", since=since), hub.log()[since:])
     authority.issue("cloud", cloud.folder, "cloud.example")
     crenel.kill(cloud.process_pid("courier"))
+    test_slow(hub, cloud)
     checks.expect_equal("strangers_bring_nothing", flow(cloud)["entered"], before)
     probe = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{cloud.port}", "-tls1_2", "-cert", "hub.crt", "-key", "hub.key"],
                            cwd=hub.folder, input="", capture_output=True, text=True, timeout=20, check=False)
