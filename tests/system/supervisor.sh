@@ -199,8 +199,7 @@ pid=$(field gateway pid)
 crenel restart gateway:mqtt --state "$state"
 wait_gone "$pid" && wait_for gateway state running
 verdict restart_takes_a_gateway $? "state $(field gateway state)"
-crenel restart gateway:decode --state "$state"
-[ $? -eq 3 ]
+! crenel restart gateway:decode --state "$state" && grep -q 'gateway:X' "$work/err"
 verdict restart_of_nothing_is_refused $? "exit code"
 for _ in $(seq 50); do # the operator's acts reach the log within its interval
     crenel logs machine-watch --host --state "$state"
