@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "store/audit_rows.h"
 #include "store/audit_text.h"
+#include "store/counters.h"
 #include "store/dead_letters.h"
 #include "store/names.h"
 #include "store/records.h"
@@ -87,13 +88,6 @@ static void check_sends(struct walk *walk, const struct store *store, unsigned c
             (send.flags != 0 && (send.flags != COMMIT_RECEIPT || !spool_makes_receipts(store, send.flow))))
             walk->is_bad = 1;
     }
-}
-
-static int counter_is_valid(const struct store *store, uint32_t index)
-{
-    uint32_t flows = SYSTEM_FLOWS_MAX * REASON_COUNT;
-    return index < flows ? index / REASON_COUNT < store->system->flow_count
-                         : (index - flows) / 16 < store->system->unikernel_count;
 }
 
 // Name of the peer that sent it; NULL: there is none.
@@ -326,30 +320,13 @@ static enum status apply_states(struct store *store, const struct view *view, st
     return STATUS_OK;
 }
 
-enum status counter_add(struct store *store, uint32_t index, uint64_t value)
-{
-    uint32_t flows = SYSTEM_FLOWS_MAX * REASON_COUNT;
-    int is_flow = index < flows;
-    size_t owner = is_flow ? index / REASON_COUNT : (index - flows) / 16;
-    check(counter_is_valid(store, index));
-    sqlite3_stmt *statement = store_statement(store, STATEMENT_COUNTER_ADD);
-    bind_integer(statement, 1, !is_flow);
-    bind_integer(statement, 2, is_flow ? store->flow_ids[owner] : store->place_ids[owner]);
-    bind_integer(statement, 3, is_flow ? index % REASON_COUNT : (index - flows) % 16);
-    bind_integer(statement, 4, (int64_t)value);
-    return store_run(store, statement);
-}
-
-static enum status apply_counters(struct store *store, const struct view *view, struct walk walk)
+static void apply_counters(struct store *store, const struct view *view, struct walk walk)
 {
     struct commit_counter counter;
     for (unsigned i = 0; i < view->header.counter_count; i++) {
         check(take_struct(&walk, &counter, sizeof counter));
-        enum status status = counter_add(store, counter.index, counter.value);
-        if (status != STATUS_OK)
-            return status;
+        counter_add(store, counter.index, counter.value);
     }
-    return STATUS_OK;
 }
 
 static enum status apply_dead(struct store *store, const struct view *view, struct walk walk,
@@ -392,7 +369,7 @@ static enum status apply_all(struct store *store, const struct view *view, const
         status = apply_states(store, view, walk);
     walk.at = view->counters;
     if (status == STATUS_OK)
-        status = apply_counters(store, view, walk);
+        apply_counters(store, view, walk);
     walk.at = view->dead;
     if (status == STATUS_OK)
         status = apply_dead(store, view, walk, packet);

@@ -17,7 +17,4 @@ struct commit_done_facts {
 enum status commit_apply(struct store *store, const uint8_t *packet, size_t size, int64_t now_ms,
                          struct commit_done_facts *done) MUST_USE;
 
-// In the open transaction: adds to a counter of this system (index: proto/status_page.h).
-enum status counter_add(struct store *store, uint32_t index, uint64_t value) MUST_USE;
-
 #endif

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "store/audit_rows.h"
+#include "store/counters.h"
 #include "store/dead_letters.h"
 #include "store/names.h"
 #include "store/spool.h"
@@ -244,6 +245,7 @@ void store_rollback(struct store *store)
         (void)sqlite3_step(store_statement(store, STATEMENT_ROLLBACK));
     sqlite3_reset(store->statements[STATEMENT_ROLLBACK]);
     check(sqlite3_get_autocommit(store->db));
+    counters_drop(store);
     store->state = store->saved;
     store->is_in_transaction = 0;
 }
@@ -272,6 +274,8 @@ enum status store_commit(struct store *store)
         status = spool_settle(store);
     if (status == STATUS_OK)
         status = audit_rows_settle(store);
+    if (status == STATUS_OK)
+        status = counters_settle(store);
     if (status == STATUS_OK)
         status = store_run(store, store_statement(store, STATEMENT_COMMIT));
     if (status != STATUS_OK) {

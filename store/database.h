@@ -77,6 +77,9 @@ struct store {
     uint64_t receivers_changed; // bit i: the outbox may hold something new for place i
     const struct outbox_push *push; // what is with the router (store/outbox.h), or NULL: nothing
     uint64_t audit_acknowledged, audit_deleted; // sequences
+    uint64_t added[COUNTERS_MAX]; // to counters, by the open transaction (store/counters.h)
+    uint16_t added_indices[COUNTERS_MAX];
+    uint32_t added_count;
     // Audit records that have no transaction of their own: written with the next one, kept until it commits.
     uint8_t pending[AUDIT_PENDING_BYTES];
     size_t pending_bytes;

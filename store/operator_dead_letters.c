@@ -5,7 +5,7 @@
 
 #include "proto/control.h"
 #include "store/audit_rows.h"
-#include "store/commit.h"
+#include "store/counters.h"
 #include "store/dead_letters.h"
 #include "store/names.h"
 #include "store/operator_listing.h"
@@ -89,7 +89,7 @@ static enum status change_one(struct request *request, struct change *change, in
                                          : dead_letter_resubmit(request->store, id, request->wall_ms, &flow, &added,
                                                                 &change->why);
     if (status == STATUS_OK && !change->is_drop) {
-        status = counter_add(request->store, COUNTER_FLOW(flow, REASON_ENTERED), added.count);
+        counter_add(request->store, COUNTER_FLOW(flow, REASON_ENTERED), added.count);
         change->flow = (int)flow;
         change->added.count += added.count;
         change->added.bytes += added.bytes;

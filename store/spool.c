@@ -7,8 +7,9 @@
 #include "core/json_line.h"
 #include "proto/builtin.h"
 #include "store/audit_rows.h"
-#include "store/commit.h"
+#include "store/counters.h"
 #include "store/names.h"
+#include "store/outbox.h"
 
 #include <string.h>
 
@@ -216,12 +217,11 @@ enum status spool_settle(struct store *store)
         json_string(&line, "flow", store->system->flows[i].name);
         json_string(&line, "reason", reason_text(reason));
         json_unsigned(&line, "count", left->count);
-        status = counter_add(store, COUNTER_FLOW(i, reason), left->count);
-        if (status == STATUS_OK && left->receipts != 0)
-            status = counter_add(store, COUNTER_FLOW(system_receipts(store->system, store->system->flows[i].sender),
-                                                     REASON_ENTERED), left->receipts);
-        if (status == STATUS_OK)
-            status = audit_rows_add(store, text, json_end(&line));
+        counter_add(store, COUNTER_FLOW(i, reason), left->count);
+        if (left->receipts != 0)
+            counter_add(store, COUNTER_FLOW(system_receipts(store->system, store->system->flows[i].sender),
+                                            REASON_ENTERED), left->receipts);
+        status = audit_rows_add(store, text, json_end(&line));
     }
     return status;
 }
