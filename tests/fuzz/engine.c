@@ -3,7 +3,8 @@
 // the engine into all its states, raw ones are what a tender, service or gateway that was taken over may send.
 // A link whose endpoint broke the protocol is closed, as the router's shell does, and begins anew.
 //
-// What must hold: the engine says nothing about a connection that is over and gives no receiver more than it holds;
+// What must hold: the engine says nothing about a connection that is over and gives no receiver more than it holds; each message
+// that a courier brought has one answer;
 // every flow's counts are exact at the end; and when all have become honest again, nothing is left waiting.
 // So one engine serves many inputs, each with connections and keys of its own: making one costs more than a script.
 #include "tests/fuzz/fuzz.h"
@@ -21,7 +22,11 @@
 static struct fake_records records;
 static int is_open[HANDLES]; // as the gateway sees it
 static uint32_t first_key;
-static const uint32_t capacities[4] = {5, 3, 4, 8};
+static const uint32_t capacities[PLACES] = {5, 3, 4, 8, 8};
+static struct system_courier courier = {.name = "far", .peer_count = 2, .peers = {{.name = "a"}, {.name = "b", .principal = 2}}};
+static uint64_t brings[LINK_BRINGS_MAX + 1]; // handles that wait for their BROUGHT, 0: none
+static unsigned bring_raws; // that were made up in this input
+static uint64_t bring_last, bring_first, bring_old; // handles; up to bring_old they are of a courier that has ended
 static uint64_t instances[5]; // connections that FRONT has an instance of
 
 static void name_instance(uint64_t connection)
@@ -41,6 +46,26 @@ static void forget_instance(uint64_t connection)
             instances[i] = 0;
 }
 
+static unsigned brings_waiting(void)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i <= LINK_BRINGS_MAX; i++)
+        count += brings[i] != 0;
+    return count;
+}
+
+static void take_brought(uint64_t handle, uint32_t reason)
+{
+    unsigned i = 0;
+    if (handle != 0 && (handle <= bring_old || handle == UINT64_MAX))
+        return; // the one that is there now knows nothing of it; or it was made up
+    must(reason != REASON_LOST || bring_old > bring_first || brings_waiting() + bring_raws > LINK_BRINGS_MAX);
+    while (i <= LINK_BRINGS_MAX && brings[i] != handle)
+        i++;
+    must(i <= LINK_BRINGS_MAX);
+    brings[i] = 0;
+}
+
 static enum status take_packet(void *context, enum engine_peer peer, uint32_t index,
                                const struct channel_part *parts, size_t count)
 {
@@ -52,7 +77,14 @@ static enum status take_packet(void *context, enum engine_peer peer, uint32_t in
         if (header.kind == LINK_END)
             is_open[header.handle] = 0;
     } else if (peer == ENGINE_RECEIVER) {
-        must(header.kind == LINK_DELIVER || header.kind == LINK_ANSWER || header.kind == LINK_CLOSE);
+        must(header.kind == LINK_DELIVER || header.kind == LINK_ANSWER || header.kind == LINK_CLOSE ||
+             (header.kind == LINK_BROUGHT && index == COURIER));
+        if (header.kind == LINK_BROUGHT) {
+            uint32_t reason;
+            must(count == 2);
+            memcpy(&reason, parts[1].bytes, sizeof reason);
+            take_brought(header.handle, reason);
+        }
         must(header.kind != LINK_DELIVER || fake.delivery_count[index] < capacities[index] * fake_batch);
         if (header.kind == LINK_DELIVER && index == FRONT) {
             struct link_deliver deliver;
@@ -88,6 +120,17 @@ static void start(void)
     check->ticks = 1000;
     check->most = 100;
     fake_flows[NOTE].keys_max = fake_flows[NOTE].is_observed = 1;
+    fake.system.couriers = &courier; // it sends note, and takes reading
+    fake.system.courier_count = 1;
+    fake_unikernels[FRONT].outputs[OUT_NOTE] = SYSTEM_NONE;
+    fake_flows[NOTE].sender_kind = SYSTEM_COURIER;
+    fake_flows[NOTE].sender = 0;
+    fake_flows[NOTE].is_durable = 1;
+    fake_flows[NOTE].cap = 20;
+    fake_flows[NOTE].bytes_max = 1 << 20;
+    fake_flows[READING].receiver_count = 2;
+    fake_flows[READING].receivers[1] = (struct system_receiver){.kind = SYSTEM_COURIER};
+    memset(brings, 0, sizeof brings);
     fake_flows[NOTE].rate_burst = fake_flows[NOTE].rate_per_second = 5;
     fake_flows[RAW].is_open = 0;
     fake_flows[RAW].principals = 2;
@@ -96,7 +139,7 @@ static void start(void)
     fake_clock(1);
     engine_attached(fake.engine, ENGINE_STORE, 0);
     must(fake_give(ENGINE_STORE, 0, &ready, sizeof ready) == STATUS_OK);
-    for (uint32_t i = 0; i < 4; i++)
+    for (uint32_t i = 0; i < PLACES; i++)
         hello(i);
     fake_store();
 }
@@ -109,6 +152,8 @@ static void begin(void)
             fake_stop();
         start();
     }
+    bring_first = bring_last;
+    bring_raws = 0;
     first_key = inputs++ % INPUTS_PER_ENGINE * 8;
     fake.row_count = 0;
 }
@@ -124,6 +169,8 @@ static void restart(enum engine_peer peer, uint32_t index)
         fake.close_count = 0;
         memset(instances, 0, sizeof instances);
     }
+    if (peer == ENGINE_RECEIVER && index == COURIER)
+        memset(brings, 0, sizeof brings), bring_old = bring_last;
     engine_closed(fake.engine, peer, index);
     if (peer == ENGINE_RECEIVER)
         hello(index);
@@ -170,6 +217,8 @@ static void build(struct take *take, uint32_t receiver)
         struct item item = {value * 4u, first_key + key % 8u, take_byte(take)};
         if (receiver == FRONT && output == OUT_WIRE)
             fake_wire(&records, "some bytes", value % 8 == 0);
+        else if (receiver == FRONT && output == OUT_NOTE) // is the courier's
+            fake_send_record(&records, OUT_TICK, 0, "", &item, sizeof item);
         else if (receiver == LOGIN || (receiver == FRONT && output == OUT_SUBSCRIBE))
             fake_send_record(&records, output, 0, "", small, sizeof small);
         else if (receiver == SINK && what % 2 != 0)
@@ -245,6 +294,58 @@ static void gateway_step(struct take *take, uint8_t what)
     }
 }
 
+static void bring(struct take *take)
+{
+    unsigned place = 0;
+    struct {
+        struct link_bring bring;
+        struct item item;
+    } packet = {.bring = {.header = {sizeof packet, LINK_BRING, 0, ++bring_last}, .flow = NOTE, .payload_bytes = sizeof(struct item)},
+                .item = {take_byte(take) * 5u, first_key, 1}}; // some are out of range
+    packet.bring.source = (struct link_source){.stream = 77, .sequence = bring_last, .previous = bring_last - 1, .peer = take_byte(take) % 2};
+    while (place <= LINK_BRINGS_MAX && brings[place] != 0)
+        place++;
+    if (place > LINK_BRINGS_MAX)
+        return;
+    brings[place] = bring_last;
+    give(ENGINE_RECEIVER, COURIER, (const uint8_t *)&packet, sizeof packet);
+}
+
+// Something is wrong with it, but perhaps nothing that matters: its handle is awaited by nobody.
+static void bring_raw(struct take *take)
+{
+    struct link_bring bring = {.header = {0, LINK_BRING, 0, UINT64_MAX}, .source = {.stream = 77, .sequence = 1}, .flow = take_byte(take) % 16};
+    size_t size = sizeof bring + take_byte(take) % 64u;
+    uint8_t *packet = calloc(1, size); // of its own: reads too far are seen
+    must(packet != NULL);
+    bring.source.peer = take_byte(take) % 4;
+    bring.payload_bytes = (uint32_t)take_number(take, 2);
+    bring.header.size = (uint32_t)size;
+    memcpy(packet, &bring, sizeof bring);
+    bring_raws++;
+    give(ENGINE_RECEIVER, COURIER, packet, size);
+    free(packet);
+}
+
+static void courier_step(struct take *take, uint8_t what)
+{
+    uint32_t count = fake.delivery_count[COURIER];
+    if (what < 8) {
+        for (unsigned i = what == 7 ? 16 : 1; i > 0; i--)
+            bring(take);
+    } else if (what < 13 && count != 0) {
+        records.size = 0;
+        if (fake_end_at(COURIER, take_byte(take) % count, what == 12 ? LINK_CONTRACT : LINK_ENDED, 0, &records) == STATUS_MALFORMED)
+            restart(ENGINE_RECEIVER, COURIER);
+    } else if (what == 13) {
+        bring_raw(take);
+    } else if (what == 14) {
+        give_raw(take, ENGINE_RECEIVER, COURIER, LINK_EFFECTS, take_number(take, 2));
+    } else if (what == 15) {
+        restart(ENGINE_RECEIVER, COURIER);
+    }
+}
+
 static void gone(void)
 {
     while (fake.close_count > 0) {
@@ -285,6 +386,8 @@ static void step(struct take *take)
         receiver_step(take, what);
     else if (what < 0xa0)
         gateway_step(take, what);
+    else if (what < 0xb0)
+        courier_step(take, what & 15);
     else if (what < 0xd0)
         fake_store();
     else if (what < 0xe0)
@@ -311,7 +414,7 @@ static void drain(void)
     restart(ENGINE_GATEWAY, 0);
     for (unsigned round = 0; left != 0; round++) {
         must(round < 400);
-        for (uint32_t i = 0; i < 4; i++)
+        for (uint32_t i = 0; i < PLACES; i++)
             while (fake.delivery_count[i] != 0) {
                 records.size = 0;
                 must(fake_end_at(i, 0, LINK_ENDED, 0, &records) == STATUS_OK);
@@ -322,6 +425,7 @@ static void drain(void)
         left = fake.page->in_flight;
         for (uint32_t flow = 0; flow < FLOWS; flow++)
             left += fake_count(flow, REASON_ENTERED) - fake_ended(fake.page->counters, flow);
+        left += brings_waiting(); // and each has its answer
     }
     must(fake_is_exact());
     fake_tick(1500);
@@ -331,11 +435,11 @@ static void drain(void)
 
 size_t fuzz_seed(unsigned index, uint8_t bytes[FUZZ_BYTES_MAX])
 {
-    enum { OPEN = 0x80, INPUT = 0x88, END_OF = 0x00, STORE = 0xa0, SLOW = 0xe0, GONE = 0xe8 };
+    enum { OPEN = 0x80, INPUT = 0x88, END_OF = 0x00, COURIER_OF = 0xa0, STORE = 0xb0, SLOW = 0xe0, GONE = 0xe8 };
     // What decode and sink do with what front sends, and a READ.
     static const uint8_t script[] = {OPEN, INPUT, END_OF + FRONT, 0, 3, 3, 2, 1, 9, 2, 1, 1, 1, 3, 9, 9, 9, 0, STORE,
                                      END_OF + DECODE, 0, 2, 0, 1, 1, 1, 1, 2, 2, 2, 0, STORE, 0x16, 0, 0, 0, STORE,
-                                     END_OF + SINK, 0, 1, 1, 1, 1, 1, 0, STORE, SLOW, 9, INPUT, GONE, 0x60};
+                                     END_OF + SINK, 0, 1, 1, 1, 1, 1, 0, STORE, COURIER_OF, 7, 0, COURIER_OF + 8, 0, STORE, SLOW, 9, INPUT, GONE, 0x60};
     uint32_t state = index + 1;
     if (index == 0) {
         memcpy(bytes, script, sizeof script);
