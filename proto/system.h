@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define SYSTEM_MAGIC 0x6d747379536c4e43u // "CNlSystm"
-#define SYSTEM_VERSION 2u
+#define SYSTEM_VERSION 3u
 #define SYSTEM_BYTES_MAX (1024u * 1024u)
 #define SYSTEM_NONE 0xffffu
 #define SYSTEM_NAME_BYTES 32u
