@@ -18,7 +18,7 @@ static struct schema_header reading_1 = {.name = "reading/1", .digest = {3}};
 static struct system_flow flows[FLOWS] = {
     {.name = "reading", .sender_kind = SYSTEM_COURIER, .receiver_count = 1, .receivers = {{.kind = SYSTEM_UNIKERNEL}}},
     {.name = "orders", .sender_kind = SYSTEM_UNIKERNEL, .receiver_count = 1, .receivers = {{.kind = SYSTEM_COURIER}}}};
-static struct system_courier named[SIDES] = { // who has two peers only takes: a compiled system has no other
+static struct system_courier named[SIDES] = { // orders are for the first of two
     {.name = "hub", .address = "192.0.2.7:8883", .is_listening = 1, .peer_count = 2, .peers = {{.name = "a"}, {.name = "b"}}},
     {.name = "rig", .address = "192.0.2.7:8883", .peer_count = 1, .peers = {{.name = "a"}}},
     {.name = "dam", .address = "[2001:db8::7]:8883", .is_listening = 1, .peer_count = 1, .peers = {{.name = "a"}}}};
@@ -31,7 +31,7 @@ static void judge_message(struct peer *peer, const struct session_frame *frame, 
 {
     struct session_message message;
     memcpy(&message, body, sizeof message);
-    must(frame->flow == ORDERS && message.stream == 55);
+    must(frame->flow == ORDERS && message.stream == 55 && name_of(peer) == 0);
     must(message.sequence > peer->told_last);
     must(frame->size == sizeof *frame + sizeof message + ABI_ALIGN8(message.payload_bytes));
     must(router.state[message.sequence % HANDLES] != ABSENT && body[sizeof message] == (uint8_t)message.sequence);
@@ -92,11 +92,12 @@ static void say_hello(struct peer *peer)
     } theirs;
     if (peer->said != 0 || peer->has_agreed)
         peer->is_forged = 1; // a second one is not honest
-    memcpy(&theirs, &courier->peers[0].terms, sizeof theirs);
+    const struct session_terms *terms = &courier->peers[name_of(peer)].terms;
+    memcpy(&theirs, terms, sizeof theirs);
     memcpy(theirs.hello.system, "far\0", 4);
     theirs.flows[READING].window = 0;
     theirs.flows[ORDERS].window = (uint16_t)(1 + (peer->manner >> 5 & 3));
-    say_frame(peer, SESSION_HELLO, 0, &theirs, sizeof theirs.hello + courier->peers[0].terms.hello.flow_count * sizeof theirs.flows[0]);
+    say_frame(peer, SESSION_HELLO, 0, &theirs, sizeof theirs.hello + terms->hello.flow_count * sizeof theirs.flows[0]);
     peer->has_agreed = 1;
 }
 
@@ -171,7 +172,7 @@ static void peer_step(uint8_t what, uint8_t more)
 static void deliver(uint8_t payload)
 {
     uint64_t sequence = router.sequence + 1, place = sequence % HANDLES;
-    if (courier->is->peer_count != 1 || router.state[place] != ABSENT || router.delivered >= OUTGOING_MAX / 4)
+    if (router.state[place] != ABSENT || router.delivered >= OUTGOING_MAX / 4)
         return;
     struct link_deliver deliver = {.header = {0, LINK_DELIVER, 0, sequence}, .connection = 55, .number = sequence, .flow = ORDERS,
                                    .context_bytes = payload & 7, .payload_bytes = 1u + payload};
@@ -254,7 +255,7 @@ static void judge_rest(void)
     }
     for (uint32_t i = 0; i < courier->line_count && last != 0; i++) {
         const struct line *line = &courier->lines[i];
-        if (line->state != LINE_OPEN || !line->is_agreed)
+        if (line->state != LINE_OPEN || !line->is_agreed || line->peer != 0)
             continue;
         const struct peer *peer = peer_of(line->fd);
         must(peer->is_forged || peer->is_full || peer->told_count >= 1u + (peer->manner >> 5 & 3u) || peer->told_last >= last);
@@ -315,7 +316,7 @@ static void begin(uint8_t side)
     page = (struct courier_page){0};
     world.listener = world.link = NULL;
     if (courier->lines == NULL) {
-        systems[side] = (struct system_view){.header = &header, .flows = flows, .flow_count = named[side].peer_count == 1 ? FLOWS : 1, .couriers = &named[side], .courier_count = 1};
+        systems[side] = (struct system_view){.header = &header, .flows = flows, .flow_count = FLOWS, .couriers = &named[side], .courier_count = 1};
         systems[side].schemas[0].header = &reading_1;
         const struct courier_files files = {named[side].is_listening ? FD_LISTENER : -1, -1, -1, -1};
         must(courier_init(courier, &loop, &systems[side], 0, NULL, FD_LINK, &files, &page) == STATUS_OK);
