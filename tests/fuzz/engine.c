@@ -13,6 +13,7 @@
 
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-variable"
+#include "tests/fuzz/engine_brings.h"
 #include "tests/unit/router_fake.h"
 
 #define HANDLES 8u
@@ -24,9 +25,6 @@ static int is_open[HANDLES]; // as the gateway sees it
 static uint32_t first_key;
 static const uint32_t capacities[PLACES] = {5, 3, 4, 8, 8};
 static struct system_courier courier = {.name = "far", .peer_count = 2, .peers = {{.name = "a"}, {.name = "b", .principal = 2}}};
-static uint64_t brings[LINK_BRINGS_MAX + 1]; // handles that wait for their BROUGHT, 0: none
-static unsigned bring_raws; // that were made up in this input
-static uint64_t bring_last, bring_first, bring_old; // handles; up to bring_old they are of a courier that has ended
 static uint64_t instances[5]; // connections that FRONT has an instance of
 
 static void name_instance(uint64_t connection)
@@ -44,26 +42,6 @@ static void forget_instance(uint64_t connection)
     for (unsigned i = 0; i < capacities[FRONT]; i++)
         if (instances[i] == connection)
             instances[i] = 0;
-}
-
-static unsigned brings_waiting(void)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i <= LINK_BRINGS_MAX; i++)
-        count += brings[i] != 0;
-    return count;
-}
-
-static void take_brought(uint64_t handle, uint32_t reason)
-{
-    unsigned i = 0;
-    if (handle != 0 && (handle <= bring_old || handle == UINT64_MAX))
-        return; // the one that is there now knows nothing of it; or it was made up
-    must(reason != REASON_LOST || bring_old > bring_first || brings_waiting() + bring_raws > LINK_BRINGS_MAX);
-    while (i <= LINK_BRINGS_MAX && brings[i] != handle)
-        i++;
-    must(i <= LINK_BRINGS_MAX);
-    brings[i] = 0;
 }
 
 static enum status take_packet(void *context, enum engine_peer peer, uint32_t index,
