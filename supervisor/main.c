@@ -120,6 +120,14 @@ static void look_at_log(void *context)
     loop_timer_set(&s->loop, &s->log_timer, LOG_LOOK_MS);
 }
 
+// The end waits for that (supervisor/phases.c).
+static void on_settled(void *context)
+{
+    struct supervisor *s = context;
+    if (s->phase == PHASE_STOPPING)
+        phases_step(s);
+}
+
 static enum status prepare_loop(struct supervisor *s)
 {
     sigset_t signals;
@@ -136,7 +144,7 @@ static enum status prepare_loop(struct supervisor *s)
     }
     loop_timer_add(&s->loop, &s->log_timer, look_at_log, s);
     loop_timer_set(&s->loop, &s->log_timer, LOG_LOOK_MS);
-    records_init(&s->records, &s->loop);
+    records_init(&s->records, &s->loop, on_settled, s);
     return STATUS_OK;
 }
 

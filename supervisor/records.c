@@ -75,11 +75,13 @@ static void link_ready(void *context, uint32_t events)
         records_add(records, "gap", "\"records\":%llu", (unsigned long long)lost);
     }
     send_waiting(records);
+    if (records_are_settled(records))
+        records->settled(records->context);
 }
 
-void records_init(struct records *records, struct loop *loop)
+void records_init(struct records *records, struct loop *loop, void (*settled)(void *context), void *context)
 {
-    *records = (struct records){.fd = -1, .loop = loop};
+    *records = (struct records){.fd = -1, .loop = loop, .settled = settled, .context = context};
 }
 
 void records_attach(struct records *records, int fd)

@@ -25,6 +25,8 @@ struct record {
 struct records {
     int fd; // -1: audit is not there
     struct loop *loop;
+    void (*settled)(void *context); // nothing is left to acknowledge
+    void *context;
     struct loop_watch watch;
     uint64_t acknowledged; // highest sequence that audit has
     int is_acknowledged;   // audit told it at least once
@@ -34,7 +36,7 @@ struct records {
     struct record ring[RECORDS_MAX];
 };
 
-void records_init(struct records *records, struct loop *loop);
+void records_init(struct records *records, struct loop *loop, void (*settled)(void *context), void *context);
 // Takes fd: a new link to a new audit process. What was not acknowledged is sent again on it.
 void records_attach(struct records *records, int fd);
 void records_detach(struct records *records);

@@ -215,6 +215,8 @@ size_t fuzz_seed(unsigned index, uint8_t bytes[FUZZ_BYTES_MAX])
     return sizeof seeds[0];
 }
 
+static void on_settled(void *context) { (void)context; }
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct member *m = &supervisor.members[0];
@@ -224,7 +226,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         nowhere = fopen("/dev/null", "w");
     stderr = nowhere;
     world.take = (struct take){data, size};
-    records_init(&supervisor.records, &supervisor.loop);
+    records_init(&supervisor.records, &supervisor.loop, on_settled, NULL);
     supervisor.is_rootless = 1;
     *m = (struct member){.supervisor = &supervisor, .role = take_byte(&world.take) % ROLES, .name = "decode",
                          .pidfd = -1, .control_fd = -1, .page = page};
