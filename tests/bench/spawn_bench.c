@@ -9,7 +9,7 @@
 //   connection  first message of a new connection until its EFFECTS: the instance is created in between
 //   message     a message until its EFFECTS: met by a pristine instance that was made while nothing was asked
 //   resident    the same with an instance that is kept: the way alone
-//   message-64, resident-64  of 32 messages that are sent at once until the EFFECTS of all, the part of one
+//   message-64, resident-64  of 64 messages that are sent at once until the EFFECTS of all, the part of one
 //   cold        a tender forked, executed, its zygote and instance made, one message served, all ended
 // Prints for each: name, p50 and p99 in microseconds.
 #include "cli/build/build.h"
