@@ -26,9 +26,9 @@ def skip_reason():
             return "npm reaches no registry"
         try:
             done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", FOLDER, PACKAGE],
-                                  capture_output=True, text=True, timeout=60)
+                                  capture_output=True, text=True, timeout=20)
         except subprocess.TimeoutExpired:
-            return "npm did not answer in a minute"
+            return "npm did not answer in 20 seconds"
         if done.returncode != 0:
             return f"npm gives no {PACKAGE}"
     done = subprocess.run(["node", "-e", "import(require('url').pathToFileURL(require.resolve('cddl')))"
