@@ -110,8 +110,7 @@ def test_names(hub, cloud, names):
     def attempt(junk, answers):
         names.junk, names.answers[NAME] = junk, answers
         since = len(hub.log())
-        crenel.kill(cloud.process_pid("courier"))
-        cloud.wait_running()
+        cloud.command("restart", *cloud.named(), "courier:hubs")
         return since
 
     courier = hub.process_pid("courier")
@@ -175,7 +174,7 @@ def test_strangers(hub, cloud, authority):
         since = len(cloud.log())
         make(hub.folder)
         shutil.copy(os.path.join(authority.folder, "authority.crt"), hub.folder)
-        crenel.kill(hub.process_pid("courier"))
+        hub.command("restart", *hub.named(), "courier:cloud")  # as after each renewal
         return name, who, since
 
     stranger = Authority(os.path.join(FOLDER, "stranger"))
@@ -195,15 +194,15 @@ def test_strangers(hub, cloud, authority):
             checks.expect(f"{name}_and_told_so", hub.wait_log("the other side refuses", since=own), hub.log()[own:])
     authority.issue("hub", hub.folder, "hub-1")
     since = len(cloud.log())
-    hub.command("restart", *hub.named(), "courier:cloud")  # as after each renewal
+    hub.command("restart", *hub.named(), "courier:cloud")
     checks.expect("with_its_own_certificate_it_is_let_in_again", cloud.wait_log("linked with hub-1", since=since), cloud.log()[since:])
     # And the other way round: the hub leaves a cloud that is another.
     authority.issue("cloud", cloud.folder, "elsewhere.example")
     since = len(hub.log())
-    crenel.kill(cloud.process_pid("courier"))
+    cloud.command("restart", *cloud.named(), "courier:hubs")
     checks.expect("a_cloud_of_another_name_is_left", hub.wait_log("'elsewhere.example', not of 'cloud.example'", since=since), hub.log()[since:])
     authority.issue("cloud", cloud.folder, "cloud.example")
-    crenel.kill(cloud.process_pid("courier"))
+    cloud.command("restart", *cloud.named(), "courier:hubs")
     test_slow(hub, cloud)
     checks.expect_equal("strangers_bring_nothing", flow(cloud)["entered"], before)
     probe = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{cloud.port}", "-tls1_2", "-cert", "hub.crt", "-key", "hub.key"],
@@ -262,7 +261,7 @@ def test_ends(hub, cloud, readings, authority, kinds, channel_flow):
     with contextlib.suppress(FileNotFoundError):
         os.unlink(key)
     hub.command("key", "new", key)
-    for system in (hub, cloud):
+    for system in (cloud, hub):
         shutil.copy(key, system.folder)
         system.up()
     stream = Stream(hub, readings[:50])
@@ -320,7 +319,7 @@ def test_back(hub, cloud, readings, authority):
     with contextlib.suppress(FileNotFoundError):
         os.unlink(key)
     hub.command("key", "new", key)
-    for system in (hub, cloud):
+    for system in (cloud, hub):
         shutil.copy(key, system.folder)
         system.up()
     stream = Stream(hub, readings[:PART])
@@ -388,10 +387,10 @@ def main():
         authority = Authority(os.path.join(FOLDER, "authority"))
         authority.issue("hub", hub.folder, "hub-1")
         authority.issue("cloud", cloud.folder, "cloud.example")
-        hub.up()  # there is nobody yet, and no name server
+        hub.up()  # no name server answers yet
+        cloud.up()
         checks.expect("no_name_server_is_said", hub.wait_log(f"the name {NAME} has no address: no name server answers"), hub.log())
         names.start()
-        cloud.up()
         readings = clients.recording(CSV)
         for name, test in (("carried", lambda: test_carried(hub, cloud, readings)), ("cut", lambda: test_cut(hub, cloud, readings)),
                            ("poison", lambda: test_poison(hub, cloud, readings)), ("killed", lambda: test_killed(hub, cloud, readings)),

@@ -187,18 +187,19 @@ class System:
         return next(row for row in self.ps()["unikernels"] if row["unikernel"] == name)
 
     def wait_drained(self, deadline_s=120, progress=None):
-        """Until no message waits anywhere, twice in a row."""
+        """Until no message waits anywhere, three times in a row."""
         end, quiet = time.monotonic() + deadline_s, 0
-        while quiet < 2:
+        while True:
             counts = self.status()
             quiet = quiet + 1 if counts.is_drained() else 0
+            if quiet == 3:
+                return counts
             if time.monotonic() > end:
                 waiting = {name: flow["waiting"] for name, flow in counts.flows.items() if flow["waiting"]}
                 raise Failed(f"not drained in {deadline_s} s: in flight {counts.in_flight}, waiting {waiting}")
             if progress and not quiet:
                 progress(f"{sum(flow['waiting'] for flow in counts.flows.values())} messages still on their way")
-            time.sleep(0.3)
-        return counts
+            time.sleep(0.1)
 
     # ---- Processes ----
 
