@@ -170,7 +170,7 @@ static void on_agreed(void *context, struct line *line)
     courier->page->links++;
     courier->page->connects++;
     courier->page->last[0] = 0;
-    courier->retry_ms = COURIER_RETRY_MS;
+    courier->retry_ms = RETRY_LEAST_MS;
     resolve_forget(&courier->resolve);
     pump(courier);
 }
@@ -278,7 +278,7 @@ enum status courier_init(struct courier *courier, struct loop *loop, const struc
     courier->is = &system->couriers[index];
     courier->page = page;
     courier->files = *files;
-    courier->retry_ms = COURIER_RETRY_MS;
+    courier->retry_ms = RETRY_LEAST_MS;
     courier->owner = (struct line_owner){courier,  on_known,        on_agreed, on_take,
                                          on_acknowledged, on_settled, on_ended};
     channel_init(&courier->link, link_fd, NULL, 0);

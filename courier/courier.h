@@ -20,13 +20,12 @@
 #include "courier/line.h"
 #include "courier/outgoing.h"
 #include "courier/resolve.h"
+#include "courier/retry.h"
 #include "host/channel.h"
 #include "proto/link.h"
 #include "proto/status_page.h"
 
 #define COURIER_STRANGERS_MAX 8u // accepted lines whose peer is not known yet
-#define COURIER_RETRY_MS 200     // to connect again; doubled each time
-#define COURIER_RETRY_MOST_MS 30000
 #define COURIER_SWEEP_MS 500
 
 struct courier_bring { // that the router has not answered
@@ -63,7 +62,7 @@ struct courier {
     struct courier_bring *brings;
     uint32_t bring_count;
     uint64_t serial; // of brings
-    int64_t retry_ms;
+    int64_t retry_ms; // courier/retry.h
     struct outgoing outgoing;
     struct tunnel tunnel; // of transport mqtt5
     _Alignas(8) uint8_t gathered[CHANNEL_PACKET_BYTES], inbox[CHANNEL_PACKET_BYTES]; // of the link to the router

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -81,14 +80,11 @@ static void on_listener(void *context, uint32_t events)
 
 void dial_later(struct courier *courier)
 {
-    uint16_t random = 0;
     if (resolve_has_more(&courier->resolve)) {
         loop_timer_set(courier->loop, &courier->retry, 1);
         return;
     }
-    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
-    loop_timer_set(courier->loop, &courier->retry, courier->retry_ms - courier->retry_ms * random / (4 * UINT16_MAX));
-    courier->retry_ms = courier->retry_ms * 2 < COURIER_RETRY_MOST_MS ? courier->retry_ms * 2 : COURIER_RETRY_MOST_MS;
+    loop_timer_set(courier->loop, &courier->retry, retry_wait_ms(&courier->retry_ms));
 }
 
 // Nobody could be tried. What is said already is not said again.
@@ -117,7 +113,7 @@ static void dial(void *context)
     if (courier->is->transport == SYSTEM_MQTT5)
         dial_tunnel(courier);
     else if (line_free(courier) == NULL)
-        loop_timer_set(courier->loop, &courier->retry, COURIER_RETRY_MS);
+        loop_timer_set(courier->loop, &courier->retry, RETRY_LEAST_MS);
     else
         resolve_next(&courier->resolve); // on_found() or on_unresolved() follows
 }

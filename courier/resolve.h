@@ -22,7 +22,7 @@
 #define RESOLVE_SOCKETS_MAX 16u
 #define RESOLVE_FILE_BYTES_MAX (64u * 1024u)
 #define RESOLVE_KEEP_MS 60000 // an answer
-#define RESOLVE_STALE 8u      // failures in a row
+#define RESOLVE_STALE 15u     // failures in a row: about a minute (courier/retry.h)
 
 struct resolve_address {
     struct sockaddr_storage bytes;

@@ -189,7 +189,7 @@ static void on_ready(void *context)
 {
     struct tunnel *tunnel = context;
     tunnel->deadline_ms = 0;
-    tunnel->retry_ms = TUNNEL_RETRY_MS;
+    tunnel->retry_ms = RETRY_LEAST_MS;
     if (tunnel->is_listening)
         (void)say(tunnel, TUNNEL_KNOCK, 0, 0, NULL, 0);
     else
@@ -200,8 +200,7 @@ static void on_ready(void *context)
 
 static void connect_later(struct tunnel *tunnel)
 {
-    loop_timer_set(tunnel->loop, &tunnel->retry, tunnel->retry_ms);
-    tunnel->retry_ms = tunnel->retry_ms * 2 < TUNNEL_RETRY_MOST_MS ? tunnel->retry_ms * 2 : TUNNEL_RETRY_MOST_MS;
+    loop_timer_set(tunnel->loop, &tunnel->retry, retry_wait_ms(&tunnel->retry_ms));
 }
 
 static void lose(struct tunnel *tunnel, const char *why)
@@ -360,7 +359,7 @@ enum status tunnel_begin(struct tunnel *tunnel, struct loop *loop, const struct 
                          struct courier_page *page, const struct tunnel_owner *owner)
 {
     *tunnel = (struct tunnel){.loop = loop, .page = page, .owner = *owner, .is_listening = courier->is_listening, .fd = -1,
-                              .retry_ms = TUNNEL_RETRY_MS};
+                              .retry_ms = RETRY_LEAST_MS};
     tunnel->mqtt.state = MQTT5_ENDED;
     snprintf(tunnel->terms.publish, sizeof tunnel->terms.publish, "%s/%s", courier->topic, courier->is_listening ? "down" : "up");
     snprintf(tunnel->terms.subscribe, sizeof tunnel->terms.subscribe, "%s/%s", courier->topic, courier->is_listening ? "up" : "down");

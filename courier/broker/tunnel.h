@@ -20,6 +20,7 @@
 #define CRENEL_COURIER_BROKER_TUNNEL_H
 
 #include "courier/broker/mqtt5.h"
+#include "courier/retry.h"
 #include "host/loop.h"
 #include "proto/status_page.h"
 #include "proto/system.h"
@@ -32,8 +33,6 @@
 #define TUNNEL_ALIVE_MS 5000
 #define TUNNEL_SILENT_MS 20000
 #define TUNNEL_BROKER_MS 10000 // to connect to the broker, to subscribe
-#define TUNNEL_RETRY_MS 200    // to connect to the broker again; doubled each time
-#define TUNNEL_RETRY_MOST_MS 5000
 
 enum tunnel_kind { TUNNEL_KNOCK = 1, TUNNEL_OPEN = 2, TUNNEL_DATA = 3, TUNNEL_ALIVE = 4, TUNNEL_END = 5 };
 

@@ -323,7 +323,7 @@ static void begin(uint8_t side)
     } else {
         must(loop_add(&loop, &courier->link_watch, FD_LINK, EPOLLIN, courier->link_watch.ready, courier) == STATUS_OK);
         memset(courier->brings, 0, courier->bring_count * sizeof *courier->brings);
-        courier->retry_ms = COURIER_RETRY_MS;
+        courier->retry_ms = RETRY_LEAST_MS;
     }
     loop.timer_count = 0; // the target calls them
     courier->sweep.at_ms = loop.now_ms + COURIER_SWEEP_MS;
