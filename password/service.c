@@ -103,5 +103,5 @@ enum status service_serve(struct service *service)
         sodium_memzero(record, size); // passwords do not stay
     }
     sodium_memzero(service->inbox, sizeof service->inbox);
-    return status == STATUS_AGAIN ? channel_flush(&service->link) : status;
+    return status == STATUS_AGAIN || status == STATUS_OK ? channel_flush(&service->link) : status;
 }

@@ -199,6 +199,27 @@ TEST(a_message_that_is_no_request_is_refused)
     stop();
 }
 
+// As many as may wait come in one packet, and nothing after them: what was answered leaves all the same.
+TEST(as_many_as_may_wait_are_answered)
+{
+    static uint8_t gathered[CHANNEL_PACKET_BYTES], inbox[CHANNEL_PACKET_BYTES];
+    const struct {
+        struct link_deliver deliver;
+        uint8_t payload[8];
+    } nothing = {.deliver = {.header = {sizeof nothing, LINK_DELIVER, 0, 77}, .number = 1, .attempt = 1, .payload_bytes = 8}};
+    write_users();
+    start();
+    channel_gather(&router, gathered, inbox, CHANNEL_PACKET_BYTES);
+    for (unsigned i = 0; i < SERVICE_CAPACITY; i++)
+        expect(channel_send(&router, &nothing, sizeof nothing) == STATUS_OK);
+    expect(channel_flush(&router) == STATUS_OK && service_serve(&service) == STATUS_OK);
+    for (unsigned i = 0; i < SERVICE_CAPACITY; i++) {
+        size_t got = 0;
+        expect(channel_receive(&router, &answer, sizeof answer, &got, 0) == STATUS_OK && got == sizeof answer.effects);
+    }
+    stop();
+}
+
 int main(void)
 {
     static const char *const passwords[] = {"secret", "other"};
@@ -218,6 +239,7 @@ int main(void)
     RUN(takes_a_new_file);
     RUN(a_bad_file_lets_nobody_in);
     RUN(a_message_that_is_no_request_is_refused);
+    RUN(as_many_as_may_wait_are_answered);
     char path[128];
     snprintf(path, sizeof path, "%s/" PASSWORD_FILE_NAME, folder);
     (void)unlink(path);
