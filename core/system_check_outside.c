@@ -85,6 +85,8 @@ static const char *check_broker(const struct system_courier *courier)
     if (has_user ? !system_is_word(courier->user, sizeof courier->user) || !system_is_path(courier->password)
                  : !is_empty(courier->password, sizeof courier->password))
         return "a courier's user and password file do not agree";
+    if (!is_empty(courier->broker_authority, sizeof courier->broker_authority) && (!has_broker || !system_is_path(courier->broker_authority)))
+        return "a courier's authority of the broker is malformed";
     return has_broker && courier->peer_count != 1 ? "a courier at a broker has one peer" : NULL;
 }
 

@@ -42,6 +42,7 @@ struct courier_peer { // what is agreed with it: what all peers send here, and w
 
 struct courier_files { // -1: there is none, or it was taken
     int listener_fd, password_fd /* for a broker */, hosts_fd, servers_fd;
+    struct tls_context *broker; // made of its authority; NULL: there is no TLS to a broker
 };
 
 struct courier {

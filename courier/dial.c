@@ -193,7 +193,8 @@ enum status dial_begin(struct courier *courier)
         return STATUS_VERSION;
     if (courier->is->transport == SYSTEM_MQTT5) {
         const struct tunnel_owner owner = {courier, on_dial, dial, on_accept, on_lost};
-        return tunnel_begin(&courier->tunnel, courier->loop, courier->is, courier->files.password_fd, courier->page, &owner);
+        return tunnel_begin(&courier->tunnel, courier->loop, courier->is, courier->files.broker, courier->files.password_fd, courier->page,
+                            &owner);
     }
     if (courier->files.listener_fd >= 0)
         return loop_add(courier->loop, &courier->listener_watch, courier->files.listener_fd, EPOLLIN, on_listener, courier);

@@ -21,7 +21,8 @@ struct tls_context {
 
 struct tls {
     SSL *ssl;
-    const struct system_courier *courier;
+    const struct system_courier *courier; // NULL: the other side is a broker
+    char host[128];                       // that it must be
     char why[200];
 };
 
@@ -80,10 +81,19 @@ static int use_authority(SSL_CTX *ssl, BIO *pem)
     return count != 0;
 }
 
-// All three files, each closed, and no byte of them left behind.
-static const char *use_files(SSL_CTX *ssl, const int fds[3])
+// The file is closed, and no byte of it left behind.
+static int use_file(SSL_CTX *ssl, int fd, int (*use)(SSL_CTX *, BIO *))
 {
     static uint8_t bytes[PEM_BYTES_MAX];
+    BIO *pem = pem_open(fd, bytes);
+    int is_used = pem != NULL && use(ssl, pem);
+    BIO_free(pem);
+    OPENSSL_cleanse(bytes, sizeof bytes);
+    return is_used;
+}
+
+static const char *use_files(SSL_CTX *ssl, const int fds[3])
+{
     static int (*const uses[3])(SSL_CTX *, BIO *) = {use_certificate, use_key, use_authority};
     static const char *const whys[3] = {
         "the certificate file holds no certificate in PEM",
@@ -91,53 +101,92 @@ static const char *use_files(SSL_CTX *ssl, const int fds[3])
         "the authority file holds no certificate in PEM",
     };
     const char *why = NULL;
-    for (int i = 0; i < 3; i++) {
-        BIO *pem = pem_open(fds[i], bytes);
-        if (pem == NULL || (why == NULL && !uses[i](ssl, pem)))
+    for (int i = 0; i < 3; i++)
+        if (!use_file(ssl, fds[i], uses[i]) && why == NULL)
             why = whys[i];
-        BIO_free(pem);
-        OPENSSL_cleanse(bytes, sizeof bytes);
-    }
     return why;
+}
+
+// Version 1.3, or from `oldest` on.
+static struct tls_context *context_new(const SSL_METHOD *method, int oldest, const char **why)
+{
+    struct tls_context *context = calloc(1, sizeof *context);
+    *why = "no memory";
+    if (context == NULL || OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
+        return NULL;
+    SSL_CTX *ssl = context->ssl = SSL_CTX_new(method);
+    if (ssl == NULL)
+        return NULL;
+    *why = "OpenSSL does not speak TLS 1.3 here";
+    if (SSL_CTX_set_min_proto_version(ssl, oldest) != 1 || SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) != 1)
+        return NULL;
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    (void)SSL_CTX_set_num_tickets(ssl, 0);
+    (void)SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
+    (void)SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    *why = NULL;
+    return context;
 }
 
 struct tls_context *tls_context_new(int certificate_fd, int key_fd, int authority_fd, int is_listening, const char **why)
 {
     const int fds[3] = {certificate_fd, key_fd, authority_fd};
-    struct tls_context *context = calloc(1, sizeof *context);
-    *why = "no memory";
-    if (context == NULL || OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
-        return NULL;
-    SSL_CTX *ssl = context->ssl = SSL_CTX_new(is_listening ? TLS_server_method() : TLS_client_method());
-    if (ssl == NULL)
-        return NULL;
-    *why = "OpenSSL does not speak TLS 1.3 here";
-    if (SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) != 1 || SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) != 1)
-        return NULL;
-    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-    (void)SSL_CTX_set_num_tickets(ssl, 0);
-    (void)SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
-    *why = use_files(ssl, fds);
+    struct tls_context *context = context_new(is_listening ? TLS_server_method() : TLS_client_method(), TLS1_3_VERSION, why);
+    if (context != NULL)
+        *why = use_files(context->ssl, fds);
     return *why == NULL ? context : NULL;
 }
 
-struct tls *tls_new(struct tls_context *context, int fd, const struct system_courier *courier)
+struct tls_context *tls_context_for_broker(int authority_fd, const char **why)
+{
+    struct tls_context *context = context_new(TLS_client_method(), TLS1_2_VERSION, why);
+    if (context != NULL && !use_file(context->ssl, authority_fd, use_authority))
+        *why = "the file of broker_authority holds no certificate in PEM";
+    return *why == NULL ? context : NULL;
+}
+
+static struct tls *connection_new(struct tls_context *context, int fd)
 {
     struct tls *tls = calloc(1, sizeof *tls);
     if (tls == NULL)
         return NULL;
-    tls->courier = courier;
     tls->ssl = SSL_new(context->ssl);
     if (tls->ssl == NULL || SSL_set_fd(tls->ssl, fd) != 1) {
         tls_destroy(tls);
         return NULL;
     }
+    return tls;
+}
+
+struct tls *tls_new(struct tls_context *context, int fd, const struct system_courier *courier)
+{
+    struct tls *tls = connection_new(context, fd);
+    if (tls == NULL)
+        return NULL;
+    tls->courier = courier;
     if (courier->is_listening) {
         SSL_set_accept_state(tls->ssl);
     } else {
         SSL_set_connect_state(tls->ssl);
         (void)SSL_set_tlsext_host_name(tls->ssl, courier->peers[0].name);
+    }
+    return tls;
+}
+
+struct tls *tls_new_for_broker(struct tls_context *context, int fd, const char *address)
+{
+    struct tls *tls = connection_new(context, fd);
+    if (tls == NULL)
+        return NULL;
+    int is_bracketed = address[0] == '[';
+    snprintf(tls->host, sizeof tls->host, "%.*s", (int)(strrchr(address, ':') - address) - 2 * is_bracketed, address + is_bracketed);
+    SSL_set_connect_state(tls->ssl);
+    SSL_set_hostflags(tls->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls->ssl), tls->host) != 1 &&
+        (SSL_set1_host(tls->ssl, tls->host) != 1 || SSL_set_tlsext_host_name(tls->ssl, tls->host) != 1)) {
+        tls_destroy(tls);
+        return NULL;
     }
     return tls;
 }
@@ -174,12 +223,21 @@ static enum status failed(struct tls *tls, int result)
     unsigned long code = ERR_peek_last_error();
     long verdict = SSL_get_verify_result(tls->ssl);
     const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
-    if (verdict != X509_V_OK)
-        snprintf(tls->why, sizeof tls->why, "the peer's certificate is refused: %s", X509_verify_cert_error_string(verdict));
-    else if (result == SSL_ERROR_ZERO_RETURN || code == 0 || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-        snprintf(tls->why, sizeof tls->why, "the other side closed the connection");
+    int is_broker = tls->courier == NULL;
+    const char *side = is_broker ? "the broker" : "the other side";
+    int is_closed = result == SSL_ERROR_ZERO_RETURN || code == 0 || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+    if (verdict == X509_V_ERR_HOSTNAME_MISMATCH || verdict == X509_V_ERR_IP_ADDRESS_MISMATCH)
+        snprintf(tls->why, sizeof tls->why, "the broker's certificate is not of '%s'", tls->host);
+    else if (verdict != X509_V_OK)
+        snprintf(tls->why, sizeof tls->why, "%s is refused: %s", is_broker ? "by broker_authority the broker's certificate" : "the peer's certificate",
+                 X509_verify_cert_error_string(verdict));
     else if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) > SSL_AD_REASON_OFFSET && reason != NULL && strstr(reason, " alert ") != NULL)
-        snprintf(tls->why, sizeof tls->why, "the other side refuses: %s; its log says more", strstr(reason, " alert ") + strlen(" alert "));
+        snprintf(tls->why, sizeof tls->why, "%s refuses: %s; its log says more", side, strstr(reason, " alert ") + strlen(" alert "));
+    else if (is_broker && !SSL_is_init_finished(tls->ssl))
+        snprintf(tls->why, sizeof tls->why, "no TLS with the broker (%s): has it TLS 1.2 or newer at that port?",
+                 is_closed || reason == NULL ? "it closed the connection" : reason);
+    else if (is_closed)
+        snprintf(tls->why, sizeof tls->why, "%s closed the connection", side);
     else
         snprintf(tls->why, sizeof tls->why, "TLS: %s", reason != NULL ? reason : "it failed");
     ERR_clear_error();
@@ -196,7 +254,13 @@ enum status tls_handshake(struct tls *tls, uint16_t *peer, int *wants_write)
         return error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ ? STATUS_AGAIN : failed(tls, error);
     }
     X509 *certificate = SSL_get1_peer_certificate(tls->ssl);
-    check(certificate != NULL && SSL_get_verify_result(tls->ssl) == X509_V_OK && SSL_version(tls->ssl) == TLS1_3_VERSION);
+    check(certificate != NULL && SSL_get_verify_result(tls->ssl) == X509_V_OK);
+    if (tls->courier == NULL) { // OpenSSL has compared the name
+        X509_free(certificate);
+        *peer = 0;
+        return STATUS_OK;
+    }
+    check(SSL_version(tls->ssl) == TLS1_3_VERSION);
     uint16_t found = peer_of(tls, certificate);
     if (found == tls->courier->peer_count) {
         char name[64];
@@ -230,5 +294,7 @@ enum status tls_write(struct tls *tls, const uint8_t *bytes, size_t size, size_t
     ERR_clear_error();
     return outcome(tls, SSL_write_ex(tls->ssl, bytes, size, done));
 }
+
+int tls_has_more(const struct tls *tls) { return SSL_pending(tls->ssl) > 0; }
 
 const char *tls_why(const struct tls *tls) { return tls->why; }

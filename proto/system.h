@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define SYSTEM_MAGIC 0x6d747379536c4e43u // "CNlSystm"
-#define SYSTEM_VERSION 3u
+#define SYSTEM_VERSION 4u
 #define SYSTEM_BYTES_MAX (1024u * 1024u)
 #define SYSTEM_NONE 0xffffu
 #define SYSTEM_NAME_BYTES 32u
@@ -268,6 +268,7 @@ struct system_courier {
     char resolver[64];    // of a name: "192.0.2.53:53" is asked, not the host's name servers; or empty
     char certificate[SYSTEM_PATH_BYTES], key[SYSTEM_PATH_BYTES], authority[SYSTEM_PATH_BYTES]; // absolute
     char topic[64], user[SYSTEM_NAME_BYTES], password[SYSTEM_PATH_BYTES]; // MQTT5; user and password (a file): both or none
+    char broker_authority[SYSTEM_PATH_BYTES]; // MQTT5: whose certificates the broker's is to be one of; empty: no TLS to it
     struct system_peer peers[SYSTEM_PEERS_MAX];
 };
 

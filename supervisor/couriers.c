@@ -21,7 +21,7 @@ struct file {
     enum control_what attachment;
 };
 
-#define FILES_MAX 6
+#define FILES_MAX 7
 // Returns how many there are.
 static int files_of(const struct system_courier *courier, struct file files[FILES_MAX])
 {
@@ -30,6 +30,8 @@ static int files_of(const struct system_courier *courier, struct file files[FILE
     files[2] = (struct file){"authority", courier->authority, CONTROL_AUTHORITY};
     files[3] = (struct file){"password", courier->password, CONTROL_PASSWORD};
     int count = courier->password[0] != 0 ? 4 : 3;
+    if (courier->broker_authority[0] != 0)
+        files[count++] = (struct file){"broker authority", courier->broker_authority, CONTROL_BROKER_AUTHORITY};
     if (courier->is_named)
         files[count++] = (struct file){"name", "/etc/hosts", CONTROL_HOSTS};
     if (courier->is_named && courier->resolver[0] == 0)

@@ -40,6 +40,9 @@ static void diff_courier(const struct diff_entry *entry, const struct system_cou
         diff_add(entry, DIFF_OTHER, "certificate and key %s, %s -> %s, %s", was->certificate, was->key, is->certificate, is->key);
     if (strcmp(was->topic, is->topic) != 0)
         diff_add(entry, DIFF_MORE, "topic %s -> %s", was->topic[0] != 0 ? was->topic : "none", is->topic[0] != 0 ? is->topic : "none");
+    if (strcmp(was->broker_authority, is->broker_authority) != 0)
+        diff_add(entry, DIFF_MORE, "authority of the broker %s -> %s", was->broker_authority[0] != 0 ? was->broker_authority : "none (no TLS to it)",
+                 is->broker_authority[0] != 0 ? is->broker_authority : "none (no TLS to it)");
     if (strcmp(was->user, is->user) != 0 || strcmp(was->password, is->password) != 0)
         diff_add(entry, DIFF_OTHER, "user and password at the broker %s, %s -> %s, %s", was->user, was->password, is->user, is->password);
     size_t old_count = peer_names(was, old), new_count = peer_names(is, new);

@@ -130,6 +130,7 @@ static const struct field courier_fields[] = {
     NAMED(system_courier, name), NAMED(system_courier, address), NAMED(system_courier, peer_count),
     NAMED(system_courier, peers), NAMED(system_courier, certificate), NAMED(system_courier, key),
     NAMED(system_courier, authority), NAMED(system_courier, topic), NAMED(system_courier, user), NAMED(system_courier, password),
+    NAMED(system_courier, broker_authority),
     CHOICE(system_courier, is_listening, UP_OPENS, "it", directions),
     CHOICE(system_courier, transport, CHANGE_OPENS, "transport", transports),
 };

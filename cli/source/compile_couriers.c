@@ -70,6 +70,8 @@ static void broker_read(struct compile *compile, struct yaml_node *node, struct 
     if (courier->peer_count > 1)
         yaml_error(file, node, "make a courier with a topic of its own for each peer", "courier '%s' is at a broker and has several peers",
                    courier->name);
+    if (*yaml_text(file, node, "broker_authority", "") != 0)
+        compile_path(compile, node, "broker_authority", courier->broker_authority);
     if (*user == 0)
         return; // a password_file without a user is a key too many
     if (!is_peer_name(user) || strlen(user) >= sizeof courier->user)

@@ -213,6 +213,9 @@ static void lose(struct tunnel *tunnel, const char *why)
         if (tunnel->streams[i].id != 0)
             stream_free(&tunnel->streams[i]);
     tunnel->owner.lost(tunnel->owner.context, why);
+    if (tunnel->tls != NULL)
+        tls_destroy(tunnel->tls); // and with it perhaps `why`
+    tunnel->tls = NULL;
     connect_later(tunnel);
 }
 
@@ -227,40 +230,71 @@ static enum status offer(struct tunnel *tunnel, size_t size)
     return status;
 }
 
+static enum status receive(struct tunnel *tunnel, uint8_t *at, size_t room, size_t *size, const char **why)
+{
+    if (tunnel->tls != NULL) {
+        *why = tls_why(tunnel->tls);
+        return tls_read(tunnel->tls, at, room, size);
+    }
+    ssize_t got = recv(tunnel->fd, at, room, 0);
+    *size = got > 0 ? (size_t)got : 0;
+    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
+        return got > 0 ? STATUS_OK : STATUS_AGAIN;
+    int is_first = tunnel->mqtt.state == MQTT5_CONNECTING && (got == 0 || errno == ECONNRESET);
+    *why = is_first ? "the broker ends the connection at once: it may want TLS (`broker_authority`)"
+           : got < 0 ? strerror(errno) : "the broker closed the connection";
+    return STATUS_CLOSED;
+}
+
+static enum status transmit(struct tunnel *tunnel, const uint8_t *bytes, size_t size, size_t *done, const char **why)
+{
+    if (tunnel->tls != NULL) {
+        *why = tls_why(tunnel->tls);
+        return tls_write(tunnel->tls, bytes, size, done);
+    }
+    ssize_t put = send(tunnel->fd, bytes, size, MSG_NOSIGNAL);
+    *done = put > 0 ? (size_t)put : 0;
+    *why = put < 0 ? strerror(errno) : NULL;
+    return put >= 0 ? STATUS_OK : errno == EAGAIN ? STATUS_AGAIN : STATUS_CLOSED;
+}
+
 static enum status read_in(struct tunnel *tunnel)
 {
+    const char *why;
     uint8_t *at;
-    size_t room = mqtt5_room(&tunnel->mqtt, &at);
-    if (room == 0)
+    size_t got, room = mqtt5_room(&tunnel->mqtt, &at);
+    enum status status = room == 0 ? STATUS_AGAIN : receive(tunnel, at, room, &got, &why);
+    if (status == STATUS_AGAIN)
         return STATUS_OK;
-    ssize_t got = recv(tunnel->fd, at, room, 0);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return STATUS_OK;
-    if (got <= 0) {
-        lose(tunnel, got == 0 ? "the broker closed the connection" : strerror(errno));
+    if (status != STATUS_OK) {
+        lose(tunnel, why);
         return STATUS_CLOSED;
     }
     tunnel->heard_ms = tunnel->loop->now_ms;
-    return offer(tunnel, (size_t)got);
+    return offer(tunnel, got);
 }
 
 // After anything happened: what the lines can take now, what they may say now, and what the broker is to get.
 static void turn(struct tunnel *tunnel)
 {
+    const char *why;
     const uint8_t *bytes;
     uint8_t *at;
-    size_t size;
+    size_t size, done;
     if (tunnel->fd < 0 || !tunnel->is_connected || tunnel->is_receiving || offer(tunnel, 0) != STATUS_OK)
         return;
+    while (tunnel->tls != NULL && tls_has_more(tunnel->tls) && mqtt5_room(&tunnel->mqtt, &at) != 0)
+        if (read_in(tunnel) != STATUS_OK)
+            return;
     while ((size = mqtt5_output(&tunnel->mqtt, &bytes)) != 0) {
-        ssize_t put = send(tunnel->fd, bytes, size, MSG_NOSIGNAL);
-        if (put < 0 && errno != EAGAIN) {
-            lose(tunnel, strerror(errno));
+        enum status status = transmit(tunnel, bytes, size, &done, &why);
+        if (status == STATUS_AGAIN)
+            break;
+        if (status != STATUS_OK) {
+            lose(tunnel, why);
             return;
         }
-        if (put < 0)
-            break;
-        mqtt5_sent(&tunnel->mqtt, (size_t)put);
+        mqtt5_sent(&tunnel->mqtt, done);
     }
     for (size_t i = 0; i < TUNNEL_STREAMS_MAX; i++) {
         struct tunnel_stream *stream = &tunnel->streams[i];
@@ -270,20 +304,37 @@ static void turn(struct tunnel *tunnel)
     loop_change(tunnel->loop, &tunnel->watch, (mqtt5_room(&tunnel->mqtt, &at) != 0 ? EPOLLIN : 0u) | (size != 0 ? EPOLLOUT : 0u));
 }
 
+// A step on the way to the broker: TCP is there, then TLS.
+static void reach(struct tunnel *tunnel)
+{
+    int error = 0, wants_write = 0;
+    uint16_t peer;
+    socklen_t size = sizeof error;
+    if (getsockopt(tunnel->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        error = errno;
+    if (error == 0 && tunnel->context != NULL && tunnel->tls == NULL) {
+        tunnel->tls = tls_new_for_broker(tunnel->context, tunnel->fd, tunnel->address);
+        error = tunnel->tls == NULL ? ENOMEM : 0;
+    }
+    if (error != 0) {
+        lose(tunnel, strerror(error));
+        return;
+    }
+    enum status status = tunnel->tls == NULL ? STATUS_OK : tls_handshake(tunnel->tls, &peer, &wants_write);
+    tunnel->is_connected = status == STATUS_OK;
+    if (status == STATUS_AGAIN)
+        loop_change(tunnel->loop, &tunnel->watch, wants_write ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    else if (status != STATUS_OK)
+        lose(tunnel, tls_why(tunnel->tls));
+}
+
 static void on_broker(void *context, uint32_t events)
 {
     struct tunnel *tunnel = context;
-    if (!tunnel->is_connected) {
-        int error = 0;
-        socklen_t size = sizeof error;
-        if (getsockopt(tunnel->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
-            error = errno;
-        if (error != 0) {
-            lose(tunnel, strerror(error));
-            return;
-        }
-        tunnel->is_connected = 1;
-    }
+    if (!tunnel->is_connected)
+        reach(tunnel);
+    if (!tunnel->is_connected)
+        return;
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0 || read_in(tunnel) == STATUS_OK)
         turn(tunnel);
 }
@@ -321,7 +372,9 @@ static void on_tick(void *context)
     if (tunnel->fd < 0)
         return;
     if (tunnel->deadline_ms != 0 && now >= tunnel->deadline_ms) {
-        lose(tunnel, tunnel->is_connected ? "the broker does not answer as one of MQTT 5" : "nobody answers there");
+        lose(tunnel, tunnel->is_connected  ? "the broker does not answer as one of MQTT 5"
+                     : tunnel->tls != NULL ? "the broker does not answer as one that speaks TLS"
+                                           : "nobody answers there");
         return;
     }
     if (now - tunnel->heard_ms > TUNNEL_SILENT_MS + alive_ms) {
@@ -355,11 +408,11 @@ static enum status read_password(struct mqtt5_terms *terms, int fd)
     return STATUS_OK;
 }
 
-enum status tunnel_begin(struct tunnel *tunnel, struct loop *loop, const struct system_courier *courier, int password_fd,
-                         struct courier_page *page, const struct tunnel_owner *owner)
+enum status tunnel_begin(struct tunnel *tunnel, struct loop *loop, const struct system_courier *courier, struct tls_context *context,
+                         int password_fd, struct courier_page *page, const struct tunnel_owner *owner)
 {
     *tunnel = (struct tunnel){.loop = loop, .page = page, .owner = *owner, .is_listening = courier->is_listening, .fd = -1,
-                              .retry_ms = RETRY_LEAST_MS};
+                              .address = courier->address, .context = context, .retry_ms = RETRY_LEAST_MS};
     tunnel->mqtt.state = MQTT5_ENDED;
     snprintf(tunnel->terms.publish, sizeof tunnel->terms.publish, "%s/%s", courier->topic, courier->is_listening ? "down" : "up");
     snprintf(tunnel->terms.subscribe, sizeof tunnel->terms.subscribe, "%s/%s", courier->topic, courier->is_listening ? "up" : "down");

@@ -15,12 +15,15 @@
 // Nothing here is secret or authentic: whoever has rights on the topic can read, cut and make up packets. The stream carries
 // TLS between the two couriers, with a certificate on each side, so a packet that was made up ends a stream at most.
 //
+// The connection to the broker is TCP, or TLS on it, for what is said to the broker alone (courier/tls.h).
+//
 // To its line (courier/line.h) a stream is one end of a pair of sockets; the other end is here.
 #ifndef CRENEL_COURIER_BROKER_TUNNEL_H
 #define CRENEL_COURIER_BROKER_TUNNEL_H
 
 #include "courier/broker/mqtt5.h"
 #include "courier/retry.h"
+#include "courier/tls.h"
 #include "host/loop.h"
 #include "proto/status_page.h"
 #include "proto/system.h"
@@ -69,6 +72,9 @@ struct tunnel {
     struct tunnel_owner owner;
     struct mqtt5_terms terms;
     int is_listening;
+    const char *address;         // the broker's, as the system says
+    struct tls_context *context; // NULL: no TLS to it
+    struct tls *tls;             // NULL: there is none, or not yet
     int fd; // -1: there is no broker now
     int is_connected, is_receiving;
     struct loop_watch watch;
@@ -78,9 +84,10 @@ struct tunnel {
     struct mqtt5 mqtt;
 };
 
-// Begins to connect. The password is read and its descriptor closed (-1: there is none). STATUS_MALFORMED: it is not one.
-enum status tunnel_begin(struct tunnel *tunnel, struct loop *loop, const struct system_courier *courier, int password_fd,
-                         struct courier_page *page, const struct tunnel_owner *owner) MUST_USE;
+// Begins to connect, over TLS if there is a context. The password is read and its descriptor closed (-1: there is none).
+// STATUS_MALFORMED: it is not one.
+enum status tunnel_begin(struct tunnel *tunnel, struct loop *loop, const struct system_courier *courier, struct tls_context *context,
+                         int password_fd, struct courier_page *page, const struct tunnel_owner *owner) MUST_USE;
 // Where the broker is; or nobody knows now.
 void tunnel_connect(struct tunnel *tunnel, const struct sockaddr_storage *address, socklen_t size);
 void tunnel_unreachable(struct tunnel *tunnel);

@@ -318,7 +318,7 @@ static void begin(uint8_t side)
     if (courier->lines == NULL) {
         systems[side] = (struct system_view){.header = &header, .flows = flows, .flow_count = FLOWS, .couriers = &named[side], .courier_count = 1};
         systems[side].schemas[0].header = &reading_1;
-        const struct courier_files files = {named[side].is_listening ? FD_LISTENER : -1, -1, -1, -1};
+        const struct courier_files files = {named[side].is_listening ? FD_LISTENER : -1, -1, -1, -1, NULL};
         must(courier_init(courier, &loop, &systems[side], 0, NULL, FD_LINK, &files, &page) == STATUS_OK);
     } else {
         must(loop_add(&loop, &courier->link_watch, FD_LINK, EPOLLIN, courier->link_watch.ready, courier) == STATUS_OK);

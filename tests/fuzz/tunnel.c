@@ -222,7 +222,7 @@ static void begin(uint8_t side)
     world.opens_when_ready = side >> 1 & 1;
     loop = (struct loop){.now_ms = 1000};
     page = (struct courier_page){0};
-    must(tunnel_begin(&tunnel, &loop, &courier, -1, &page, &owner) == STATUS_OK);
+    must(tunnel_begin(&tunnel, &loop, &courier, NULL, -1, &page, &owner) == STATUS_OK);
     settle();
 }
 

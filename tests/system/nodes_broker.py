@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
 """The hub and the cloud with an MQTT 5 broker between them, Debian's mosquitto: what is acknowledged at the hub is in the cloud
-once and in order, whatever happens to the broker; and who has rights on the topic can make nothing up."""
+once and in order, whatever happens to the broker; and who has rights on the topic can make nothing up. The hub speaks TLS with the
+broker, the cloud does not."""
 import os
 import shutil
 import signal
@@ -30,14 +31,17 @@ PASSWORDS = {"hub-1": "of the hub", "cloud": "of the cloud", "stranger": "of a s
 
 
 class Broker:
-    def __init__(self, folder, port):
-        self.folder, self.port, self.process = folder, port, None
+    def __init__(self, folder, port, tls_port):
+        self.folder, self.port, self.tls_port, self.process = folder, port, tls_port, None
         os.makedirs(folder, mode=0o700, exist_ok=True)
+        self.authority = Authority(os.path.join(folder, "authority"))
+        self.authority.issue("broker", folder, "localhost")
         users = os.path.join(folder, "users")
         for at, (user, password) in enumerate(PASSWORDS.items()):
             subprocess.run(["mosquitto_passwd", "-b", *(["-c"] if at == 0 else []), users, user, password], check=True, capture_output=True)
         with open(os.path.join(folder, "mosquitto.conf"), "w", encoding="ascii") as file:
-            file.write(f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {users}\npersistence false\n")
+            file.write(f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {users}\npersistence false\n"
+                       f"listener {tls_port} 127.0.0.1\ncertfile {folder}/broker.crt\nkeyfile {folder}/broker.key\n")
             file.write("user root\n" if os.geteuid() == 0 else "")
 
     def begin(self):
@@ -46,7 +50,7 @@ class Broker:
         end = time.monotonic() + 20
         while time.monotonic() < end:
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                if probe.connect_ex(("127.0.0.1", self.tls_port)) == 0:
                     return
             time.sleep(0.05)
         raise crenel.Failed("mosquitto does not listen")
@@ -184,21 +188,81 @@ def test_forged(hub, cloud, readings, broker):
     stranger.end()
 
 
+class Plain(threading.Thread):
+    """Takes the connection and hears what comes: no TLS."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.listener, self.heard = socket.create_server(("127.0.0.1", port)), b""
+
+    def run(self):
+        with self.listener, self.listener.accept()[0] as peer:
+            self.listener.settimeout(20)
+            self.heard = peer.recv(4096)
+            peer.sendall(b"\x20\x03\x00\x00\x00")  # CONNACK
+            while peer.recv(4096):
+                pass
+
+
+def test_tls(hub, cloud, broker, readings):
+    """The hub's broker is another one than it must be."""
+    def expect_refused(name, words, act):
+        broker.kill()
+        since = len(hub.log())
+        act()
+        hub.command("restart", *hub.named(), "courier:cloud")
+        checks.expect(name, hub.wait_log(f"no broker: {words}", since=since), hub.log()[since:])
+
+    def put_authority(authority):
+        shutil.copy(os.path.join(authority.folder, "authority.crt"), os.path.join(hub.folder, "broker-authority.crt"))
+
+    def other_name():
+        put_authority(broker.authority)
+        broker.authority.issue("broker", broker.folder, "elsewhere.example")
+        broker.begin()
+
+    def as_named(name, words, what, to):
+        """The hub's system.yaml names the broker otherwise."""
+        since = len(hub.log())
+        hub.change(what, to)
+        hub.up()
+        checks.expect(name, hub.wait_log(f"no broker: {words}", since=since), hub.log()[since:])
+
+    expect_refused("a_broker_of_another_authority_is_refused", "by broker_authority the broker's certificate is refused",
+                   lambda: (put_authority(Authority(os.path.join(FOLDER, "stranger"))), broker.begin()))
+    expect_refused("a_broker_of_another_name_is_refused", "the broker's certificate is not of 'localhost'", other_name)
+    broker.kill()
+    plain = Plain(broker.tls_port)
+    expect_refused("a_broker_without_tls_is_refused", "no TLS with the broker", plain.start)
+    plain.join(20)
+    checks.expect("and_hears_no_password", plain.heard.startswith(b"\x16\x03") and PASSWORDS["hub-1"].encode() not in plain.heard, plain.heard)
+    broker.begin()
+    as_named("a_broker_that_wants_tls_is_said", "the broker ends the connection at once: it may want TLS", "broker_authority: broker-authority.crt, ", "")
+    as_named("a_broker_of_another_address_is_refused", "the broker's certificate is not of '127.0.0.1'", f"localhost:{broker.tls_port}, ",
+             f"127.0.0.1:{broker.tls_port}, broker_authority: broker-authority.crt, ")
+    publish(hub, readings[4 * PART + 60:4 * PART + 80]).end()
+    broker.kill()
+    broker.authority.issue("broker", broker.folder, "127.0.0.1")
+    broker.begin()
+    check_counts("with_the_right_broker_it_goes_on", hub, cloud, readings[:4 * PART + 80])
+
+
 def test_password(hub, cloud):
     with open(os.path.join(hub.folder, "broker.password"), "w", encoding="ascii") as file:
         file.write("another\n")
     since = len(hub.log())
     crenel.kill(hub.process_pid("courier"))
     checks.expect("a_wrong_password_is_said", hub.wait_log("the broker refuses the connection: not authorized (0x87)", since=since), hub.log()[since:])
-    checks.expect_equal("and_brings_nothing", flow(cloud)["entered"], 4 * PART + 60)
+    checks.expect_equal("and_brings_nothing", flow(cloud)["entered"], 4 * PART + 80)
 
 
 def prepare(node, authority, broker, name, as_name, user):
     node.prepare()
     authority.issue(name, node.folder, as_name)
-    by_name = "localhost" if name == "hub" else "127.0.0.1"  # /etc/hosts has it
+    at = f"localhost:{broker.tls_port}, broker_authority: broker-authority.crt" if name == "hub" else f"127.0.0.1:{broker.port}"  # /etc/hosts has it
+    shutil.copy(os.path.join(broker.authority.folder, "authority.crt"), os.path.join(node.folder, "broker-authority.crt"))
     node.change(r"(connect|listen): 127\.0\.0\.1:\d+, (certificate: (hub|cloud)\.crt)",
-                rf"\g<1>: {by_name}:{broker.port}, transport: mqtt5, topic: {TOPIC}, user: {user}, password_file: broker.password, \g<2>")
+                rf"\g<1>: {at}, transport: mqtt5, topic: {TOPIC}, user: {user}, password_file: broker.password, \g<2>")
     path = os.path.join(node.folder, "broker.password")
     with open(path, "w", encoding="ascii") as file:
         file.write(PASSWORDS[user] + "\n")
@@ -209,11 +273,12 @@ def main():
     if paho is None or not all(map(shutil.which, ("mosquitto", "mosquitto_passwd"))):
         checks.skip("nodes_broker", "mosquitto or python3-paho-mqtt is not installed")
         checks.finish()
-    for part in ("authority", "broker"):
+    for part in ("authority", "broker", "stranger"):
         shutil.rmtree(os.path.join(FOLDER, part), ignore_errors=True)
     cloud, hub = Node(FOLDER, "cloud", 0), Node(FOLDER, "hub", 0)
-    broker = Broker(os.path.join(FOLDER, "broker"), crenel.free_port(18858))
+    broker = None
     try:
+        broker = Broker(os.path.join(FOLDER, "broker"), crenel.free_port(18858), crenel.free_port(18859))
         authority = Authority(os.path.join(FOLDER, "authority"))
         prepare(cloud, authority, broker, "cloud", "cloud.example", "cloud")
         prepare(hub, authority, broker, "hub", "hub-1", "hub-1")
@@ -223,7 +288,7 @@ def main():
         readings = clients.recording(CSV)
         for name, test in (("carried", lambda: test_carried(hub, cloud, readings)), ("killed", lambda: test_killed(hub, cloud, readings, broker)),
                            ("away", lambda: test_away(hub, cloud, readings)), ("forged", lambda: test_forged(hub, cloud, readings, broker)),
-                           ("password", lambda: test_password(hub, cloud))):
+                           ("tls", lambda: test_tls(hub, cloud, broker, readings)), ("password", lambda: test_password(hub, cloud))):
             begin = time.monotonic()
             checks.run(name, test)
             print(f"    {name}: {time.monotonic() - begin:.1f} s", file=checks.sys.stderr)
@@ -233,7 +298,8 @@ def main():
     finally:
         hub.down()
         cloud.down()
-        broker.kill()
+        if broker is not None:
+            broker.kill()
     checks.finish()
 
 

@@ -34,7 +34,7 @@ class Authority:
     def issue(self, name, to, as_name, valid=None):
         """name.key and name.crt of the peer `as_name`, and the authority, into the folder `to`. valid: from when to when."""
         openssl(self.folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={as_name}",
-                "-addext", f"subjectAltName=DNS:{as_name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+                "-addext", f"subjectAltName={'DNS' if as_name[0].isalpha() else 'IP'}:{as_name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
         if valid is None:
             openssl(self.folder, "x509", "-req", "-in", f"{name}.csr", "-copy_extensions", "copy", "-CA", "authority.crt", "-CAkey", "authority.key",
                     "-CAcreateserial", "-days", "825", "-out", f"{name}.crt")

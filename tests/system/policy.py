@@ -77,6 +77,7 @@ NODES = {
     "courier_of_no_topic": ([COURIER, ("connect:", "transport: mqtt5, connect:")], "'topic' is missing in 'cloud'"),
     "courier_of_all_topics": ([COURIER, ("connect:", "transport: mqtt5, topic: 'plant/#', connect:")], "'plant/#' is not a topic"),
     "courier_without_password": ([COURIER, ("connect:", "transport: mqtt5, topic: plant, user: hub, connect:")], "'password_file' is missing in 'cloud'"),
+    "courier_of_tls_with_a_broker": ([COURIER, ("connect:", "broker_authority: b, connect:")], "unknown key 'broker_authority'"),
     "courier_of_tls_with_a_topic": ([COURIER, ("connect:", "topic: plant, connect:")], "unknown key 'topic'"),
     "courier_at_a_broker_for_many": ([COURIER, ("connect:", "transport: mqtt5, topic: plant, listen:"), ("peer: a", "peers: [a, b]")],
                                      "courier 'cloud' is at a broker and has several peers"),

@@ -336,6 +336,8 @@ TEST(courier_rules)
     REFUSE((courier->transport = SYSTEM_MQTT5, courier->topic[0] = '#'), "a courier's topic or user is malformed");
     REFUSE((courier->transport = SYSTEM_MQTT5, courier->topic[0] = 'a', courier->user[0] = 'u'), "a courier's user and password file do not agree");
     REFUSE(courier->password[0] = '/', "a courier's user and password file do not agree");
+    REFUSE(courier->broker_authority[0] = '/', "a courier's authority of the broker is malformed");
+    REFUSE((courier->transport = SYSTEM_MQTT5, courier->topic[0] = 'a', courier->broker_authority[0] = 'b'), "a courier's authority of the broker is malformed");
     REFUSE(courier->zero[0] = 1, "a courier's address or transport is malformed");
     REFUSE(courier->is_named = 2, "a courier's address or transport is malformed");
     REFUSE(courier->resolver[0] = '1', "a courier's address or transport is malformed");
