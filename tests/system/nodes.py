@@ -100,7 +100,9 @@ def test_killed(hub, cloud, readings):
     wanted = hours_of(readings[:first + 2 * PART], 7)
     checks.expect("killed_processes_lose_and_double_nothing", cloud.hours() == wanted, difference(cloud.hours(), wanted))
     received = flow(cloud)
-    checks.expect_equal("killed_processes_leave_exact_counts", (received["done"], received["replay"]), (first + 2 * PART, 1))
+    again = stream.device.resent  # what was not acknowledged when the hub's router ended is there twice: only the cloud asks for a sequence
+    checks.expect("killed_processes_leave_exact_counts", received["done"] == first + 2 * PART and 1 <= received["replay"] <= 1 + again,
+                  (received["done"], received["replay"], again))
 
 
 def test_names(hub, cloud, names):
@@ -337,9 +339,14 @@ def test_back(hub, cloud, readings, authority):
     while hub.hours() != wanted and time.monotonic() < end:
         time.sleep(0.1)
     checks.expect("also_after_a_kill", hub.hours() == wanted, difference(hub.hours(), wanted))
+    def waiting():
+        counts = cloud.status().flows
+        return [counts[f"to_{i}"]["spooled"] for i in range(len(away))]
+
+    while waiting() != [PART + 50] * len(away) and time.monotonic() < end:  # a service may still be at the last of them
+        time.sleep(0.1)
+    checks.expect_equal("hubs_that_are_away_hold_up_no_other", waiting(), [PART + 50] * len(away))
     counts = cloud.status().flows
-    checks.expect_equal("hubs_that_are_away_hold_up_no_other", [counts[f"to_{i}"]["spooled"] for i in range(len(away))],
-                        [PART + 50] * len(away))
     link = cloud.json("status", *cloud.named())["couriers"][0]
     checks.expect_equal("and_get_nothing_that_is_another_s", (link["links"], counts["signed"]["done"]), (1, PART + 50))
 
