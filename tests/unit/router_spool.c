@@ -221,6 +221,7 @@ TEST(a_full_cycle_through_a_connection)
     expect(fake.ended == 1 && fake.last_ended == 7 && fake_count(ALARM, REASON_CONNECTION) == 2);
     fake_tick(1);
     expect(fake.delivery_count[DECODE] == 1 && fake_is_exact()); // one of a key
+    fake_stop();
     // Who only sends is held back as long as it takes.
     fake_clear();
     fake_flows[RAW].count_max = fake_flows[ALARM].count_max = 1;
