@@ -6,6 +6,7 @@
 #include "cli/arguments.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/consent.h"
 #include "cli/key_state.h"
 #include "cli/report.h"
 #include "cli/state.h"
@@ -13,7 +14,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 struct job {
     int is_json, is_yes;
@@ -66,20 +66,11 @@ static enum status list(struct job *job)
 
 static enum status consent(const struct job *job)
 {
-    char line[16] = "";
     if (job->is_yes)
         return STATUS_OK;
     report_progress("The checks of flow %s begin anew for %s: its messages that were taken before can be taken again.", job->flow,
                     job->key);
-    if (!isatty(STDIN_FILENO)) {
-        report_error(NULL, 0, "if it is meant, run the command again with --yes", "nobody is there to ask");
-        return STATUS_DENIED;
-    }
-    fputs("Is that meant? [y/N] ", stderr);
-    if (fgets(line, sizeof line, stdin) != NULL && (strcmp(line, "y\n") == 0 || strcmp(line, "yes\n") == 0))
-        return STATUS_OK;
-    report_error(NULL, 0, NULL, "nothing was forgotten");
-    return STATUS_DENIED;
+    return consent_ask("nobody is there to ask", "if it is meant, run the command again with --yes", "nothing was forgotten");
 }
 
 static enum status forget(struct job *job)

@@ -6,6 +6,7 @@
 // start although its sources were built anew.
 #include "cli/up/install.h"
 
+#include "cli/consent.h"
 #include "cli/diff/diff.h"
 #include "cli/report.h"
 #include "cli/source/policy_checks.h"
@@ -22,17 +23,9 @@
 
 static enum status ask(void)
 {
-    char line[16] = "";
-    if (!isatty(STDIN_FILENO)) {
-        report_error(NULL, 0, "look at the difference; if it is meant, run the command again with --yes",
-                     "this is more open than what is installed, and nobody is there to ask");
-        return STATUS_DENIED;
-    }
-    fputs("Is that meant? [y/N] ", stderr);
-    if (fgets(line, sizeof line, stdin) != NULL && (strcmp(line, "y\n") == 0 || strcmp(line, "yes\n") == 0))
-        return STATUS_OK;
-    report_error(NULL, 0, NULL, "not started: what is installed stays as it is");
-    return STATUS_DENIED;
+    return consent_ask("this is more open than what is installed, and nobody is there to ask",
+                       "look at the difference; if it is meant, run the command again with --yes",
+                       "not started: what is installed stays as it is");
 }
 
 static enum status consent(const struct install *install, int is_yes)
