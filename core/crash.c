@@ -3,9 +3,8 @@
 #include "core/crash.h"
 
 #include "core/image.h"
+#include "core/words.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 // Signals of Linux on x86-64 and aarch64; core has no signal.h of its own. Codes of SIGSEGV.
@@ -19,22 +18,6 @@ enum { DIVIDE = 0, INVALID_OPCODE = 6, STACK = 12, PROTECTION = 13, PAGE = 14 };
 #define PAGE_FETCH 16u
 
 enum kind { OTHER, ACCESS, REFUSAL, UNKNOWN, ARITHMETIC, CALL };
-
-struct line {
-    char *text;
-    size_t capacity, used;
-};
-
-__attribute__((format(printf, 2, 3))) static void put(struct line *line, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    size_t room = line->capacity - line->used;
-    int length = vsnprintf(line->text + line->used, room, format, arguments);
-    va_end(arguments);
-    if (length > 0)
-        line->used += (size_t)length < room ? (size_t)length : room - 1;
-}
 
 static const char *signal_name(uint32_t signal)
 {
@@ -190,37 +173,37 @@ static const char *verb_of(const struct link_crash *crash)
     return store < 0 ? "access to" : store ? "write to" : "read of";
 }
 
-static void put_other(struct line *line, const struct link_crash *crash)
+static void put_other(struct words *line, const struct link_crash *crash)
 {
     switch (crash->cause) {
-    case LINK_CAUSE_DEADLINE: put(line, "deadline of %u ms passed", crash->number); break;
-    case LINK_CAUSE_DEADLINE_IN_INIT: put(line, "deadline of %u ms passed in init", crash->number); break;
-    case LINK_CAUSE_MACHINE: put(line, "what its virtual machine cannot do (exit %u)", crash->number); break;
-    case LINK_CAUSE_EXCEPTION: put(line, "exception %u", crash->number); break;
-    default: put(line, "signal %u", crash->signal); break;
+    case LINK_CAUSE_DEADLINE: words_add(line, "deadline of %u ms passed", crash->number); break;
+    case LINK_CAUSE_DEADLINE_IN_INIT: words_add(line, "deadline of %u ms passed in init", crash->number); break;
+    case LINK_CAUSE_MACHINE: words_add(line, "what its virtual machine cannot do (exit %u)", crash->number); break;
+    case LINK_CAUSE_EXCEPTION: words_add(line, "exception %u", crash->number); break;
+    default: words_add(line, "signal %u", crash->signal); break;
     }
 }
 
 void crash_words(const struct link_crash *crash, char text[CRASH_WORDS_BYTES])
 {
-    struct line line = {text, CRASH_WORDS_BYTES, 0};
+    struct words line = {text, CRASH_WORDS_BYTES, 0};
     enum kind kind = kind_of(crash);
     const char *name = kind == REFUSAL || kind == UNKNOWN ? instruction_name(crash->code) : NULL;
     if (name != NULL)
-        put(&line, "forbidden instruction %s", name);
+        words_add(&line, "forbidden instruction %s", name);
     else if (kind == REFUSAL)
-        put(&line, "address or instruction that the processor refuses");
+        words_add(&line, "address or instruction that the processor refuses");
     else if (kind == UNKNOWN && crash->code[0] == 0x0f && crash->code[1] == 0x0b) // ud2: the library OS found a mistake
-        put(&line, "stopped itself%s", crash->last_log[0] != 0 ? "" : ", no reason in its log");
+        words_add(&line, "stopped itself%s", crash->last_log[0] != 0 ? "" : ", no reason in its log");
     else if (kind == UNKNOWN)
-        put(&line, "unknown instruction");
+        words_add(&line, "unknown instruction");
     else if (kind == ACCESS)
-        put(&line, "%s 0x%llx %s", verb_of(crash), (unsigned long long)crash->address,
+        words_add(&line, "%s 0x%llx %s", verb_of(crash), (unsigned long long)crash->address,
             place_of(&crash->layout, crash->address));
     else if (kind == CALL)
-        put(&line, "system call %d", (int)crash->number);
+        words_add(&line, "system call %d", (int)crash->number);
     else if (kind == ARITHMETIC)
-        put(&line, "arithmetic error (division)");
+        words_add(&line, "arithmetic error (division)");
     else
         put_other(&line, crash);
 }
@@ -244,22 +227,22 @@ uint64_t crash_address(const struct link_crash *crash)
 
 void crash_text(const struct link_crash *crash, const char *name, char *text, size_t capacity)
 {
-    struct line line = {text, capacity, 0};
+    struct words line = {text, capacity, 0};
     char words[CRASH_WORDS_BYTES];
     uint64_t instruction = crash_instruction(crash);
     crash_words(crash, words);
-    put(&line, "%s%s", signal_name(crash->signal), words);
+    words_add(&line, "%s%s", signal_name(crash->signal), words);
     if (instruction != UINT64_MAX)
-        put(&line, " at %s+0x%llx", name, (unsigned long long)instruction);
+        words_add(&line, " at %s+0x%llx", name, (unsigned long long)instruction);
     for (unsigned i = 0; i < crash->frame_count && i < LINK_FRAMES_MAX && i < 3; i++)
-        put(&line, "%s+0x%x", i == 0 ? ", called from " : " ", crash->frames[i] - 1);
-    put(&line, " (build ");
+        words_add(&line, "%s+0x%x", i == 0 ? ", called from " : " ", crash->frames[i] - 1);
+    words_add(&line, " (build ");
     for (unsigned i = 0; i < sizeof crash->build_id; i++)
-        put(&line, "%02x", crash->build_id[i]);
-    put(&line, ")");
+        words_add(&line, "%02x", crash->build_id[i]);
+    words_add(&line, ")");
     size_t log = strnlen(crash->last_log, sizeof crash->last_log);
     if (crash->signal == ILL && log != 0)
-        put(&line, ": %.*s", (int)log, crash->last_log);
+        words_add(&line, ": %.*s", (int)log, crash->last_log);
     for (size_t i = 0; i < line.used; i++)
         if (text[i] < ' ' || text[i] > '~')
             text[i] = '?';

@@ -3,9 +3,9 @@
 #include "core/field_words.h"
 
 #include "core/schema_layout.h"
+#include "core/words.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,65 +60,49 @@ void field_value_text(const struct schema *schema, const struct schema_field *fi
         field_number_text(field->type, field->decimals, value, text, capacity);
 }
 
-struct words { // a text that grows until it is full
-    char *text;
-    size_t used, capacity;
-};
-
-__attribute__((format(printf, 2, 3))) static void say(struct words *words, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    int size = vsnprintf(words->text + words->used, words->capacity - words->used, format, arguments);
-    va_end(arguments);
-    words->used += size > 0 ? (size_t)size : 0;
-    if (words->used >= words->capacity)
-        words->used = words->capacity - 1;
-}
-
 static void say_scalar(struct words *words, const struct schema *schema, const struct schema_field *field, unsigned type)
 {
     char low[24], high[24];
     if (type == SCHEMA_BOOL)
-        say(words, "false or true");
+        words_add(words, "false or true");
     for (unsigned i = 0; type == SCHEMA_ENUM && i < field->label_count; i++)
-        say(words, "%s%s", i == 0 ? "one of " : " ", schema->labels[field->label_first + i].text);
+        words_add(words, "%s%s", i == 0 ? "one of " : " ", schema->labels[field->label_first + i].text);
     if (is_integer(type)) {
         field_number_text(type, field->decimals, field->minimum, low, sizeof low);
         field_number_text(type, field->decimals, field->maximum, high, sizeof high);
-        say(words, "%s to %s", low, high);
+        words_add(words, "%s to %s", low, high);
     }
 }
 
 static void say_text(struct words *words, const struct schema_field *field)
 {
-    say(words, "at most %u bytes", field->capacity);
+    words_add(words, "at most %u bytes", field->capacity);
     if (field->type == SCHEMA_SEALED)
-        say(words, " that the fabric cannot read");
+        words_add(words, " that the fabric cannot read");
     if (field->type != SCHEMA_STRING)
         return;
-    say(words, " of class %s", field_class_name(field->class));
+    words_add(words, " of class %s", field_class_name(field->class));
     for (unsigned i = 0, is_first = 1; field_sink_name(i) != NULL; i++)
         if ((field->deny >> i & 1) != 0) {
-            say(words, "%s%s", is_first ? ", nothing that means something to " : " ", field_sink_name(i));
+            words_add(words, "%s%s", is_first ? ", nothing that means something to " : " ", field_sink_name(i));
             is_first = 0;
         }
 }
 
 void field_may_be(const struct schema *schema, const struct schema_field *field, char *text, size_t capacity)
 {
-    struct words words = {text, 0, capacity};
+    struct words words = {text, capacity, 0};
     text[0] = 0;
     if (is_text(field->type))
         say_text(&words, field);
     else if (field->type != SCHEMA_ARRAY)
         say_scalar(&words, schema, field, field->type);
     else if (field->element == SCHEMA_RECORD)
-        say(&words, "at most %u records", field->capacity);
+        words_add(&words, "at most %u records", field->capacity);
     else {
-        say(&words, "at most %u of %s, each ", field->capacity, field_type_name(field->element));
+        words_add(&words, "at most %u of %s, each ", field->capacity, field_type_name(field->element));
         say_scalar(&words, schema, field, field->element);
     }
     if (field->unit[0] != 0)
-        say(&words, " %s", field->unit);
+        words_add(&words, " %s", field->unit);
 }

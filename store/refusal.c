@@ -5,10 +5,9 @@
 #include "core/field_words.h"
 #include "core/flow_check.h"
 #include "core/schema_text.h"
+#include "core/words.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #define TOLD_MAX 4u // transitions of a state that are named
@@ -20,20 +19,8 @@ struct telling {
     const struct system_check *check; // or NULL
     const struct refusal *refusal;
     int has_values;
-    char *text;
-    size_t used;
+    struct words words;
 };
-
-__attribute__((format(printf, 2, 3))) static void say(struct telling *telling, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    size_t room = REFUSAL_TEXT_BYTES - telling->used;
-    int length = vsnprintf(telling->text + telling->used, room, format, arguments);
-    va_end(arguments);
-    if (length > 0)
-        telling->used += (size_t)length < room ? (size_t)length : room - 1;
-}
 
 int refusal_is_valid(const struct system_view *system, const struct refusal *refusal)
 {
@@ -62,13 +49,13 @@ static void say_value(struct telling *telling, uint16_t index, int64_t value)
 {
     char text[40];
     field_value_text(telling->schema, &telling->schema->fields[index], value, text, sizeof text);
-    say(telling, "%s", text);
+    words_add(&telling->words, "%s", text);
 }
 
 static void say_unit(struct telling *telling, uint16_t field)
 {
     const char *unit = telling->schema->fields[field].unit;
-    say(telling, "%s%s", unit[0] != 0 ? " " : "", unit);
+    words_add(&telling->words, "%s%s", unit[0] != 0 ? " " : "", unit);
 }
 
 // What a state keeps of a field (flow_ordered), as its value again.
@@ -81,15 +68,15 @@ static void say_distance(struct telling *telling, uint16_t field, uint64_t dista
 {
     char number[32];
     field_number_text(SCHEMA_U64, telling->schema->fields[field].decimals, (int64_t)distance, number, sizeof number);
-    say(telling, "%s", number);
+    words_add(&telling->words, "%s", number);
 }
 
 static void say_span(struct telling *telling, uint64_t ms)
 {
     if (ms % 1000 == 0)
-        say(telling, "%" PRIu64 " s", ms / 1000);
+        words_add(&telling->words, "%" PRIu64 " s", ms / 1000);
     else
-        say(telling, "%" PRIu64 " ms", ms);
+        words_add(&telling->words, "%" PRIu64 " ms", ms);
 }
 
 // "sensor 3": whose state it is. Nothing that is not printable.
@@ -97,23 +84,23 @@ static void say_key(struct telling *telling)
 {
     uint16_t field = telling->flow->key_field;
     if (field == SYSTEM_NONE || !telling->has_values) {
-        say(telling, "%s", field == SYSTEM_NONE ? "the flow" : "its key");
+        words_add(&telling->words, "%s", field == SYSTEM_NONE ? "the flow" : "its key");
         return;
     }
     const struct schema_field *of = &telling->schema->fields[field];
-    say(telling, "%s ", of->name);
+    words_add(&telling->words, "%s ", of->name);
     if (of->type < SCHEMA_STRING) {
         say_value(telling, field, value_of(telling, field));
         return;
     }
     const uint8_t *bytes;
     size_t length = schema_bytes(telling->schema, field, telling->refusal->message, telling->refusal->is.message_bytes, &bytes);
-    say(telling, "\"");
+    words_add(&telling->words, "\"");
     for (size_t i = 0; i < length && i < 64; i++) {
         int is_plain = of->type == SCHEMA_STRING && bytes[i] >= 0x20 && bytes[i] <= 0x7e;
-        say(telling, is_plain ? "%c" : "\\x%02x", bytes[i]);
+        words_add(&telling->words, is_plain ? "%c" : "\\x%02x", bytes[i]);
     }
-    say(telling, length > 64 ? "..\"" : "\"");
+    words_add(&telling->words, length > 64 ? "..\"" : "\"");
 }
 
 // ---- Checks of flow state ----
@@ -134,15 +121,15 @@ static void say_conditions(struct telling *telling, const struct system_transiti
 {
     for (uint32_t i = 0; i < transition->condition_count; i++) {
         const struct system_condition *condition = &transition->conditions[i];
-        say(telling, "%s%s ", i == 0 ? "" : " with ", telling->schema->fields[condition->field].name);
+        words_add(&telling->words, "%s%s ", i == 0 ? "" : " with ", telling->schema->fields[condition->field].name);
         say_value(telling, condition->field, condition->low);
         if (condition->low != condition->high) {
-            say(telling, " to ");
+            words_add(&telling->words, " to ");
             say_value(telling, condition->field, condition->high);
         }
     }
     if (transition->condition_count == 0)
-        say(telling, "every message");
+        words_add(&telling->words, "every message");
 }
 
 static int fits(const struct telling *telling, const struct system_transition *transition)
@@ -165,12 +152,12 @@ static void say_asked(struct telling *telling, const struct system_machine *mach
         for (uint32_t j = 0; j < machine->transitions[i].condition_count; j++) {
             uint16_t field = machine->transitions[i].conditions[j].field;
             if ((named >> field & 1) == 0) {
-                say(telling, "%s%s ", named == 0 ? "" : ", ", telling->schema->fields[field].name);
+                words_add(&telling->words, "%s%s ", named == 0 ? "" : ", ", telling->schema->fields[field].name);
                 say_value(telling, field, value_of(telling, field));
             }
             named |= UINT64_C(1) << field;
         }
-    say(telling, named == 0 ? "such a message" : "");
+    words_add(&telling->words, named == 0 ? "such a message" : "");
 }
 
 static void say_machine(struct telling *telling, const uint64_t *part)
@@ -180,31 +167,31 @@ static void say_machine(struct telling *telling, const uint64_t *part)
     uint64_t state = part != NULL ? part[0] : start;
     const char *name = flow_state_name(machine, state);
     say_key(telling);
-    say(telling, " is in state \"%s\"", name != NULL ? name : "that the machine has no more");
+    words_add(&telling->words, " is in state \"%s\"", name != NULL ? name : "that the machine has no more");
     for (uint32_t i = 0; i < machine->transition_count; i++)
         if (machine->transitions[i].from == state && told++ < TOLD_MAX) {
-            say(telling, told == 1 ? ", which takes " : ", ");
+            words_add(&telling->words, told == 1 ? ", which takes " : ", ");
             say_conditions(telling, &machine->transitions[i]);
         }
-    say(telling, told == 0 ? ", which takes nothing" : told > TOLD_MAX ? ", .." : "");
+    words_add(&telling->words, told == 0 ? ", which takes nothing" : told > TOLD_MAX ? ", .." : "");
     if (!telling->has_values)
         return;
-    say(telling, "; ");
+    words_add(&telling->words, "; ");
     say_asked(telling, machine);
     told = 0;
     for (uint32_t i = 0; i < machine->transition_count; i++)
         if (fits(telling, &machine->transitions[i]))
-            say(telling, "%s\"%s\"", told++ == 0 ? " goes from " : ", ",
+            words_add(&telling->words, "%s\"%s\"", told++ == 0 ? " goes from " : ", ",
                 flow_state_name(machine, machine->transitions[i].from));
-    say(telling, told == 0 ? " goes from no state" : " only");
+    words_add(&telling->words, told == 0 ? " goes from no state" : " only");
 }
 
 static void say_moved(struct telling *telling, uint64_t before)
 {
     uint16_t field = telling->check->field;
-    say(telling, ": %s went from ", telling->schema->fields[field].name);
+    words_add(&telling->words, ": %s went from ", telling->schema->fields[field].name);
     say_ordered(telling, field, before);
-    say(telling, " to ");
+    words_add(&telling->words, " to ");
     say_value(telling, field, value_of(telling, field));
     say_unit(telling, field);
 }
@@ -215,11 +202,11 @@ static void say_step(struct telling *telling, const uint64_t *part)
     say_key(telling);
     if (telling->has_values && part != NULL)
         say_moved(telling, part[0]);
-    say(telling, "; a step is at most ");
+    words_add(&telling->words, "; a step is at most ");
     say_distance(telling, check->field, check->most);
     if (check->ticks == 0)
         return;
-    say(telling, " within ");
+    words_add(&telling->words, " within ");
     say_span(telling, check->ticks);
 }
 
@@ -233,16 +220,16 @@ static void say_slope(struct telling *telling, const uint64_t *part)
         if (check->time_field != SYSTEM_NONE)
             time = flow_ordered(&telling->schema->fields[check->time_field], value_of(telling, check->time_field));
         if (time < part[1]) {
-            say(telling, ": %s went back", telling->schema->fields[check->time_field].name);
+            words_add(&telling->words, ": %s went back", telling->schema->fields[check->time_field].name);
         } else {
             const uint64_t *from = time > part[1] ? part : part + 2;
             say_moved(telling, from[0]);
-            say(telling, " in %" PRIu64 " %s", time - from[1], unit);
+            words_add(&telling->words, " in %" PRIu64 " %s", time - from[1], unit);
         }
     }
-    say(telling, "; at most ");
+    words_add(&telling->words, "; at most ");
     say_distance(telling, check->field, check->most);
-    say(telling, " in %" PRIu64 " %s", check->ticks, unit);
+    words_add(&telling->words, " in %" PRIu64 " %s", check->ticks, unit);
 }
 
 static void say_order(struct telling *telling, const uint64_t *part)
@@ -251,35 +238,35 @@ static void say_order(struct telling *telling, const uint64_t *part)
     const char *name = telling->schema->fields[check->field].name;
     say_key(telling);
     if (telling->has_values && part != NULL) {
-        say(telling, ": %s ", name);
+        words_add(&telling->words, ": %s ", name);
         say_value(telling, check->field, value_of(telling, check->field));
-        say(telling, " came, the highest was ");
+        words_add(&telling->words, " came, the highest was ");
         say_ordered(telling, check->field, part[0]);
     }
     if (check->window == 0)
-        say(telling, "; %s must rise", name);
+        words_add(&telling->words, "; %s must rise", name);
     else
-        say(telling, "; each number is taken once, at most %u behind the highest", check->window - 1);
+        words_add(&telling->words, "; each number is taken once, at most %u behind the highest", check->window - 1);
 }
 
 static void say_fresh(struct telling *telling)
 {
     const struct system_check *check = telling->check;
     const struct schema_field *field = &telling->schema->fields[check->field];
-    say(telling, "%s", field->name);
+    words_add(&telling->words, "%s", field->name);
     if (telling->has_values) {
         __int128 said = value_of(telling, check->field);
         if (field->type == SCHEMA_U64)
             said = (uint64_t)said;
         said = said * 1000 / (__int128)check->ticks - telling->refusal->is.sent_ms;
         uint64_t away = (uint64_t)(said < 0 ? -said : said);
-        say(telling, " is ");
+        words_add(&telling->words, " is ");
         say_span(telling, away >= 10000 ? away / 1000 * 1000 : away);
-        say(telling, " %s the host's clock", said < 0 ? "behind" : "ahead of");
+        words_add(&telling->words, " %s the host's clock", said < 0 ? "behind" : "ahead of");
     }
-    say(telling, "; it must be within ");
+    words_add(&telling->words, "; it must be within ");
     say_span(telling, (uint64_t)((unsigned __int128)check->most * 1000 / check->ticks));
-    say(telling, telling->has_values ? "" : " of the host's clock");
+    words_add(&telling->words, telling->has_values ? "" : " of the host's clock");
 }
 
 static void say_check(struct telling *telling)
@@ -306,7 +293,7 @@ static void say_check(struct telling *telling)
     case SYSTEM_CHECK_RATE:
     case SYSTEM_CHECK_BYTES:
         say_key(telling);
-        say(telling, " has used up its burst of %" PRIu64 " %s; %u a second come back", telling->check->most, what,
+        words_add(&telling->words, " has used up its burst of %" PRIu64 " %s; %u a second come back", telling->check->most, what,
             telling->check->per_second);
         return;
     case SYSTEM_CHECK_LOW:
@@ -328,13 +315,13 @@ static void say_sinks(struct telling *telling, const struct schema_field *field,
         return;
     size_t length = schema_bytes(telling->schema, index, telling->refusal->message, telling->refusal->is.message_bytes, &bytes);
     if (!text_is_good(field->class, 0, bytes, length)) {
-        say(telling, "has what is not of class %s; ", field_class_name(field->class));
+        words_add(&telling->words, "has what is not of class %s; ", field_class_name(field->class));
         return;
     }
     for (unsigned bit = 0; field_sink_name(bit) != NULL; bit++)
         if ((field->deny >> bit & 1) != 0 && !text_is_good(field->class, 1u << bit, bytes, length))
-            say(telling, "%s%s", told++ == 0 ? "means something to " : ", ", field_sink_name(bit));
-    say(telling, told != 0 ? "; " : "");
+            words_add(&telling->words, "%s%s", told++ == 0 ? "means something to " : ", ", field_sink_name(bit));
+    words_add(&telling->words, told != 0 ? "; " : "");
 }
 
 static void say_relations(struct telling *telling, uint16_t field)
@@ -345,10 +332,10 @@ static void say_relations(struct telling *telling, uint16_t field)
         const struct schema_relation *relation = &schema->relations[i];
         if (relation->left != field)
             continue;
-        say(telling, "%s%s %s %s", told++ == 0 ? "" : ", ", schema->fields[relation->left].name,
+        words_add(&telling->words, "%s%s %s %s", told++ == 0 ? "" : ", ", schema->fields[relation->left].name,
             operators[relation->operator], schema->fields[relation->right].name);
     }
-    say(telling, " must hold");
+    words_add(&telling->words, " must hold");
 }
 
 // The message is judged once more: what refused it is what the words are of.
@@ -361,7 +348,7 @@ static void say_schema(struct telling *telling, uint32_t reason)
         return;
     if (index == UINT16_MAX) {
         if (reason == REASON_LENGTH)
-            say(telling, "%u bytes came, %s has %s%u", is->message_bytes, telling->schema->header->name,
+            words_add(&telling->words, "%u bytes came, %s has %s%u", is->message_bytes, telling->schema->header->name,
                 telling->schema->header->is_cut ? "at most " : "", telling->schema->header->struct_bytes);
         return;
     }
@@ -372,24 +359,24 @@ static void say_schema(struct telling *telling, uint32_t reason)
     }
     if (reason == REASON_PADDING)
         return;
-    say(telling, "%s ", field->name);
+    words_add(&telling->words, "%s ", field->name);
     if (reason == REASON_CLASS && field->type == SCHEMA_STRING)
         say_sinks(telling, field, index);
     else if (telling->has_values && field->type <= SCHEMA_ENUM && schema_has_value(telling->schema, index)) {
-        say(telling, "is ");
+        words_add(&telling->words, "is ");
         say_value(telling, index, value_of(telling, index));
-        say(telling, "; ");
+        words_add(&telling->words, "; ");
     }
     field_may_be(telling->schema, field, may_be, sizeof may_be);
-    say(telling, "must be %s", may_be);
+    words_add(&telling->words, "must be %s", may_be);
 }
 
 void refusal_text(const struct system_view *system, const struct refusal *refusal, uint32_t reason, int has_values,
                   char text[REFUSAL_TEXT_BYTES])
 {
     const struct commit_refusal *is = &refusal->is;
-    struct telling telling = {.system = system, .schema = &system->schemas[is->schema], .refusal = refusal, .text = text,
-                              .has_values = has_values && is->message_bytes != 0};
+    struct telling telling = {.system = system, .schema = &system->schemas[is->schema], .refusal = refusal,
+                              .words = {text, REFUSAL_TEXT_BYTES, 0}, .has_values = has_values && is->message_bytes != 0};
     uint16_t field;
     text[0] = 0;
     if (is->flow != SYSTEM_NONE) {
@@ -397,7 +384,7 @@ void refusal_text(const struct system_view *system, const struct refusal *refusa
         telling.has_values &= telling.flow->is_payload_kept;
     }
     if (reason == REASON_KEY_TABLE && telling.flow != NULL) {
-        say(&telling, "all %u states of `keys` are taken: a new key has none", telling.flow->keys_max);
+        words_add(&telling.words, "all %u states of `keys` are taken: a new key has none", telling.flow->keys_max);
         return;
     }
     if (is->check == SYSTEM_NONE) {
