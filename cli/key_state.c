@@ -7,6 +7,7 @@
 #include "cli/report.h"
 #include "cli/source/policy_checks.h"
 #include "cli/store_client.h"
+#include "core/field_words.h"
 #include "core/flow_check.h"
 #include "proto/commit.h"
 
@@ -50,10 +51,7 @@ enum status key_state_key(const struct system_view *system, const struct system_
 // An ordered integer (flow_ordered) with the decimals of its field.
 static void number_text(const struct schema_field *field, uint64_t ordered, char text[40])
 {
-    int64_t value = (int64_t)(ordered ^ flow_ordered(field, 0));
-    int is_negative = flow_ordered(field, 0) != 0 && value < 0;
-    text[0] = '-';
-    policy_number_text(is_negative ? 0 - (uint64_t)value : (uint64_t)value, field->decimals, text + is_negative);
+    field_number_text(field->type, field->decimals, (int64_t)flow_ordered(field, (int64_t)ordered), text, 40);
 }
 
 static cJSON *key_json(const struct system_view *system, const struct system_flow *flow, const uint8_t *key, size_t size)

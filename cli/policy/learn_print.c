@@ -2,7 +2,7 @@
 // Proposals: the least bounds that let pass what was measured, and a quarter more.
 #include "cli/policy/learn.h"
 
-#include "cli/source/policy_checks.h"
+#include "core/field_words.h"
 #include "core/flow_check.h"
 
 #include <inttypes.h>
@@ -19,9 +19,7 @@ static uint64_t and_a_quarter(uint64_t peak)
 static void value_text(const struct schema_field *field, int is_above_minimum, uint64_t distance, char text[40])
 {
     uint64_t bits = is_above_minimum ? (uint64_t)field->minimum + distance : (uint64_t)field->maximum - distance;
-    int is_negative = field->type >= SCHEMA_I8 && (int64_t)bits < 0;
-    text[0] = '-';
-    policy_number_text(is_negative ? 0 - bits : bits, field->decimals, text + is_negative);
+    field_number_text(field->type, field->decimals, (int64_t)bits, text, 40);
 }
 
 static const struct learned *find(const struct system_view *system, const struct system_flow *flow,
@@ -76,7 +74,7 @@ static void print_moves(const struct system_view *system, const struct system_fl
         char most[32];
         if (check->kind != kind || learned[i].measured == 0 || learned[i].peak == 0 || learned[i].peak == UINT64_MAX)
             continue;
-        policy_number_text(and_a_quarter(learned[i].peak), schema->fields[check->field].decimals, most);
+        field_number_text(SCHEMA_U64, schema->fields[check->field].decimals, (int64_t)and_a_quarter(learned[i].peak), most, sizeof most);
         printf("%s{field: %s, most: %s", count++ == 0 ? kind == SYSTEM_CHECK_STEP ? "    steps: [" : "    slopes: [" : ", ",
                schema->fields[check->field].name, most);
         if (kind == SYSTEM_CHECK_SLOPE && check->time_field == SYSTEM_NONE)

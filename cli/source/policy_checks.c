@@ -9,17 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-void policy_number_text(uint64_t number, unsigned decimals, char text[32])
-{
-    uint64_t one = 1;
-    for (unsigned i = 0; i < decimals; i++)
-        one *= 10;
-    if (decimals == 0)
-        snprintf(text, 32, "%" PRIu64, number);
-    else
-        snprintf(text, 32, "%" PRIu64 ".%0*" PRIu64, number / one, (int)decimals, number % one);
-}
-
 static void span_text(uint64_t ticks, char text[32])
 {
     if (ticks % 1000 == 0)
@@ -49,7 +38,7 @@ void policy_check_text(const struct system_view *system, const struct system_flo
     const char *key = flow->key_field != SYSTEM_NONE ? schema->fields[flow->key_field].name : "flow";
     const char *clock = check->time_field != SYSTEM_NONE ? schema->fields[check->time_field].name : "the host's clock";
     char most[32], time[32];
-    policy_number_text(check->most, field != NULL ? field->decimals : 0, most);
+    field_number_text(SCHEMA_U64, field != NULL ? field->decimals : 0, (int64_t)check->most, most, sizeof most);
     snprintf(name, 64, "%s %s", names[check->kind],
              field != NULL ? field->name : check->machine != SYSTEM_NONE ? system->machines[check->machine].name : key);
     if (check->most == UINT64_MAX) { // only where nothing is refused: to learn a bound

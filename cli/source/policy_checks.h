@@ -20,7 +20,4 @@ uint64_t policy_checks_bytes(const struct system_view *system);
 // Prints what refuses less than it says, and how much memory states of keys take.
 void policy_checks_warn(const struct system_view *system);
 
-// A distance between values of a field with its decimals: "2.000".
-void policy_number_text(uint64_t number, unsigned decimals, char text[32]);
-
 #endif
