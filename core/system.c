@@ -216,6 +216,13 @@ uint64_t system_flow_need(const struct system_flow *flow)
     return (uint64_t)flow->count_max * flow->receiver_count;
 }
 
+int system_flow_is_keepable(const struct system_flow *flow)
+{
+    return flow->is_durable && flow->kind == SYSTEM_PLAIN && flow->sender_kind == SYSTEM_UNIKERNEL &&
+           flow->receiver_count == 1 && flow->receivers[0].kind == SYSTEM_UNIKERNEL && !flow->is_newest_kept &&
+           flow->live_ms == 0;
+}
+
 uint64_t system_row_bytes(const struct schema *schema)
 {
     return COMMIT_ROW_BYTES + ABI_ALIGN8((uint64_t)schema->header->struct_bytes) + SYSTEM_KEY_BYTES_MAX +

@@ -47,6 +47,9 @@ int system_has_receipts(const struct system_flow *flow);
 
 // The messages that one event of its sender may put into the flow at most, one for each receiver.
 uint64_t system_flow_need(const struct system_flow *flow);
+// May the router keep messages of it (proto/commit.h: kept messages)? Plain ones from one unikernel to one other, or to
+// those of its connections that joined, which the store neither ends nor delays.
+int system_flow_is_keepable(const struct system_flow *flow);
 // The most that one message of the flow takes in the store (proto/commit.h: COMMIT_ROW_BYTES).
 uint64_t system_row_bytes(const struct schema *schema);
 

@@ -38,6 +38,13 @@
 // itself when its time to live has passed, or when a newer message needs its room in a flow that keeps the newest;
 // LEFT tells the router, behind the DONEs of the transaction in which that happened.
 //
+// Kept messages. What must wait for the disk is what leaves the system, not the next step inside. So the router may keep a
+// plain message that an event sends (COMMIT_KEPT, system_flow_is_keepable()): it starts its event while the COMMIT that
+// sends it is under way, and the store never sends it as OUTBOX. COMMITs are taken in their order, so one that consumes a
+// kept message finds the one that sent it, or is NOT_NOW; nothing that its event made leaves before its own COMMIT is done.
+// Kept messages of one COMMIT are numbered by the router, from `kept` on, and keep that number also when they come as OUTBOX
+// after a restart. A COMMIT that sends some reads and writes no records and brings nothing, so it is OK or NOT_NOW.
+//
 // A receipt is a message of the flow of receipts of who sent the message that ended. Who ends a message with
 // COMMIT_RECEIPT makes it in the same transaction: the router among the sends of its COMMIT, the store what it ends itself.
 //
@@ -50,9 +57,10 @@
 #include "abi/abi.h"
 #include "proto/link.h"
 
-#define COMMIT_VERSION 3u
+#define COMMIT_VERSION 4u
 #define COMMIT_BYTES_MAX 131072u
 #define COMMIT_TEXT_BYTES_MAX 240u // of a dead letter
+#define COMMIT_KEPT_MAX 256u       // messages of one flow that the router keeps at once
 // What a row of the outbox takes besides key, context and payload, as a flow's bytes are counted: its columns, its
 // place in the index, and room for SQLite's pages.
 #define COMMIT_ROW_BYTES 128u
@@ -92,8 +100,9 @@ struct commit_hello {
 
 struct commit_header {
     struct commit_packet packet;
-    uint64_t consume;   // outbox id of the input, or 0
+    uint64_t consume;   // outbox id of the input, or its number if it is kept, or 0
     uint64_t number;    // of the input on its flow (audit)
+    uint64_t kept;      // number of the first send that is kept, or 0
     int64_t time_ms;    // host's clock when the effects were judged
     uint16_t unikernel; // whose event, a place (core/system.h); 0xffff: none
     uint16_t flow;      // of the input, system's index; 0xffff: no event, only counts of volatile ones
@@ -106,7 +115,7 @@ struct commit_header {
     uint16_t dead_count;   // 0 or 1: struct commit_dead, text, crash, refusal, payload
     uint16_t reason;       // enum reason: how the input ended
     uint16_t source_count; // 0 or 1: struct link_source, of the flow that the header names
-    uint16_t zero2;
+    uint16_t is_kept; // 0 or 1: the input is
 };
 
 struct commit_answer {
@@ -132,7 +141,10 @@ struct commit_write {
     uint32_t zero;
 };
 
-enum commit_send_flag { COMMIT_RECEIPT = 1 }; // its end, whoever ends it, makes a receipt, which the context is for
+enum commit_send_flag {
+    COMMIT_RECEIPT = 1, // its end, whoever ends it, makes a receipt, which the context is for
+    COMMIT_KEPT = 2,    // in a COMMIT only: the router keeps it
+};
 
 struct commit_send {
     uint16_t flow;       // system's index
@@ -202,7 +214,8 @@ struct commit_done {
 };
 
 struct commit_outbox {
-    struct commit_packet packet; // handle = outbox id = the message's number
+    struct commit_packet packet; // handle = outbox id
+    uint64_t number;             // the message's: the same, or what it had when it was kept
     int64_t time_ms;
     struct commit_send send; // key, context, payload follow as there
 };
@@ -237,7 +250,7 @@ static inline uint64_t commit_row_bytes(uint64_t key_bytes, uint64_t context_byt
 }
 
 _Static_assert(sizeof(struct commit_packet) == 16, "commit_packet");
-_Static_assert(sizeof(struct commit_header) == 64, "commit_header");
+_Static_assert(sizeof(struct commit_header) == 72, "commit_header");
 _Static_assert(sizeof(struct commit_send) == 32, "commit_send");
 _Static_assert(sizeof(struct commit_refusal) == 32, "commit_refusal");
 

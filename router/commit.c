@@ -83,6 +83,7 @@ static uint16_t put_sends(struct engine *engine, struct writer *writer, const st
             sending_make(engine, message, &record, i, &to);
             if (record.send.delay_ms != 0)
                 to.send.due_ms = engine->wall_ms + record.send.delay_ms;
+            to.send.flags |= message->event->kept_number != 0 ? COMMIT_KEPT : 0;
             put(writer, &to.send, sizeof to.send);
             put(writer, to.key, to.send.key_bytes);
             put(writer, to.context, to.send.context_bytes);
@@ -93,6 +94,70 @@ static uint16_t put_sends(struct engine *engine, struct writer *writer, const st
         }
     }
     return entries;
+}
+
+// May all durable messages that the event sends be kept? None may overtake one that lies in the store alone.
+static int may_keep(const struct engine *engine, const struct message *message)
+{
+    const struct event *event = message->event;
+    const struct system_unikernel *is = receiver_of(engine, message)->is;
+    struct guest_record record;
+    for (uint16_t i = 0; i < is->output_count; i++) {
+        const struct flow_state *state = &engine->flows[is->outputs[i]];
+        if (event->outputs[i].count != 0 && state->is_durable &&
+            (!state->is_keepable || state->stored != 0 || state->kept + event->outputs[i].count > ROUTER_KEPT))
+            return 0;
+    }
+    for (size_t at = 0; effect_next(event, ABI_SEND, &at, &record);)
+        if (engine->flows[effect_flow(engine, message, &record)].is_durable &&
+            (record.send.delay_ms != 0 || (record.send.flags & ABI_SEND_RECEIPT) != 0))
+            return 0;
+    return event->is_durable && event->write_count == 0 && event->seen_count == 0 && !message->is_brought;
+}
+
+static void stored_change(struct engine *engine, const struct message *message, int sign)
+{
+    const struct system_unikernel *is = receiver_of(engine, message)->is;
+    for (uint16_t i = 0; i < is->output_count; i++) {
+        uint64_t count = message->event->outputs[i].count;
+        struct flow_state *state = &engine->flows[is->outputs[i]];
+        if (count == 0 || !state->is_keepable)
+            continue;
+        check(sign > 0 || state->stored >= count);
+        state->stored += sign > 0 ? count : 0 - count;
+    }
+    message->event->is_stored = sign > 0;
+}
+
+// The COMMIT is on its way: what it sends goes to its receivers at once, or lies in the store until it comes from there.
+static void offered(struct engine *engine, const struct message *message)
+{
+    struct event *event = message->event;
+    struct message **last = &event->kept;
+    struct guest_record record;
+    struct sending to;
+    if (event->kept_number == 0)
+        stored_change(engine, message, 1);
+    for (size_t at = 0; event->kept_number != 0 && effect_next(event, ABI_SEND, &at, &record);) {
+        struct flow_state *state = &engine->flows[effect_flow(engine, message, &record)];
+        if (!state->is_durable)
+            continue;
+        sending_make(engine, message, &record, 0, &to);
+        struct message *kept = *last = message_new(engine, &to);
+        kept->is_durable = kept->is_kept = 1;
+        state->kept++;
+        last = &kept->sibling;
+    }
+    for (struct message *kept = event->kept; kept != NULL; kept = kept->sibling)
+        message_enqueue(engine, kept);
+}
+
+void commit_settled(struct engine *engine, const struct message *message, int is_done)
+{
+    for (struct message *kept = message->event->kept; is_done && kept != NULL; kept = kept->sibling)
+        kept->is_stored = 1;
+    if (!is_done && message->event->is_stored)
+        stored_change(engine, message, -1);
 }
 
 // What waits in the store has its state there, too.
@@ -227,26 +292,31 @@ static enum status offer(struct engine *engine, struct writer *writer, struct co
 
 enum status commit_send(struct engine *engine, struct message *message)
 {
-    const struct event *event = message->event;
+    struct event *event = message->event;
+    int has_effects = event != NULL && message->reason == REASON_DONE;
     uint16_t receiver = message->send.receiver;
     const uint8_t *source = message->body + ABI_ALIGN8(message->send.payload_bytes); // of a message that was brought
     struct writer writer = {engine->scratch, sizeof(struct commit_header), 0};
     struct commit_header header = {
         .packet.handle = message->handle,
-        .consume = message->is_durable ? message->number : 0,
+        .consume = message->is_kept ? message->number : message->row,
         .number = message->number,
+        .is_kept = message->is_kept,
         .unikernel = receiver < system_places(engine->system) ? receiver : SYSTEM_NONE,
         .flow = message->send.flow,
         .attempt = message->attempt,
         .reason = message->reason};
-    if (event != NULL && message->reason == REASON_DONE) {
+    if (has_effects) {
+        if (event->kept == NULL)
+            event->kept_number = may_keep(engine, message) ? engine->epoch << 40 | (engine->number + 1) : 0;
+        header.kept = event->kept_number;
         put(&writer, event->seen, event->seen_bytes);
         header.read_count = (uint16_t)event->seen_count;
         header.write_count = put_writes(engine, &writer, message);
         header.send_count = put_sends(engine, &writer, message);
     }
     header.send_count = (uint16_t)(header.send_count + put_receipt(engine, &writer, message));
-    if (event != NULL && message->reason == REASON_DONE)
+    if (has_effects)
         header.state_count = put_states(engine, &writer, event);
     struct commit_counter counters[ROUTER_COUNTERS_PER_EVENT];
     header.counter_count = (uint16_t)counters_of(engine, message, counters);
@@ -257,7 +327,10 @@ enum status commit_send(struct engine *engine, struct message *message)
     header.source_count = message->is_brought;
     if (message->is_brought)
         put(&writer, source, sizeof(struct link_source));
-    return offer(engine, &writer, &header);
+    enum status status = offer(engine, &writer, &header);
+    if (has_effects && event->kept == NULL && status == STATUS_OK)
+        offered(engine, message);
+    return status;
 }
 
 void counters_flush(struct engine *engine)

@@ -32,6 +32,8 @@ void engine_clock(struct engine *engine, int64_t now_ms, int64_t boot_ms, int64_
         clock_was_set(engine, by_ms);
 }
 
+int engine_is_settling(const struct engine *engine) { return engine->settling != 0; }
+
 int engine_is_ready(const struct engine *engine) { return engine->is_ready; }
 
 void tell(struct engine *engine, enum engine_peer peer, uint32_t index, uint16_t kind, uint64_t handle,
@@ -93,8 +95,11 @@ static enum status outbox_receive(struct engine *engine, const struct packet *pa
     sending.context = packet->bytes + context_at;
     sending.payload = packet->bytes + payload_at;
     struct message *message = message_new(engine, &sending);
+    struct flow_state *state = &engine->flows[send->flow];
+    state->stored -= state->stored != 0;
     message->is_durable = 1;
-    message->number = packet->handle;
+    message->row = packet->handle;
+    message->number = outbox.number;
     message->time_ms = outbox.time_ms;
     message_enqueue(engine, message);
     return STATUS_OK;
@@ -107,6 +112,9 @@ static enum status done_receive(struct engine *engine, const struct packet *pack
     struct message *message = message_find(engine, packet->handle);
     if (done.result > COMMIT_REFUSED)
         return STATUS_MALFORMED;
+    if (message != NULL && message->event != NULL && message->event->kept != NULL && done.result > COMMIT_OK &&
+        done.result != COMMIT_NOT_NOW)
+        return STATUS_MALFORMED; // nothing that such a COMMIT says can be wrong
     if (packet->handle == HANDLE_FLUSH)
         counters_flushed(engine, done.result);
     else if (message != NULL && message->state == MESSAGE_COMMITTING)
@@ -168,6 +176,8 @@ static enum status spool_receive(struct engine *engine, const struct packet *pac
     memcpy(&spool, packet->bytes, sizeof spool);
     if (packet->handle < engine->system->flow_count && engine->flows[packet->handle].is_durable)
         flow_change(engine, (uint16_t)packet->handle, (int64_t)spool.waiting, (int64_t)spool.bytes);
+    if (packet->handle < engine->system->flow_count && engine->flows[packet->handle].is_keepable)
+        engine->flows[packet->handle].stored += spool.waiting;
     if (packet->handle < engine->system->flow_count)
         engine->flows[packet->handle].promised += spool.promised;
     return STATUS_OK;

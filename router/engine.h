@@ -61,6 +61,9 @@ enum status engine_receive(struct engine *engine, enum engine_peer peer, uint32_
 void engine_schedule(struct engine *engine);
 // Does what is due, that among it. Returns milliseconds until the next call is needed, or -1.
 int engine_tick(struct engine *engine);
+// Events of kept messages (proto/commit.h) are under way: COMMITs that follow soon could share a transaction with those that
+// wait to leave.
+int engine_is_settling(const struct engine *engine);
 // The store said READY.
 int engine_is_ready(const struct engine *engine);
 

@@ -25,6 +25,8 @@
 // leaves in one packet.
 #define LINK_BUFFER_BYTES (1024u * 1024u)
 #define STORE_BUFFER_BYTES (8u * 1024u * 1024u)
+#define SETTLE_MS 1 // COMMITs wait so long for those that follow from them, to share one transaction
+#define HASTE_MS 100 // or, when that was in vain, not for a while
 #define STORE_HEADROOM_BYTES (2u * 1024u * 1024u) // kept for READ, CREDIT and HELLO
 
 struct link {
@@ -47,6 +49,8 @@ static struct {
     uint32_t link_count, first[3]; // by enum engine_peer
     int log_fd;
     int is_told;
+    int is_asked; // the store, for more than a COMMIT
+    int64_t settle_ms, haste_ms; // from when on the store is told, although something settles; until when it is told at once
     _Alignas(8) uint8_t packet[COMMIT_BYTES_MAX];
 } router;
 
@@ -60,6 +64,7 @@ static enum status io_send(void *context, enum engine_peer peer, uint32_t index,
     if (peer == ENGINE_STORE && packet.kind == COMMIT_COMMIT &&
         link->channel.used > STORE_BUFFER_BYTES - STORE_HEADROOM_BYTES)
         return STATUS_FULL;
+    router.is_asked |= peer == ENGINE_STORE && packet.kind != COMMIT_COMMIT;
     if (channel_send_parts(&link->channel, parts, count) == STATUS_OK)
         return STATUS_OK;
     link->is_broken = 1; // a peer that does not read is treated like one that is gone
@@ -73,6 +78,23 @@ static void link_flush(struct link *link)
     enum status status = channel_flush(&link->channel);
     link->is_broken = status != STATUS_OK && status != STATUS_AGAIN;
     loop_change(&router.loop, &link->watch, EPOLLIN | (status == STATUS_AGAIN ? (uint32_t)EPOLLOUT : 0));
+}
+
+// What goes to the store begins a transaction there. Is it worth to wait for what follows?
+static int is_settling(const struct link *store)
+{
+    int64_t now_ms = router.loop.now_ms;
+    int may_wait = !router.is_asked && engine_is_settling(router.engine) && channel_has_gathered(&store->channel) &&
+                   now_ms >= router.haste_ms;
+    if (may_wait && router.settle_ms == 0)
+        router.settle_ms = now_ms + SETTLE_MS + 1; // now_ms is a moment in its millisecond
+    if (may_wait && now_ms < router.settle_ms)
+        return 1;
+    if (may_wait)
+        router.haste_ms = now_ms + HASTE_MS;
+    router.settle_ms = 0;
+    router.is_asked = 0;
+    return 0;
 }
 
 static void io_log(void *context, const char *line, size_t size)
@@ -240,6 +262,10 @@ int main(void)
                 exit(0);
         }
         for (uint32_t i = 0; i < router.link_count; i++) {
+            if (router.links[i].peer == ENGINE_STORE && router.engine != NULL && is_settling(&router.links[i])) {
+                timeout_ms = timeout_ms < 0 || timeout_ms > SETTLE_MS ? SETTLE_MS : timeout_ms;
+                continue;
+            }
             link_flush(&router.links[i]);
             if (router.links[i].is_broken) {
                 link_close(&router.links[i]);

@@ -81,7 +81,8 @@ struct message *message_copy(struct engine *engine, struct message *parent, uint
     copy->handle = handle;
     copy->order = order;
     copy->parent = parent;
-    copy->is_durable = 0; // the parent is what the store knows
+    copy->is_durable = copy->is_kept = 0; // the parent is what the store knows
+    copy->row = 0;
     copy->end_ms = 0;
     copy->send.connection = connection;
     return copy;
@@ -243,6 +244,7 @@ void message_finish(struct engine *engine, struct message *message)
         brought_finish(engine, message);
     else
         flow_change(engine, message->send.flow, -1, -row_bytes(message));
+    engine->flows[message->send.flow].kept -= message->is_kept;
     if (message->parent == NULL && (message->send.flags & COMMIT_RECEIPT) != 0) {
         uint16_t sender = engine->system->flows[message->send.flow].sender;
         engine->flows[engine->receivers[sender].receipts].promised--;

@@ -219,6 +219,8 @@ void message_committed(struct engine *engine, struct message *message, uint32_t 
     int has_effects = message->event != NULL && message->reason == REASON_DONE;
     if (has_effects && result != COMMIT_NOT_NOW)
         keys_settle(engine, message->event, result == COMMIT_OK);
+    if (has_effects)
+        commit_settled(engine, message, result == COMMIT_OK);
     if (has_effects && result == COMMIT_CONFLICT) {
         again(engine, message, &message->conflicts, ROUTER_CONFLICTS_MAX, REASON_CONFLICT);
     } else if (has_effects && result == COMMIT_REFUSED) {
@@ -234,8 +236,15 @@ void message_committed(struct engine *engine, struct message *message, uint32_t 
     }
 }
 
+static void settled(struct engine *engine, struct message *message)
+{
+    engine->settling -= message->is_settling;
+    message->is_settling = 0;
+}
+
 void message_lost(struct engine *engine, struct message *message)
 {
+    settled(engine, message);
     if (message->connection == NULL) {
         uint16_t most = is_courier(engine, message->send.receiver) ? UINT16_MAX : ROUTER_ATTEMPTS_MAX;
         again(engine, message, &message->attempt, most, REASON_ATTEMPTS);
@@ -313,6 +322,7 @@ enum status effects_receive(struct engine *engine, const struct packet *packet)
     const uint8_t *crash = packet->bytes + sizeof *effects, *records = crash + crash_bytes;
     check(engine->receivers[packet->index].with_receiver > 0);
     engine->receivers[packet->index].with_receiver--;
+    settled(engine, message);
     if (effects->outcome == LINK_LOST) {
         message_lost(engine, message);
         return STATUS_OK;

@@ -225,6 +225,7 @@ static void start(struct engine *engine, struct message *message)
         return;
     }
     receiver->with_receiver++;
+    engine->settling += message->is_settling = message->is_kept;
     message->state = MESSAGE_STARTED;
     if (message->connection != NULL && !message->connection->has_instance) {
         message->connection->has_instance = 1;
@@ -355,7 +356,8 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
         if (connection != NULL && !connection->has_instance && receiver->instances >= receiver->instances_max)
             continue; // until an instance of one that ended is gone
         if (is_broadcast(engine, message)) {
-            if (!broadcast_expand(engine, receiver, message)) {
+            // What its copies bring about has no COMMIT to wait for.
+            if ((message->is_kept && !message->is_stored) || !broadcast_expand(engine, receiver, message)) {
                 *blocked = engine->pass;
                 continue;
             }

@@ -41,8 +41,9 @@ static uint64_t flow_init(struct engine *engine, const struct system_flow *flow,
         state->is_self = 1;
         state->need = state->bytes_need = 0;
     }
+    state->is_keepable = system_flow_is_keepable(flow) != 0;
     if (flow->is_durable)
-        return (uint64_t)ROUTER_WINDOW * flow->receiver_count +
+        return (uint64_t)ROUTER_WINDOW * flow->receiver_count + (state->is_keepable ? ROUTER_KEPT : 0) +
                (flow->sender_kind == SYSTEM_COURIER ? LINK_BRINGS_MAX : 0);
     // What events in flight hold of the same flow comes on top.
     return state->is_queued && !state->is_own ? state->limit + ROUTER_CAPACITY_MAX + ROUTER_PIPELINE : 0;

@@ -13,6 +13,7 @@
 //     +---------- DONE, released <---------- COMMITTING <---------- durable: COMMIT <---------+
 //                                             ^ not now, no tokens, a key is held: WAITING, then proceed again
 //
+// A durable message comes from the store, or is kept (proto/commit.h): QUEUED while the COMMIT that sends it is under way.
 // What was judged is WAITING, too, until all that came in the same turn is (judged_proceed).
 // A connection has several events in flight. Their effects are judged and released in their order: what comes too
 // early has ENDED, and is judged when its turn has come.
@@ -37,6 +38,7 @@
 #include <string.h>
 
 #define ROUTER_WINDOW 64u        // durable messages of one flow for one receiver in the router
+#define ROUTER_KEPT COMMIT_KEPT_MAX
 #define ROUTER_QUOTA 256u        // volatile messages of one flow, at least
 #define ROUTER_COPIES 8u         // broadcast copies per connection, on average
 #define ROUTER_OWN 6u            // messages of one connection to itself, beyond those of two events
@@ -79,6 +81,9 @@ struct event {
     uint16_t write_count, own_count; // judged
     uint8_t is_durable; // it writes, or sends what waits in the store
     uint8_t has_logs;   // among its records
+    uint8_t is_stored;  // what it sends is counted as with the store
+    uint64_t kept_number;            // of its first message that is kept; 0: none is
+    struct message *kept;            // these
     uint16_t noted_count;
     uint32_t sent_count;             // messages, over all outputs
     uint32_t receipts;               // that these promise
@@ -137,6 +142,9 @@ struct flow_state {
     uint32_t brought;   // by a courier, not ended
     uint64_t waiting;   // entered, not ended
     uint64_t reserved;  // a multiple of need
+    uint8_t is_keepable;
+    uint32_t kept;      // not ended
+    uint64_t stored;    // of one that is keepable: in the store, or in a COMMIT under way, and not here
     uint64_t promised;  // of a flow of receipts: messages that will make one
     uint64_t bytes_need, bytes_limit, bytes; // the same, of a durable flow
     uint64_t blocked;   // pass in which its first message had to wait
@@ -208,6 +216,7 @@ struct engine {
     uint8_t *bodies;        // of messages
     struct message waiting; // list
     struct message judged;  // list of those that proceed with the next engine_schedule
+    uint32_t settling; // events of kept messages with their receivers
     uint64_t identity; // of the store
     struct system_unikernel hosts[SYSTEM_SERVICES_MAX + 2 * SYSTEM_COURIERS_MAX]; // receivers of the host's own
     struct receiver *receivers;
@@ -324,6 +333,8 @@ void keys_load(struct engine *engine, uint16_t flow, const uint8_t *key, size_t 
 int is_durable(const struct engine *engine, const struct message *message); // does its end need a COMMIT?
 // STATUS_TOO_LARGE: the effects do not fit one COMMIT. STATUS_FULL: the store has no room now.
 enum status commit_send(struct engine *engine, struct message *message) MUST_USE;
+// What became of the COMMIT of its event.
+void commit_settled(struct engine *engine, const struct message *message, int is_done);
 // What the end of a message counts, at most ROUTER_COUNTERS_PER_EVENT.
 size_t counters_of(const struct engine *engine, const struct message *message, struct commit_counter *counters);
 void counters_flush(struct engine *engine);

@@ -11,13 +11,14 @@
 #include <sodium.h>
 #include <string.h>
 
-static void put_names(struct json_line *line, const struct system_view *system, const struct commit_header *header)
+static void put_names(struct json_line *line, const struct system_view *system, uint16_t unikernel, uint16_t flow,
+                      uint64_t number)
 {
-    if (header->unikernel < system_places(system))
-        json_string(line, "unikernel", system_place_name(system, header->unikernel));
-    if (header->flow < system->flow_count)
-        json_string(line, "flow", system->flows[header->flow].name);
-    json_unsigned(line, "number", header->number);
+    if (unikernel < system_places(system))
+        json_string(line, "unikernel", system_place_name(system, unikernel));
+    if (flow < system->flow_count)
+        json_string(line, "flow", system->flows[flow].name);
+    json_unsigned(line, "number", number);
 }
 
 static size_t text_interval(const struct audit_facts *facts, char *text)
@@ -50,7 +51,7 @@ static size_t text_fault(const struct system_view *system, const struct audit_fa
     json_begin(&line, text, AUDIT_RECORD_BYTES_MAX);
     json_string(&line, "kind", "fault");
     json_integer(&line, "time_ms", facts->header->time_ms);
-    put_names(&line, system, facts->header);
+    put_names(&line, system, facts->header->unikernel, facts->header->flow, facts->header->number);
     json_string(&line, "reason", facts->dead->reason == REASON_ENVELOPE ? "contract" : reason_text(facts->dead->reason));
     if (has_words)
         json_text(&line, "text", facts->text, facts->dead->text_bytes);
@@ -64,22 +65,36 @@ static size_t text_fault(const struct system_view *system, const struct audit_fa
     return json_end(&line);
 }
 
-static size_t text_commit(const struct system_view *system, const struct audit_facts *facts, char *text)
+size_t audit_text_commit(const struct system_view *system, const struct audit_sum *sum, char text[AUDIT_RECORD_BYTES_MAX])
 {
-    const struct commit_header *header = facts->header;
-    uint8_t digest[crypto_hash_sha256_BYTES];
-    crypto_hash_sha256(digest, facts->effects, facts->effect_bytes);
     struct json_line line;
     json_begin(&line, text, AUDIT_RECORD_BYTES_MAX);
     json_string(&line, "kind", "commit");
-    put_names(&line, system, header);
-    json_unsigned(&line, "attempt", header->attempt);
-    json_string(&line, "outcome", reason_text(facts->dead != NULL ? facts->dead->reason : header->reason));
-    json_unsigned(&line, "reads", header->read_count);
-    json_unsigned(&line, "writes", header->write_count);
-    json_unsigned(&line, "sends", header->send_count);
-    json_hex(&line, "effects", digest, sizeof digest);
+    put_names(&line, system, sum->unikernel, sum->flow, sum->number);
+    if (sum->then_bytes != 0)
+        json_raw(&line, "then", sum->then, sum->then_bytes);
+    json_unsigned(&line, "attempt", sum->attempt);
+    json_string(&line, "outcome", sum->outcome);
+    json_unsigned(&line, "reads", sum->reads);
+    json_unsigned(&line, "writes", sum->writes);
+    json_unsigned(&line, "sends", sum->sends);
+    json_hex(&line, "effects", sum->effects, sizeof sum->effects);
     return json_end(&line);
+}
+
+static size_t text_one(const struct system_view *system, const struct audit_facts *facts, char *text)
+{
+    const struct commit_header *header = facts->header;
+    struct audit_sum sum = {.unikernel = header->unikernel,
+                            .flow = header->flow,
+                            .attempt = header->attempt,
+                            .outcome = reason_text(facts->dead != NULL ? facts->dead->reason : header->reason),
+                            .number = header->number,
+                            .reads = header->read_count,
+                            .writes = header->write_count,
+                            .sends = header->send_count};
+    crypto_hash_sha256(sum.effects, facts->effects, facts->effect_bytes);
+    return audit_text_commit(system, &sum, text);
 }
 
 size_t audit_text(const struct system_view *system, const struct audit_facts *facts,
@@ -90,7 +105,7 @@ size_t audit_text(const struct system_view *system, const struct audit_facts *fa
     if (facts->header->flow == SYSTEM_NONE)
         length = text_interval(facts, text);
     else if (reason != REASON_FAULT && reason != REASON_DEADLINE && reason != REASON_ENVELOPE)
-        length = text_commit(system, facts, text);
+        length = text_one(system, facts, text);
     else if ((length = text_fault(system, facts, 1, text)) == 0)
         length = text_fault(system, facts, 0, text);
     check(length != 0);

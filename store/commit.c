@@ -4,10 +4,12 @@
 #include "store/commit.h"
 
 #include "core/check.h"
+#include "store/audit_events.h"
 #include "store/audit_rows.h"
 #include "store/audit_text.h"
 #include "store/counters.h"
 #include "store/dead_letters.h"
+#include "store/kept.h"
 #include "store/names.h"
 #include "store/records.h"
 #include "store/refusal.h"
@@ -75,17 +77,27 @@ static void check_writes(struct walk *walk, const struct store *store, unsigned 
     }
 }
 
-static void check_sends(struct walk *walk, const struct store *store, unsigned count)
+// Such a COMMIT can be neither stale nor too much: what its sends have begun is never taken back.
+static int may_be_kept(const struct store *store, const struct commit_header *header, const struct commit_send *send)
+{
+    const struct system_flow *flow = &store->system->flows[send->flow];
+    return system_flow_is_keepable(flow) && send->receiver == flow->receivers[0].index && send->due_ms == 0 &&
+           send->key_bytes <= SYSTEM_KEY_BYTES_MAX && header->kept != 0 && header->read_count == 0 &&
+           header->write_count == 0 && header->source_count == 0;
+}
+
+static void check_sends(struct walk *walk, const struct store *store, const struct commit_header *header)
 {
     struct commit_send send;
-    for (; count > 0 && take_struct(walk, &send, sizeof send); count--) {
+    for (unsigned count = header->send_count; count > 0 && take_struct(walk, &send, sizeof send); count--) {
         (void)take(walk, send.key_bytes);
         (void)take(walk, send.context_bytes);
         (void)take(walk, send.payload_bytes);
         if (send.flow >= store->system->flow_count ||
             send.receiver >= system_places(store->system) ||
             send.payload_bytes > ABI_PAYLOAD_BYTES_MAX || send.context_bytes > ABI_CONTEXT_BYTES_MAX ||
-            (send.flags != 0 && (send.flags != COMMIT_RECEIPT || !spool_makes_receipts(store, send.flow))))
+            (send.flags == COMMIT_RECEIPT && !spool_makes_receipts(store, send.flow)) ||
+            (send.flags == COMMIT_KEPT && !may_be_kept(store, header, &send)) || send.flags > COMMIT_KEPT)
             walk->is_bad = 1;
     }
 }
@@ -157,7 +169,7 @@ static enum status parse(struct view *view, const struct store *store, const uin
     view->writes = walk.at;
     check_writes(&walk, store, header->write_count);
     view->sends = walk.at;
-    check_sends(&walk, store, header->send_count);
+    check_sends(&walk, store, header);
     view->states = walk.at;
     struct commit_state state;
     for (unsigned i = 0; i < header->state_count && take_struct(&walk, &state, sizeof state); i++) {
@@ -183,7 +195,8 @@ static enum status parse(struct view *view, const struct store *store, const uin
     }
     if (header->source_count == 1 && take_struct(&walk, &view->source, sizeof view->source))
         walk.is_bad |= arrival_peer(store, view) == NULL;
-    return walk.is_bad || walk.at != size || header->dead_count > 1 || header->source_count > 1 ? STATUS_MALFORMED
+    return walk.is_bad || walk.at != size || header->dead_count > 1 || header->source_count > 1 ||
+                   header->is_kept > 1 || (header->is_kept != 0 && header->consume == 0) ? STATUS_MALFORMED
                                                                                                : STATUS_OK;
 }
 
@@ -281,6 +294,7 @@ static enum status apply_sends(struct store *store, const struct view *view, str
                                int64_t now_ms, uint64_t *first_id)
 {
     struct commit_send send;
+    uint64_t number = view->header.kept;
     *first_id = 0;
     for (unsigned i = 0; i < view->header.send_count; i++) {
         check(take_struct(&walk, &send, sizeof send));
@@ -289,10 +303,12 @@ static enum status apply_sends(struct store *store, const struct view *view, str
         const uint8_t *payload = take(&walk, send.payload_bytes);
         int64_t id = 0;
         enum status status =
-            outbox_add(store, &send, view->header.time_ms, now_ms, key, context, payload, &id);
+            send.flags == COMMIT_KEPT
+                ? kept_add(store, &send, number++, view->header.time_ms, key, context, payload, &id)
+                : outbox_add(store, &send, view->header.time_ms, now_ms, key, context, payload, &id);
         if (status != STATUS_OK)
             return status;
-        // One connection in one transaction: ids follow each other, as COMMIT_DONE promises.
+        // In one transaction ids follow each other, as COMMIT_DONE promises.
         check(*first_id == 0 || (uint64_t)id == *first_id + i);
         if (i == 0)
             *first_id = (uint64_t)id;
@@ -351,6 +367,8 @@ static enum status apply_dead(struct store *store, const struct view *view, stru
         if (status != STATUS_OK)
             return status;
     }
+    if (audit_events_are(&facts))
+        return audit_events_add(store, &facts);
     char text[AUDIT_RECORD_BYTES_MAX];
     return audit_rows_add(store, text, audit_text(store->system, &facts, text));
 }
@@ -390,9 +408,10 @@ enum status commit_apply(struct store *store, const uint8_t *packet, size_t size
     int is_consumed = view.header.consume != 0;
     struct outbox_row consumed = {-1, 0, 0};
     if (is_consumed) {
-        status = outbox_get(store, view.header.consume, &consumed);
-        if (status == STATUS_ABSENT) {
-            *done = (struct commit_done_facts){.result = COMMIT_DUPLICATE};
+        status = view.header.is_kept ? kept_get(store, view.header.consume, &consumed)
+                                     : outbox_get(store, view.header.consume, &consumed);
+        if (status == STATUS_ABSENT) { // of a kept one: what sends it was not now
+            *done = (struct commit_done_facts){.result = view.header.is_kept ? COMMIT_NOT_NOW : COMMIT_DUPLICATE};
             return STATUS_OK;
         }
         if (status != STATUS_OK)
@@ -416,7 +435,9 @@ enum status commit_apply(struct store *store, const uint8_t *packet, size_t size
         return STATUS_OK;
     }
     uint64_t first_id = 0;
-    if (is_consumed)
+    if (view.header.is_kept)
+        kept_end(store, view.header.consume);
+    else if (is_consumed)
         status = outbox_delete(store, view.header.consume, &consumed);
     if (status == STATUS_OK)
         status = apply_all(store, &view, packet, size, now_ms, &first_id);

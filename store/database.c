@@ -3,9 +3,11 @@
 #include "store/database.h"
 
 #include "core/check.h"
+#include "store/audit_events.h"
 #include "store/audit_rows.h"
 #include "store/counters.h"
 #include "store/dead_letters.h"
+#include "store/kept.h"
 #include "store/names.h"
 #include "store/spool.h"
 
@@ -45,6 +47,11 @@ static const char format_3_sql[] =
     "CREATE TABLE arrivals(flow INTEGER NOT NULL, peer TEXT NOT NULL, stream INTEGER NOT NULL,"
     " sequence INTEGER NOT NULL, PRIMARY KEY(flow, peer)) STRICT, WITHOUT ROWID;";
 
+static const char format_4_sql[] =
+    "ALTER TABLE outbox ADD COLUMN number INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX outbox_number ON outbox(number) WHERE number > 0;"
+    "CREATE TABLE journal(id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;";
+
 static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
     [STATEMENT_COMMIT] = "COMMIT",
@@ -68,19 +75,27 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_RECORD_COUNT] = "SELECT count(*) FROM records WHERE namespace = ?",
     [STATEMENT_OUTBOX_ADD] =
         "INSERT INTO outbox(flow, receiver, due_ms, time_ms, principal, connection,"
-        " key, context, payload, receipt) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " key, context, payload, receipt, id, number) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_OUTBOX_GET] =
         "SELECT flow, length(key) + length(context) + length(payload), receipt FROM outbox WHERE id = ?",
     [STATEMENT_OUTBOX_DELETE] = "DELETE FROM outbox WHERE id = ?",
     [STATEMENT_OUTBOX_NOW] =
         "SELECT id, flow, due_ms, time_ms, principal, connection, key, context,"
-        " payload, receipt FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms = 0 AND id > ?2 ORDER BY id LIMIT ?3",
+        " payload, receipt, number FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms = 0 AND id > ?2 ORDER BY id LIMIT ?3",
+    [STATEMENT_OUTBOX_END] = "DELETE FROM outbox WHERE number = ? AND number > 0",
+    [STATEMENT_JOURNAL_ADD] = "INSERT INTO journal(id, body) VALUES(?, ?)",
+    [STATEMENT_JOURNAL_GET] = "SELECT body FROM journal WHERE id = ?",
+    [STATEMENT_JOURNAL_ALL] = "SELECT body FROM journal ORDER BY id",
+    [STATEMENT_JOURNAL_DELETE] = "DELETE FROM journal WHERE id < ?",
+    [STATEMENT_JOURNAL_BOUNDS] =
+        "SELECT coalesce((SELECT min(id) FROM journal), 0), coalesce((SELECT max(id) + 1 FROM journal), 0),"
+        " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0)",
     [STATEMENT_OUTBOX_FIRST] =
         "SELECT id, time_ms, length(key) + length(context) + length(payload), receipt, principal, connection, context"
         " FROM outbox WHERE receiver = ?1 AND flow = ?2 AND due_ms = 0 AND id > ?3 ORDER BY id LIMIT 1",
     [STATEMENT_OUTBOX_DUE] =
         "SELECT id, flow, due_ms, time_ms, principal, connection, key, context,"
-        " payload, receipt FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms > 0 AND (due_ms, id) > (?4, ?2)"
+        " payload, receipt, number FROM outbox WHERE receiver = ?1 AND flow = ?6 AND due_ms > 0 AND (due_ms, id) > (?4, ?2)"
         " AND due_ms <= ?5 ORDER BY due_ms, id LIMIT ?3",
     [STATEMENT_OUTBOX_NEXT_DUE] =
         "SELECT due_ms FROM outbox WHERE receiver = ?1 AND flow = ?4 AND due_ms > 0 AND (due_ms, id) > (?2, ?3)"
@@ -246,6 +261,8 @@ void store_rollback(struct store *store)
     sqlite3_reset(store->statements[STATEMENT_ROLLBACK]);
     check(sqlite3_get_autocommit(store->db));
     counters_drop(store);
+    kept_settled(store, 0);
+    audit_events_drop(store);
     store->state = store->saved;
     store->is_in_transaction = 0;
 }
@@ -273,9 +290,13 @@ enum status store_commit(struct store *store)
     if (status == STATUS_OK)
         status = spool_settle(store);
     if (status == STATUS_OK)
+        status = audit_events_settle(store);
+    if (status == STATUS_OK)
         status = audit_rows_settle(store);
     if (status == STATUS_OK)
         status = counters_settle(store);
+    if (status == STATUS_OK)
+        status = kept_settle(store);
     if (status == STATUS_OK)
         status = store_run(store, store_statement(store, STATEMENT_COMMIT));
     if (status != STATUS_OK) {
@@ -283,6 +304,7 @@ enum status store_commit(struct store *store)
         return status;
     }
     store->is_in_transaction = 0;
+    kept_settled(store, 1);
     audit_rows_settled(store);
     store->page->transactions++;
     if (store->page->is_full != 0)
@@ -347,10 +369,11 @@ static enum status prepare(struct store *store)
                         "PRAGMA temp_store = MEMORY;"))
         return STATUS_SYSTEM;
     int64_t format = format_of(store);
-    if (format == 0 || format == 2) {
+    if (format == 0 || format == 2 || format == 3) {
         snprintf(sql, sizeof sql, "PRAGMA user_version = %d; COMMIT;", DATABASE_FORMAT);
         if (!execute(store, "BEGIN IMMEDIATE;") || (format == 0 && !execute(store, schema_sql)) ||
-            !execute(store, format_3_sql) || !take_cursors(store) || !execute(store, sql))
+            (format != 3 && (!execute(store, format_3_sql) || !take_cursors(store))) || !execute(store, format_4_sql) ||
+            !execute(store, sql))
             return STATUS_SYSTEM;
     } else if (format != DATABASE_FORMAT) {
         snprintf(store->error, sizeof store->error,
@@ -383,6 +406,10 @@ enum status store_open(struct store *store, const char *path, const struct syste
         status = prepare(store);
     }
     if (status == STATUS_OK)
+        status = audit_events_open(store);
+    if (status == STATUS_OK)
+        status = kept_open(store);
+    if (status == STATUS_OK)
         status = names_load(store);
     if (status == STATUS_OK)
         status = audit_rows_load(store);
@@ -412,6 +439,8 @@ void store_close(struct store *store)
     for (int i = 0; i < STATEMENT_COUNT; i++)
         sqlite3_finalize(store->statements[i]);
     memset(store->statements, 0, sizeof store->statements);
+    kept_close(store);
+    audit_events_close(store);
     sqlite3_close(store->db);
     store->db = NULL;
 }

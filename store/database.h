@@ -4,7 +4,9 @@
 // Tables (all STRICT; ids of names are stable over versions of the system file, its indices are not):
 //   names        id, kind (enum name_kind), name, digest of what the name meant, version of a namespace, or a flow's form
 //   records      namespace, key -> version, index_key (NULL: none), value
-//   outbox       id -> one durable message for one receiver; due_ms > 0: a timer; receipt: somebody waits for its end
+//   outbox       id -> one durable message for one receiver; due_ms > 0: a timer; receipt: somebody waits for its end; number: that
+//                it had while the router kept it, or 0
+//   journal      id -> what one transaction added to, and took from, the messages that the router keeps (store/kept.h)
 //   states       flow, key -> what the checks of the flow remember of the key (proto/commit.h: struct commit_part)
 //   arrivals     flow, peer -> stream and last sequence of what another node sent
 //   counters     scope (0 flow, 1 refusals of a unikernel), id, code -> value
@@ -20,7 +22,7 @@
 
 #include <sqlite3.h>
 
-#define DATABASE_FORMAT 3 // 2 is brought up to it
+#define DATABASE_FORMAT 4 // 2 and 3 are brought up to it
 #define DATABASE_FILE "store.db"
 #define AUDIT_PENDING_BYTES 65536u
 
@@ -30,7 +32,8 @@ enum statement {
     STATEMENT_RECORD_GET, STATEMENT_RECORD_VERSION, STATEMENT_RECORD_RANGE, STATEMENT_RECORD_INDEX,
     STATEMENT_RECORD_PUT, STATEMENT_RECORD_DELETE, STATEMENT_RECORD_COUNT,
     STATEMENT_OUTBOX_ADD, STATEMENT_OUTBOX_GET, STATEMENT_OUTBOX_DELETE, STATEMENT_OUTBOX_NOW, STATEMENT_OUTBOX_DUE,
-    STATEMENT_OUTBOX_FIRST,
+    STATEMENT_OUTBOX_FIRST, STATEMENT_OUTBOX_END,
+    STATEMENT_JOURNAL_ADD, STATEMENT_JOURNAL_GET, STATEMENT_JOURNAL_ALL, STATEMENT_JOURNAL_DELETE, STATEMENT_JOURNAL_BOUNDS,
     STATEMENT_OUTBOX_NEXT_DUE, STATEMENT_OUTBOX_MOVE, STATEMENT_OUTBOX_SPOOL, STATEMENT_OUTBOX_FLOWS, STATEMENT_HELD,
     STATEMENT_STATE_SET, STATEMENT_STATE_ALL, STATEMENT_STATE_NEXT, STATEMENT_STATE_DELETE, STATEMENT_ARRIVAL_GET, STATEMENT_ARRIVAL_SET,
     STATEMENT_COUNTER_ADD, STATEMENT_COUNTER_ALL,
@@ -56,6 +59,7 @@ struct store_state {
     uint64_t records[SYSTEM_NAMESPACES_MAX];
     struct spooled dead[SYSTEM_FLOWS_MAX + 1]; // dead letters; last: of flows that are not in this system
     uint64_t dead_letters;
+    int64_t outbox_last;         // highest id given to a durable message
     uint64_t audit_last;         // highest sequence given to an audit row
     uint64_t namespaces_changed; // bit i: versions[i] is not yet in its row
 };
@@ -75,6 +79,8 @@ struct store {
     int is_clock_known;     // store/clock.h
     int64_t clock_ahead_ms; // of the time since the boot
     uint64_t receivers_changed; // bit i: the outbox may hold something new for place i
+    struct kept *kept; // owned, as are
+    struct audit_events *events;
     const struct outbox_push *push; // what is with the router (store/outbox.h), or NULL: nothing
     uint64_t audit_acknowledged, audit_deleted; // sequences
     uint64_t added[COUNTERS_MAX]; // to counters, by the open transaction (store/counters.h)

@@ -38,6 +38,7 @@ struct operator_listing { // what is left of a reply with items
     size_t key_bytes;
     uint8_t key[SYSTEM_KEY_BYTES_MAX]; // states: the last one
     uint64_t offset; // index, counters, held: items given
+    unsigned flow_at; // held: the next flow to look at for kept messages
 };
 
 struct operator_session {

@@ -3,6 +3,8 @@
 #include "store/operator_listing.h"
 
 #include "core/check.h"
+#include "host/system_file.h"
+#include "store/kept.h"
 #include "store/names.h"
 
 #include <string.h>
@@ -172,6 +174,30 @@ static enum status next_held(struct operator_session *session, struct store *sto
     return status == STATUS_ABSENT ? STATUS_OK : status;
 }
 
+// Before the rows: messages that the router keeps.
+static enum status next_kept(struct operator_session *session, struct store *store)
+{
+    const struct system_view *system = store->system;
+    unsigned i = session->listing.flow_at;
+    while (i < system->flow_count && kept_count(store, i) == 0)
+        i++;
+    session->listing.flow_at = i + 1;
+    if (i >= system->flow_count)
+        return next_held(session, store);
+    const struct system_flow *flow = &system->flows[i];
+    struct json_line line;
+    reply_line_begin(session, &line);
+    json_string(&line, "flow", flow->name);
+    json_string(&line, "receiver", system_place_name(system, flow->receivers[0].index));
+    json_unsigned(&line, "messages", kept_count(store, i));
+    json_integer(&line, "receipts", 0);
+    json_unsigned(&line, "form", system_flow_form(system, i));
+    json_hex(&line, "digest", system->schemas[flow->schema].header->digest, 32);
+    reply_line_end(session, &line);
+    session->listing.count++;
+    return STATUS_OK;
+}
+
 static enum status next_state(struct operator_session *session, struct store *store)
 {
     struct operator_listing *listing = &session->listing;
@@ -232,7 +258,7 @@ enum status reply_next(struct operator_session *session, struct store *store)
     case LISTING_COUNTERS:
         return next_counter(session, store);
     case LISTING_HELD:
-        return next_held(session, store);
+        return next_kept(session, store);
     case LISTING_STATES:
         return next_state(session, store);
     case LISTING_NONE:

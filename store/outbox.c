@@ -25,9 +25,10 @@ enum status outbox_add(struct store *store, const struct commit_send *send, int6
     bind_bytes(statement, 8, context, send->context_bytes);
     bind_bytes(statement, 9, payload, send->payload_bytes);
     bind_integer(statement, 10, (send->flags & COMMIT_RECEIPT) != 0);
+    bind_integer(statement, 11, *id = ++store->state.outbox_last);
+    bind_integer(statement, 12, 0);
     enum status status = store_run(store, statement);
     if (status == STATUS_OK) {
-        *id = sqlite3_last_insert_rowid(store->db);
         store->receivers_changed |= 1ull << send->receiver;
         store->state.spool[send->flow].count++;
         store->state.spool[send->flow].bytes +=
@@ -76,6 +77,7 @@ static enum status send_row(struct store *store, struct channel *router, unsigne
     check(flow >= 0); // names_load refused anything else
     struct commit_outbox outbox = {
         .packet = {.kind = COMMIT_OUTBOX, .handle = (uint64_t)sqlite3_column_int64(row, 0)},
+        .number = (uint64_t)sqlite3_column_int64(row, sqlite3_column_int64(row, 10) != 0 ? 10 : 0),
         .time_ms = sqlite3_column_int64(row, 3),
         .send = {.flow = (uint16_t)flow,
                  .receiver = (uint16_t)receiver,

@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "store/audit_rows.h"
 #include "store/commit.h"
+#include "store/kept.h"
 #include "store/names.h"
 #include "store/spool.h"
 
@@ -244,7 +245,9 @@ static enum status take_commit(struct router_link *link, struct store *store, si
     struct commit_packet packet;
     memcpy(&packet, link->packet, sizeof packet);
     enum status status = STATUS_OK;
-    if (!audit_rows_are_stuck(store)) {
+    if (!kept_has_room(store) && link->batch_count != 0 && (status = end_batch(link, store, STATUS_OK)) != STATUS_OK)
+        return status;
+    if (!audit_rows_are_stuck(store) && kept_has_room(store)) {
         if (!store->is_in_transaction)
             status = store_begin(store);
         if (status == STATUS_OK)
@@ -254,7 +257,7 @@ static enum status take_commit(struct router_link *link, struct store *store, si
         return status; // found before it wrote anything: the others of the batch stand
     struct commit_header header;
     memcpy(&header, link->packet, sizeof header);
-    int is_consumed = header.consume != 0 && header.unikernel < system_places(store->system) &&
+    int is_consumed = header.consume != 0 && !header.is_kept && header.unikernel < system_places(store->system) &&
                       header.flow < store->system->flow_count;
     link->consumed[link->batch_count] = is_consumed ? &link->push.queues[header.unikernel][header.flow] : NULL;
     link->consumed_rows[link->batch_count] = facts.consumed;

@@ -39,6 +39,7 @@ struct fake_row {
     struct commit_send send;
     uint8_t key[ABI_KEY_BYTES_MAX], context[ABI_CONTEXT_BYTES_MAX], payload[256];
     int is_alive, is_sent;
+    uint64_t number; // that the router gave it, which keeps it; or 0
     int64_t time_ms;
 };
 
@@ -65,7 +66,7 @@ struct fake {
     struct system_view system;
     int64_t now_ms;
     struct fake_row *rows; // index + 1 = outbox id
-    uint32_t row_count;
+    uint32_t row_count, kept_count;
     struct fake_state states[FAKE_STATES];
     uint32_t state_count;
     uint32_t credit[PLACES][SYSTEM_FLOWS_MAX];
@@ -375,6 +376,7 @@ static inline void fake_apply(const struct commit_header *header, const uint8_t 
         (void)fake_bytes(&at, entry.index_bytes);
         (void)fake_bytes(&at, entry.value_bytes);
     }
+    uint64_t kept = header->kept;
     for (int i = 0; i < header->send_count; i++) {
         struct fake_row *row = &fake.rows[fake.row_count++ % FAKE_ROWS];
         *row = (struct fake_row){.is_alive = 1, .time_ms = header->time_ms};
@@ -382,6 +384,11 @@ static inline void fake_apply(const struct commit_header *header, const uint8_t 
         memcpy(row->key, fake_bytes(&at, row->send.key_bytes), row->send.key_bytes);
         memcpy(row->context, fake_bytes(&at, row->send.context_bytes), row->send.context_bytes);
         memcpy(row->payload, fake_bytes(&at, row->send.payload_bytes), row->send.payload_bytes);
+        if (row->send.flags == COMMIT_KEPT) {
+            row->is_sent = 1;
+            row->number = kept++;
+            fake.kept_count++;
+        }
     }
     for (int i = 0; i < header->state_count; i++) {
         struct commit_state entry;
@@ -422,11 +429,19 @@ static inline uint32_t fake_commit(const uint8_t *bytes)
     fake.last_source = (struct link_source){0};
     if (header.source_count != 0)
         memcpy(&fake.last_source, bytes + header.packet.size - sizeof fake.last_source, sizeof fake.last_source);
-    if (fake.result_count != 0 && header.flow != SYSTEM_NONE) {
+    int may_fail = fake.next_result == COMMIT_NOT_NOW || header.kept == 0; // what sends kept messages is not stale or too much
+    if (fake.result_count != 0 && header.flow != SYSTEM_NONE && may_fail) {
         fake.result_count--;
         return fake.next_result;
     }
-    if (header.consume != 0) {
+    if (header.is_kept) {
+        struct fake_row *row = fake.rows;
+        while (row < fake.rows + FAKE_ROWS && (!row->is_alive || row->number != header.consume))
+            row++;
+        if (row == fake.rows + FAKE_ROWS)
+            return COMMIT_NOT_NOW;
+        row->is_alive = 0;
+    } else if (header.consume != 0) {
         struct fake_row *row = &fake.rows[(header.consume - 1) % FAKE_ROWS];
         if (!row->is_alive)
             return COMMIT_DUPLICATE;
@@ -467,7 +482,7 @@ static inline void fake_outbox(void)
         if (!row->is_alive || row->is_sent || fake.credit[row->send.receiver][row->send.flow] == 0 ||
             row->send.due_ms > 1700000000000 + fake.now_ms)
             continue;
-        struct commit_outbox outbox = {{0, COMMIT_OUTBOX, 0, i + 1}, row->time_ms, row->send};
+        struct commit_outbox outbox = {{0, COMMIT_OUTBOX, 0, i + 1}, i + 1, row->time_ms, row->send};
         size_t size = sizeof outbox;
         memset(fake_packet, 0, 4096);
         memcpy(fake_packet + size, row->key, row->send.key_bytes);

@@ -340,6 +340,31 @@ static void commit_crash(const char *text, const struct link_crash *crash)
     expect(commit_result_of() == COMMIT_OK);
 }
 
+// Those of one transaction and kind, but for one that was tried before.
+TEST(events_of_one_transaction_share_a_record)
+{
+    const uint64_t numbers[] = {7, 8, 11, 12};
+    fixture_begin();
+    for (size_t i = 0; i < 4; i++) {
+        commit_new(numbers[i], 0);
+        head()->attempt = numbers[i] == 12 ? 2 : 1;
+        commit_add_send(FLOW_ALARM, UNIKERNEL_B, "k", "p", 1, 0);
+        commit_send_it();
+    }
+    expect(take() == STATUS_OK && scalar("SELECT count(*) FROM audit") == 2);
+    expect(strstr(last_audit(), "\"number\":7,\"then\":[1,3],\"attempt\":1,\"outcome\":\"done\",\"reads\":0,\"writes\":0,"
+                                "\"sends\":3,") != NULL);
+    expect(scalar("SELECT count(*) FROM audit WHERE json_extract(text, '$.number') = 12") == 1);
+    for (uint64_t i = 0; i < 250; i++) { // as many as fit
+        commit_new(1000 * i, 0);
+        commit_send_it();
+    }
+    expect(take() == STATUS_OK);
+    expect(scalar("SELECT sum(json_array_length(text, '$.then') + 1) FROM audit WHERE json_extract(text, '$.sends') = 0") == 250);
+    expect(scalar("SELECT max(length(text)) FROM audit") < AUDIT_RECORD_BYTES_MAX);
+    fixture_end();
+}
+
 TEST(each_commit_leaves_its_record)
 {
     fixture_begin();
@@ -403,6 +428,7 @@ TEST(what_was_seen_is_validated)
 
 int main(void)
 {
+    RUN(events_of_one_transaction_share_a_record);
     RUN(each_commit_leaves_its_record);
     RUN(what_was_seen_is_validated);
     fixture_use_all();

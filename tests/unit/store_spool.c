@@ -525,7 +525,7 @@ TEST(a_store_of_format_2_opens)
         expect(send_one(i) == COMMIT_OK);
     static const char format_2[] =
         "ALTER TABLE outbox DROP COLUMN receipt; PRAGMA user_version = 2; DROP TABLE states; DROP TABLE arrivals;"
-        "DROP INDEX dead_letters_flow;"
+        "DROP INDEX dead_letters_flow; DROP INDEX outbox_number; ALTER TABLE outbox DROP COLUMN number; DROP TABLE journal;"
         "CREATE TABLE cursors(flow INTEGER NOT NULL, key BLOB NOT NULL, sequence INTEGER NOT NULL,"
         " PRIMARY KEY(flow, key)) STRICT, WITHOUT ROWID;"
         "INSERT INTO cursors VALUES(1, x'0102', 258), (1, x'0103', 3)";
