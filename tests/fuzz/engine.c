@@ -160,10 +160,6 @@ static void give(enum engine_peer peer, uint32_t index, const uint8_t *bytes, si
     memcpy(&header, bytes, sizeof header);
     if (peer == ENGINE_RECEIVER && index == FRONT && header.kind == LINK_GONE)
         forget_instance(header.handle);
-    if (fake_give(peer, index, bytes, size) != STATUS_OK) {
-        restart(peer, index);
-        return;
-    }
     uint32_t count = fake.delivery_count[index];
     for (uint32_t i = 0; peer == ENGINE_RECEIVER && header.kind == LINK_EFFECTS && i < count; i++)
         if (fake.deliveries[index][i].deliver.header.handle == header.handle) { // that event is over
@@ -171,6 +167,8 @@ static void give(enum engine_peer peer, uint32_t index, const uint8_t *bytes, si
                     (--count - i) * sizeof fake.deliveries[index][0]);
             fake.delivery_count[index] = count;
         }
+    if (fake_give(peer, index, bytes, size) != STATUS_OK)
+        restart(peer, index);
 }
 
 // A packet of that kind and handle with whatever follows.
