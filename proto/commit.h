@@ -16,7 +16,7 @@
 // consumed by an earlier commit, the router drops the event); apply writes; insert sends into the
 // outbox; upsert states of keys, or without parts delete them; add counters; insert the dead letter if there is one; insert the audit row.
 // A COMMIT of what a peer sent (proto/link.h, BRING) carries its source. The store remembers for each flow and peer the
-// stream and the last sequence: not above it is DUPLICATE, and a message whose `previous` has not come is NOT_NOW. So
+// stream and the last sequence: not above it is DUPLICATE, and a message whose `previous` has not come is EARLY. So
 // what a peer sends again is taken once, and in order, whatever was in flight when a link or a process ended.
 // The identity of a store is a number that no other has: outbox ids are one stream of it.
 // A PUT of a new record beyond records_max does nothing of all that and answers REFUSED: the router
@@ -204,6 +204,7 @@ enum commit_result {
     COMMIT_NOT_NOW = 2,   // disk full or store busy: keep the commit and send it again later
     COMMIT_DUPLICATE = 3, // the input was consumed before
     COMMIT_REFUSED = 4,   // a namespace holds records_max records: nothing was done
+    COMMIT_EARLY = 5,     // what a peer sent before it has not come: nothing was done
 };
 
 struct commit_done {

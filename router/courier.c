@@ -3,8 +3,21 @@
 //
 // BRING becomes a message to the courier's arrivals, a receiver that nobody is behind. It waits there in order, as all
 // messages wait: for tokens of its flow and room at the flow's receivers. Then its event is made here, as if the
-// courier had sent that one message: judged, committed with its source, and told to the courier (BROUGHT). On a flow whose
-// checks keep state one at a time, since the next one would have to wait for its key.
+// courier had sent that one message: judged, committed with its source, and told to the courier (BROUGHT).
+//
+// Many of a flow are under way at once, also where its checks keep state: each is judged by the state that the one before
+// it will leave, although that one is not committed yet. This is sound where nothing can come between the two:
+//   - What has begun on such a flow is one row, of neighbours in one peer's stream: each names the one before it as
+//     `previous`. COMMITs are offered in that order, and the store takes none whose `previous` it has not had. So if one
+//     is not taken now, because the disk is full, none behind it is: they keep their keys and their verdicts, and are
+//     offered again in order. One that is refused has its place in the row, as a dead letter that changes no state.
+//   - What the store has had before (DUPLICATE) leaves no state, but was judged as if it would; nobody may go on from it.
+//     A peer sends such messages at the beginning of a line. So the flow comes *in step* with the first message that the
+//     store took: it begins alone, and what stands behind it in the stream the store cannot have had.
+//   - If the first of a row is EARLY, what stands before it was lost on the way here (LOST), and may stand behind it in the
+//     queue: it is given up, and brought again.
+//   - Who is not next in the row (of another peer, of a new line) waits until all of it has ended, and begins another.
+//     Of the row only those go before him that were there when he had to wait, so peers take turns.
 #include "router/state.h"
 
 #include "core/flow_check.h"
@@ -69,8 +82,52 @@ enum status bring_receive(struct engine *engine, const struct packet *packet)
     return STATUS_OK;
 }
 
+static int is_neighbour(const struct flow_state *flow, const struct link_source *source)
+{
+    const struct link_source *last = &flow->last;
+    return flow->is_in_step && source->peer == last->peer && source->stream == last->stream &&
+           source->previous == last->sequence && source->sequence > last->sequence;
+}
+
+static struct link_source source_of(const struct message *message)
+{
+    struct link_source source;
+    memcpy(&source, message->body + ABI_ALIGN8(message->send.payload_bytes), sizeof source);
+    return source;
+}
+
+int brought_is_next(struct engine *engine, const struct message *message)
+{
+    struct flow_state *flow = &engine->flows[message->send.flow];
+    struct link_source source = source_of(message);
+    if (!is_neighbour(flow, &source)) {
+        flow->turn = flow->turn != 0 ? flow->turn : engine->order;
+        return 0;
+    }
+    return flow->turn == 0 || message->order <= flow->turn;
+}
+
+// The row on a flow whose checks keep state.
+static void row_join(struct engine *engine, const struct message *message)
+{
+    struct flow_state *flow = &engine->flows[message->send.flow];
+    struct link_source source = source_of(message);
+    if (receiver_of(engine, message)->busy[message->bucket] == 1) { // it is the first
+        flow->is_in_step = is_neighbour(flow, &source) != 0;
+        flow->turn = 0;
+    }
+    flow->last = source;
+}
+
+int brought_is_orphan(const struct engine *engine, const struct message *message)
+{
+    return message->is_brought && message->bucket != ROUTER_BUCKETS && !engine->flows[message->send.flow].is_in_step;
+}
+
 void brought_start(struct engine *engine, struct message *message)
 {
+    if (message->bucket != ROUTER_BUCKETS)
+        row_join(engine, message);
     const struct system_unikernel *is = receiver_of(engine, message)->is;
     struct event *event = message->event;
     uint32_t padded = ABI_ALIGN8(message->send.payload_bytes);

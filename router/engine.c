@@ -110,7 +110,7 @@ static enum status done_receive(struct engine *engine, const struct packet *pack
     struct commit_done done;
     memcpy(&done, packet->bytes, sizeof done);
     struct message *message = message_find(engine, packet->handle);
-    if (done.result > COMMIT_REFUSED)
+    if (done.result > COMMIT_EARLY)
         return STATUS_MALFORMED;
     if (message != NULL && message->event != NULL && message->event->kept != NULL && done.result > COMMIT_OK &&
         done.result != COMMIT_NOT_NOW)

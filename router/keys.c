@@ -165,15 +165,15 @@ static void observe(const struct engine *engine, struct event *event, const stru
         event->noted[event->noted_count++] = refused;
 }
 
-// A copy of the entry's state, or of none, for the event to change.
-static struct held *copy_take(struct engine *engine, struct event *event, uint16_t flow, struct key_entry *entry)
+// A copy of that state, or of none, for the event to change.
+static struct held *copy_take(struct engine *engine, struct event *event, uint16_t flow, const uint64_t *state)
 {
     struct held *held = slots_take(&engine->held);
     check(held != NULL); // there are as many as all events may need
-    *held = (struct held){.entry = entry, .event = event, .flow = flow};
+    *held = (struct held){.event = event, .flow = flow};
     size_t bytes = 8 * (size_t)engine->flows[flow].keys.words;
-    if (entry != NULL)
-        memcpy(held->state, entry->state, bytes);
+    if (state != NULL)
+        memcpy(held->state, state, bytes);
     else
         memset(held->state, 0, bytes);
     return held;
@@ -200,15 +200,16 @@ static enum reason hold(struct engine *engine, struct message *message, const st
     struct key_table *table = &engine->flows[index].keys;
     struct key_entry *entry = NULL, **head = NULL;
     struct held *held = NULL;
+    const uint64_t *before = NULL; // the message
     size_t size = record->send.payload_bytes, bytes = 8 * (size_t)table->words, key_bytes = 0;
     int is_new = 0;
     if (table->words != 0) {
         entry = find(engine, flow, table, record->second, size, &key_bytes, &head);
         held = entry != NULL ? entry->held : NULL;
         int is_anothers = held != NULL && held->event != event;
-        if (is_anothers)
+        if (is_anothers && !message->is_brought)
             held->is_wanted = 1;
-        if (is_anothers || (engine->is_settled && !event->is_waiting))
+        if ((is_anothers || (engine->is_settled && !event->is_waiting)) && !message->is_brought)
             return REASON_ENTERED;
         if (entry == NULL && !slots_left(&table->entries)) {
             if (!flow->is_observed) {
@@ -218,11 +219,12 @@ static enum reason hold(struct engine *engine, struct message *message, const st
             event->outputs[record->send.flow].observed++;
             return REASON_DONE;
         }
-        is_new = held == NULL;
+        is_new = held == NULL || is_anothers;
+        before = held != NULL ? held->state : entry != NULL ? entry->state : NULL;
         if (is_new)
-            held = copy_take(engine, event, index, entry);
+            held = copy_take(engine, event, index, before);
         else
-            memcpy(engine->state, held->state, bytes); // what it goes back to, or is refused by
+            before = memcpy(engine->state, before, bytes); // what it goes back to, or is refused by
     }
     struct flow_clock clock = {engine->now_ms, engine->wall_ms, event->sent_ms};
     uint16_t refused = flow_check(engine->system, flow, record->second, size, &clock,
@@ -238,12 +240,15 @@ static enum reason hold(struct engine *engine, struct message *message, const st
         enum reason reason = reason_of(engine, flow, refused, &name);
         page_add(&engine->page->checks[refused].refused, 1);
         refuse_value(event, index, flow->schema, record->second, record->send.payload_bytes);
-        note_state(event, refused, &clock, !is_new ? engine->state : entry != NULL ? entry->state : NULL, bytes);
+        note_state(event, refused, &clock, before, bytes);
         return refuse(message, reason, flow->name, name, engine->system->checks[refused].line);
     }
     if (refused != SYSTEM_NONE || !is_new)
         return REASON_DONE;
     held->entry = entry != NULL ? entry : add(engine, table, key_bytes, head);
+    held->older = held->entry->held;
+    if (held->older != NULL)
+        held->older->newer = held;
     held->entry->held = held;
     held->next = event->held;
     event->held = held;
@@ -275,10 +280,12 @@ void keys_settle(struct engine *engine, struct event *event, int is_taken)
     while ((held = event->held) != NULL) {
         struct key_table *table = &engine->flows[held->flow].keys;
         struct key_entry *entry = held->entry;
-        entry->held = NULL;
+        *(held->newer != NULL ? &held->newer->older : &entry->held) = held->older;
+        if (held->older != NULL)
+            held->older->newer = held->newer;
         if (is_taken)
             memcpy(entry->state, held->state, 8 * (size_t)table->words);
-        else if (entry->state[0] == 0 && !table->is_direct)
+        else if (entry->state[0] == 0 && entry->held == NULL && !table->is_direct)
             key_remove(engine, table, entry);
         event->held = held->next;
         engine->is_settled |= held->is_wanted;

@@ -26,7 +26,7 @@ static void wait(struct engine *engine, struct message *message, int64_t in_ms)
 }
 
 // Why is in event->text.
-static void fail(struct engine *engine, struct message *message, enum reason reason)
+static void condemn(struct engine *engine, struct message *message, enum reason reason)
 {
     char *text = message->event->text;
     message->reason = (uint8_t)reason;
@@ -36,6 +36,11 @@ static void fail(struct engine *engine, struct message *message, enum reason rea
     int is_error = reason == REASON_FAULT || reason == REASON_DEADLINE || reason == REASON_ATTEMPTS;
     uint32_t level = is_error ? ABI_LOG_ERROR : ABI_LOG_WARNING;
     journal(engine, message->send.receiver, level, "", text, strlen(text));
+}
+
+static void fail(struct engine *engine, struct message *message, enum reason reason)
+{
+    condemn(engine, message, reason);
     message_proceed(engine, message);
 }
 
@@ -199,6 +204,7 @@ static void take(struct engine *engine, struct message *message)
             count(engine, counters[i].index, counters[i].value);
     if (is_stored) // one that promises a receipt
         receipt_enter(engine, message);
+    engine->flows[message->send.flow].is_in_step |= message->is_brought;
     if (message->event == NULL || message->reason != REASON_DONE)
         return;
     const struct receiver *receiver = receiver_of(engine, message);
@@ -217,6 +223,8 @@ static void take(struct engine *engine, struct message *message)
 void message_committed(struct engine *engine, struct message *message, uint32_t result)
 {
     int has_effects = message->event != NULL && message->reason == REASON_DONE;
+    if (result == COMMIT_EARLY && !brought_is_orphan(engine, message))
+        result = COMMIT_NOT_NOW;
     if (has_effects && result != COMMIT_NOT_NOW)
         keys_settle(engine, message->event, result == COMMIT_OK);
     if (has_effects)
@@ -225,13 +233,13 @@ void message_committed(struct engine *engine, struct message *message, uint32_t 
         again(engine, message, &message->conflicts, ROUTER_CONFLICTS_MAX, REASON_CONFLICT);
     } else if (has_effects && result == COMMIT_REFUSED) {
         fail(engine, message, refuse(message, REASON_NAMESPACE, "is full", "", 0));
-    } else if (result != COMMIT_OK && result != COMMIT_DUPLICATE) {
+    } else if (result != COMMIT_OK && result != COMMIT_DUPLICATE && result != COMMIT_EARLY) {
         wait(engine, message, ROUTER_RETRY_MS);
     } else {
         if (result == COMMIT_OK)
             take(engine, message);
-        else if (message->is_brought)
-            message->reason = REASON_DONE; // the store has had it
+        else if (message->is_brought) // the store has had it, or cannot take it
+            message->reason = result == COMMIT_DUPLICATE ? REASON_DONE : REASON_LOST;
         message_finish(engine, message);
     }
 }
@@ -266,10 +274,8 @@ void event_judge(struct engine *engine, struct message *message)
     }
     if (reason == REASON_DONE)
         reason = judge(engine, message);
-    if (reason != REASON_DONE) {
-        fail(engine, message, reason);
-        return;
-    }
+    if (reason != REASON_DONE)
+        condemn(engine, message, reason);
     message->state = MESSAGE_WAITING;
     list_insert(&engine->judged, message);
 }

@@ -175,7 +175,7 @@ static struct receiver *reserve(struct engine *engine, struct message *message, 
     if (message->connection != NULL)
         (is_taken ? connection_start : connection_leave)(message->connection, message);
     else if (message->bucket != ROUTER_BUCKETS)
-        receiver->busy[message->bucket] = is_taken != 0;
+        receiver->busy[message->bucket] = (uint8_t)(receiver->busy[message->bucket] + (is_taken ? 1 : -1));
     page_set(&engine->page->in_flight, engine->page->in_flight + (is_taken ? 1 : UINT64_MAX)); // wraps: - 1
     return receiver;
 }
@@ -310,10 +310,12 @@ static void hold_up(const struct engine *engine, const struct message *message)
         connection->held_ms = engine->now_ms;
 }
 
-static int is_busy(const struct receiver *receiver, const struct message *message)
+static int is_busy(struct engine *engine, const struct receiver *receiver, const struct message *message)
 {
-    return message->connection != NULL ? message->connection->in_flight >= receiver->batch
-                                       : message->bucket != ROUTER_BUCKETS && receiver->busy[message->bucket];
+    if (message->connection != NULL)
+        return message->connection->in_flight >= receiver->batch;
+    return message->bucket != ROUTER_BUCKETS && receiver->busy[message->bucket] != 0 &&
+           !(message->is_brought && brought_is_next(engine, message));
 }
 
 // A tender that dies takes all events with it along, and nobody knows which of them killed it. On its last attempt a
@@ -351,7 +353,7 @@ static void queue_start(struct engine *engine, struct receiver *receiver)
         }
         if (*blocked == engine->pass)
             hold_up(engine, message);
-        if (is_busy(receiver, message) || *blocked == engine->pass)
+        if (is_busy(engine, receiver, message) || *blocked == engine->pass)
             continue;
         if (connection != NULL && !connection->has_instance && receiver->instances >= receiver->instances_max)
             continue; // until an instance of one that ended is gone

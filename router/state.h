@@ -108,12 +108,13 @@ struct bucket { // zero: full
 };
 
 struct key_entry { // of a table: what its flow's checks remember of one key
-    struct held *held; // by the event that changes it, or NULL
+    struct held *held; // by the (last) event that changes it, or NULL
     uint64_t state[];
 };
 
 struct held {
     struct held *next; // of the event
+    struct held *older, *newer; // of the same key, by events that go on from one another
     struct key_entry *entry;
     const struct event *event;
     uint16_t flow;
@@ -140,6 +141,9 @@ struct flow_state {
     uint64_t need;      // room that an event may need at most; 0: none is reserved
     uint64_t limit;     // cap or quota
     uint32_t brought;   // by a courier, not ended
+    struct link_source last; // of these that began, on a flow whose checks keep state (courier.c)
+    uint64_t turn;      // order of the last message that may begin before one that waits; 0: none waits
+    uint8_t is_in_step; // what the store has not had of that stream is what began and what comes behind it
     uint64_t waiting;   // entered, not ended
     uint64_t reserved;  // a multiple of need
     uint8_t is_keepable;
@@ -170,7 +174,7 @@ struct receiver { // a place (core/system.h), or behind all places the arrivals 
     uint64_t queued; // timers left out
     struct bucket log_bucket;
     uint64_t log_dropped;
-    uint8_t busy[ROUTER_BUCKETS]; // a key of this bucket is in flight
+    uint8_t busy[ROUTER_BUCKETS]; // events in flight whose key is of this bucket
 };
 
 enum connection_state { CONNECTION_FREE, CONNECTION_OPEN, CONNECTION_CLOSING, CONNECTION_CLOSED };
@@ -309,6 +313,7 @@ uint64_t receipt_make(const struct engine *engine, const struct message *message
 void effects_release(struct engine *engine, struct message *message); // of volatile flows, and log lines
 
 _Static_assert(KEY_PARTS_BYTES <= COMMIT_PARTS_BYTES_MAX, "the state of a key fits");
+_Static_assert(LINK_BRINGS_MAX <= UINT8_MAX, "receiver.busy counts what is brought");
 
 // ---- keys.c, spent.c ----
 int keys_create(struct engine *engine, const struct system_flow *flow, struct key_table *table); // 0: no memory
@@ -355,6 +360,8 @@ void messages_retry(struct engine *engine);
 // ---- courier.c ----
 engine_take bring_receive;
 void courier_attach(struct engine *engine, uint32_t place), courier_close(struct engine *engine, uint32_t place);
+int brought_is_next(struct engine *engine, const struct message *message); // may it begin beside what has begun?
+int brought_is_orphan(const struct engine *engine, const struct message *message); // will what it names as `previous` not come?
 void brought_start(struct engine *engine, struct message *message);
 void brought_finish(struct engine *engine, const struct message *message);
 

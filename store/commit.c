@@ -134,7 +134,7 @@ static enum status validate_source(struct store *store, const struct view *view,
     if (view->source.sequence <= last)
         *result = COMMIT_DUPLICATE;
     else if (view->source.previous > last)
-        *result = COMMIT_NOT_NOW;
+        *result = COMMIT_EARLY;
     return STATUS_OK;
 }
 

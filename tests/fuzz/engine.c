@@ -132,6 +132,7 @@ static void begin(void)
     }
     bring_first = bring_last;
     bring_raws = 0;
+    bring_early = 0;
     first_key = inputs++ % INPUTS_PER_ENGINE * 8;
     fake.row_count = 0;
 }
@@ -356,7 +357,7 @@ static void state_step(struct take *take)
 
 static void step(struct take *take)
 {
-    static const uint32_t results[] = {COMMIT_CONFLICT, COMMIT_NOT_NOW, COMMIT_REFUSED};
+    static const uint32_t results[] = {COMMIT_CONFLICT, COMMIT_NOT_NOW, COMMIT_REFUSED, COMMIT_EARLY, COMMIT_NOT_NOW, COMMIT_REFUSED};
     uint8_t what = take_byte(take);
     if (what < 0x60)
         receiver_step(take, what);
@@ -373,7 +374,7 @@ static void step(struct take *take)
     else if (what < 0xf0)
         gone();
     else if (what < 0xf6)
-        fake.next_result = results[what % 3], fake.result_count = 1 + what % 2;
+        fake.next_result = results[what - 0xf0], fake.result_count = 1 + what % 2, bring_early |= what == 0xf3;
     else if (what < 0xfa)
         restart(ENGINE_RECEIVER, what & 3u);
     else if (what == 0xfa)

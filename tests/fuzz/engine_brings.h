@@ -9,6 +9,7 @@
 
 static uint64_t brings[LINK_BRINGS_MAX + 1]; // handles that wait for their BROUGHT, 0: none
 static unsigned bring_raws; // that were made up in this input
+static int bring_early; // the store has said in it that what came before one has not come
 static uint64_t bring_last, bring_first, bring_old; // handles; up to bring_old they are of a courier that has ended
 
 static unsigned brings_waiting(void)
@@ -24,7 +25,7 @@ static void take_brought(uint64_t handle, uint32_t reason)
     unsigned i = 0;
     if (handle != 0 && (handle <= bring_old || handle == UINT64_MAX))
         return; // the one that is there now knows nothing of it; or it was made up
-    must(reason != REASON_LOST || bring_old > bring_first || brings_waiting() + bring_raws > LINK_BRINGS_MAX);
+    must(reason != REASON_LOST || bring_early || bring_old > bring_first || brings_waiting() + bring_raws > LINK_BRINGS_MAX);
     while (i <= LINK_BRINGS_MAX && brings[i] != handle)
         i++;
     must(i <= LINK_BRINGS_MAX);

@@ -88,6 +88,7 @@ struct fake {
     struct link_brought brought[FAKE_PENDING]; // to the courier
     uint32_t brought_count;
     struct link_source last_source; // of a COMMIT; sequence 0: it had none
+    uint32_t (*arrive)(const struct commit_header *header, const struct link_source *source); // what the store says to it; NULL: OK
     uint8_t last_context_padding[8]; // the last eight bytes of the last context, with what pads it
     uint32_t close_count;
     uint64_t closed[64];
@@ -434,6 +435,9 @@ static inline uint32_t fake_commit(const uint8_t *bytes)
         fake.result_count--;
         return fake.next_result;
     }
+    uint32_t result = header.source_count != 0 && fake.arrive != NULL ? fake.arrive(&header, &fake.last_source) : COMMIT_OK;
+    if (result != COMMIT_OK)
+        return result;
     if (header.is_kept) {
         struct fake_row *row = fake.rows;
         while (row < fake.rows + FAKE_ROWS && (!row->is_alive || row->number != header.consume))

@@ -43,7 +43,7 @@ TEST(each_is_taken_once_and_in_order)
     expect(arrive(0, 9, 5, 0) == COMMIT_OK);
     expect(arrive(0, 9, 5, 0) == COMMIT_DUPLICATE);
     expect(arrive(0, 9, 4, 0) == COMMIT_DUPLICATE);
-    expect(arrive(0, 9, 8, 7) == COMMIT_NOT_NOW); // the one before it is still on its way
+    expect(arrive(0, 9, 8, 7) == COMMIT_EARLY); // the one before it is still on its way
     expect(arrive(0, 9, 7, 5) == COMMIT_OK);
     expect(arrive(0, 9, 8, 7) == COMMIT_OK);
     expect(arrive(0, 9, 9, 5) == COMMIT_OK); // sent again with what came between
@@ -68,7 +68,7 @@ TEST(peers_and_streams_are_apart)
     expect(arrive(0, 9, 100, 0) == COMMIT_OK && arrive(1, 9, 3, 0) == COMMIT_OK);
     expect(arrive(1, 9, 3, 0) == COMMIT_DUPLICATE && arrive(0, 9, 100, 0) == COMMIT_DUPLICATE);
     expect(arrive(0, 10, 1, 0) == COMMIT_OK); // its store is a new one
-    expect(arrive(0, 10, 3, 2) == COMMIT_NOT_NOW && arrive(0, 10, 1, 0) == COMMIT_DUPLICATE);
+    expect(arrive(0, 10, 3, 2) == COMMIT_EARLY && arrive(0, 10, 1, 0) == COMMIT_DUPLICATE);
     end();
 }
 
@@ -112,7 +112,7 @@ TEST(a_batch_that_fails_leaves_nothing)
     expect(result == COMMIT_NOT_NOW);
     expect(sqlite3_exec(fixture.store.db, "PRAGMA max_page_count = 1000000", NULL, NULL, NULL) == SQLITE_OK);
     expect((uint64_t)scalar("SELECT sequence FROM arrivals") == sequence - 2);
-    expect(arrive(0, 9, sequence, sequence - 1) == COMMIT_NOT_NOW); // the one that failed comes first
+    expect(arrive(0, 9, sequence, sequence - 1) == COMMIT_EARLY); // the one that failed comes first
     expect(arrive(0, 9, sequence - 1, sequence - 2) == COMMIT_OK && arrive(0, 9, sequence, sequence - 1) == COMMIT_OK);
     end();
 }
