@@ -437,10 +437,10 @@ static inline int is_principal_allowed(const struct system_flow *flow, uint32_t 
                              (flow->principals >> (principal - 1) & 1) != 0);
 }
 
-// Not yet copied.
+// Not yet copied; what is brought becomes one with its commit.
 static inline int is_broadcast(const struct engine *engine, const struct message *message)
 {
-    return engine->system->flows[message->send.flow].is_broadcast && message->parent == NULL;
+    return engine->system->flows[message->send.flow].is_broadcast && message->parent == NULL && !message->is_brought;
 }
 
 // engine_tick shall be called again at that moment, or before.

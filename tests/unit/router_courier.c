@@ -6,6 +6,7 @@
 
 static struct fake_records records;
 static struct system_courier courier;
+static uint16_t brought_flow = NOTE;
 
 static void prepare(void)
 {
@@ -44,7 +45,7 @@ static enum status bring(uint64_t sequence, uint64_t previous, uint32_t value)
         struct link_bring bring;
         struct item item;
     } record = {{.header = {sizeof record, LINK_BRING, 0, sequence}, .source = {77, sequence, previous, 0, {0}},
-                 .flow = NOTE, .payload_bytes = sizeof(struct item)},
+                 .flow = brought_flow, .payload_bytes = sizeof(struct item)},
                 {value, 1, 1}};
     return fake_give(ENGINE_RECEIVER, COURIER, &record, sizeof record);
 }
@@ -123,6 +124,28 @@ TEST(what_the_store_has_had_has_no_effect)
     expect(fake_end(SINK, NULL) == STATUS_OK);
     fake_store();
     expect(fake_is_exact() && fake.page->in_flight == 0);
+    fake_stop();
+}
+
+TEST(what_is_brought_goes_to_subscribers)
+{
+    prepare();
+    fake_unikernels[DECODE].outputs[OUT_ALARM] = SYSTEM_NONE;
+    fake_flows[ALARM].sender_kind = SYSTEM_COURIER;
+    fake_flows[ALARM].sender = 0;
+    brought_flow = ALARM;
+    start();
+    expect(fake_gateway(LINK_OPEN, 7, "peer") == STATUS_OK && fake_gateway(LINK_INPUT, 7, "x") == STATUS_OK);
+    fake_join(&records, 2, 1);
+    expect(fake_end(FRONT, &records) == STATUS_OK);
+    fake_store();
+    expect(bring(1, 0, 5) == STATUS_OK);
+    fake_store();
+    expect(was_brought(0, 1, REASON_DONE) && fake.delivery_count[FRONT] == 1 && fake.deliveries[FRONT][0].deliver.flow == 2);
+    expect(fake_end(FRONT, NULL) == STATUS_OK);
+    fake_store();
+    expect(fake_count(ALARM, REASON_DONE) == 1 && fake_is_exact());
+    brought_flow = NOTE;
     fake_stop();
 }
 
@@ -250,6 +273,7 @@ int main(void)
     RUN(what_is_brought_is_an_effect_of_the_courier);
     RUN(what_is_refused_is_a_dead_letter_and_has_its_place_in_the_stream);
     RUN(what_the_store_has_had_has_no_effect);
+    RUN(what_is_brought_goes_to_subscribers);
     RUN(a_principal_is_the_peers);
     RUN(rates_and_room_hold_back_and_lose_nothing);
     RUN(no_more_is_taken_than_the_link_allows);
