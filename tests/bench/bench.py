@@ -19,6 +19,7 @@ TREE = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
 sys.path.insert(0, os.path.join(TREE, "examples", "machine-watch", "demo"))
 
 import crenel
+import nodes_bench
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 MESSAGES = {1: 1000, 32: 50000, 128: 50000}  # window: messages
@@ -78,17 +79,15 @@ def processor_us(pids):
     return ticks * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
-def measure(build, ports, qos, topic, window, credentials, root):
-    messages = MESSAGES.get(window, SLOW_MESSAGES)
-    arguments = [os.path.join(build, "tests", "bench", "mqtt_bench"), *map(str, ports), str(qos), topic or "bench",
-                 f"{topic}/out" if topic else "bench", str(messages), str(window)]
-    pids = crenel.family(root)
+def measure(build, ports, qos, topics, messages, window, credentials, roots):
+    arguments = [os.path.join(build, "tests", "bench", "mqtt_bench"), *map(str, ports), str(qos), *topics, str(messages), str(window)]
+    pids = [pid for root in roots for pid in crenel.family(root)]
     before = processor_us(pids)
-    done = subprocess.run(arguments + ([credentials] if topic else []), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(arguments + ([credentials] if credentials else []), capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip())
     rate, p50, p99, lost = done.stdout.split()
-    used = processor_us(set(pids) | set(crenel.family(root))) - before
+    used = processor_us(set(pids).union(*map(crenel.family, roots))) - before
     return float(rate), float(p50), float(p99), int(lost), used / messages
 
 
@@ -186,6 +185,20 @@ def print_messages(results):
                   + f"{median(runs[128], 4):>8.1f} us{lost:>7}")
 
 
+def print_nodes(rounds):
+    print(f"\nFrom node to node, TLS 1.3, QoS 1          one at a time             32 on their way"
+          "                128 on their way             processor   lost")
+    print(f"  {'':<33}{'p50':>8}{'p99':>9}  " + f"{'messages/s':>12}{'p50':>9}{'ratio':>7}  " * 2 + f"{'a message':>11}")
+    base = next(iter(nodes_bench.SUBJECTS))
+    for name in nodes_bench.SUBJECTS:
+        def of(window, column, name=name):
+            return statistics.median(row[name, window][column] for row in rounds)
+        lost = sum(row[name, window][3] for row in rounds for window in nodes_bench.MESSAGES)
+        print(f"  {name:<33}{of(1, 1):>5.0f} us{of(1, 2):>6.0f} us  "
+              + "".join(f"{of(w, 0):>12,.0f}{of(w, 1):>6.0f} us{of(w, 0) / of(w, 0, base):>7.2f}  " for w in (32, 128))
+              + f"{of(128, 4):>8.1f} us{lost:>7}")
+
+
 def print_slow(results):
     print(f"\nSlow subscriber, QoS 1, 20 unacknowledged{'':<8}{'received/s':>16}   lost of {SLOW_MESSAGES:,} acknowledged")
     for (name, _, window), rows in results.items():
@@ -258,7 +271,8 @@ def main():
     folder = os.path.join(build, "bench")
     system = crenel.System(folder, build, source=os.path.join(TREE, "tests", "bench", "relay"), first_port=18832)
     broker = None
-    results, spawns, routed, fabric, flooded = {}, [], [], [], []
+    nodes = nodes_bench.Nodes(folder, build)
+    results, spawns, routed, fabric, flooded, carried = {}, [], [], [], [], []
     walls = {"process": []}
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
         walls["kvm"] = []
@@ -269,6 +283,7 @@ def main():
         with open(os.open(credentials, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(f"bench\n{system.passwords['bench']}\n" * 2)
         broker = Mosquitto(folder)
+        nodes.start()
         begin = os.getloadavg()[0]
         for number in range(ROUNDS):
             progress(f"round {number + 1} of {ROUNDS}")
@@ -276,9 +291,12 @@ def main():
                 ports = system.ports if topic else [broker.port] * 2
                 root = system.supervisor_pid() if topic else broker.process.pid
                 for window in [*MESSAGES, *(["20s"] if qos == 1 else [])]:
+                    topics = [topic, f"{topic}/out"] if topic else ["bench"] * 2
                     results.setdefault((name, qos, window), []).append(
-                        measure(build, ports, qos, topic, window, credentials, root))
+                        measure(build, ports, qos, topics, MESSAGES.get(window, SLOW_MESSAGES), window,
+                                credentials if topic else None, [root]))
             fabric.append(fabric_round(build, system, credentials))
+            carried.append(nodes.round(lambda ports, topic, *how: measure(build, ports, 1, [topic] * 2, *how)))
             flooded.append(flood_round(build, system, credentials))
             routed.append(router_round(build))
             spawns.append(spawn_round(build))
@@ -290,6 +308,7 @@ def main():
         print_messages(results)
         print_slow(results)
         print_fabric(fabric)
+        print_nodes(carried)
         print_flood(flooded)
         print_router(routed)
         print_spawns(spawns)
@@ -299,6 +318,7 @@ def main():
         if broker is not None:
             broker.process.terminate()
             broker.process.wait()
+        nodes.stop()
         system.down()
 
 
