@@ -5,7 +5,6 @@
 
 #include "proto/builtin.h"
 
-#include <sodium.h>
 #include <string.h>
 
 struct answer {
@@ -18,33 +17,12 @@ _Static_assert(sizeof(struct answer) == sizeof(struct link_effects) + sizeof(str
                                             sizeof(struct builtin_password_reply) + sizeof(struct abi_end),
                "answer");
 
-enum status service_init(struct service *service, const struct system_view *system, uint32_t index,
-                         int directory_fd, int link_fd)
-{
-    const struct system_service *own = &system->services[index];
-    service->system = system;
-    service->request = &system->schemas[system->flows[own->request_flow].schema];
-    channel_init(&service->link, link_fd, NULL, 0);
-    channel_gather(&service->link, service->gathered, service->inbox, CHANNEL_PACKET_BYTES);
-    return users_init(&service->users, directory_fd);
-}
-
-enum status service_begin(struct service *service)
-{
-    struct link_hello hello = {.header = {sizeof hello, LINK_HELLO, 0, 0},
-                               .version = LINK_VERSION,
-                               .instances = SERVICE_CAPACITY,
-                               .batch = 1};
-    enum status status = channel_send(&service->link, &hello, sizeof hello);
-    return status == STATUS_OK ? channel_flush(&service->link) : status;
-}
-
 static enum status refuse(struct service *service, uint64_t handle)
 {
     struct link_effects effects = {.header = {sizeof effects, LINK_EFFECTS, 0, handle},
                                    .outcome = LINK_CONTRACT};
     strncpy(effects.text, "not a password-request/1", sizeof effects.text - 1);
-    return channel_send(&service->link, &effects, sizeof effects);
+    return channel_send(&service->link.channel, &effects, sizeof effects);
 }
 
 static enum status reply(struct service *service, uint64_t handle, uint16_t principal)
@@ -59,49 +37,37 @@ static enum status reply(struct service *service, uint64_t handle, uint16_t prin
         .reply = {.is_accepted = principal != 0, .principal = principal},
         .end = {.record = {sizeof answer.end, ABI_END, 0}, .verdict = ABI_END_DONE},
     };
-    return channel_send(&service->link, &answer, sizeof answer);
+    return channel_send(&service->link.channel, &answer, sizeof answer);
 }
 
-static enum status judge(struct service *service, const uint8_t *record, size_t size)
+enum status service_take(void *context, const struct link_deliver *deliver, const uint8_t *message)
 {
-    struct link_deliver deliver;
-    if (size < sizeof deliver)
-        return STATUS_MALFORMED;
-    memcpy(&deliver, record, sizeof deliver);
-    if (deliver.header.size != size || deliver.header.kind != LINK_DELIVER ||
-        deliver.context_bytes > ABI_CONTEXT_BYTES_MAX ||
-        deliver.payload_bytes > ABI_PAYLOAD_BYTES_MAX)
-        return STATUS_MALFORMED;
-    size_t at = sizeof deliver + ABI_ALIGN8(deliver.context_bytes);
-    if (at + deliver.payload_bytes > size || size - at > ABI_ALIGN8(deliver.payload_bytes))
-        return STATUS_MALFORMED;
-    const uint8_t *message = record + at, *name, *password;
+    struct service *service = context;
+    const uint8_t *name, *password;
     uint16_t field;
-    if (schema_check(service->request, message, deliver.payload_bytes, &field) != REASON_DONE)
-        return refuse(service, deliver.header.handle);
+    if (schema_check(service->request, message, deliver->payload_bytes, &field) != REASON_DONE)
+        return refuse(service, deliver->header.handle);
     int user_field = schema_field_index(service->request, "user");
     int password_field = schema_field_index(service->request, "password");
     size_t name_bytes = schema_bytes(service->request, (uint16_t)user_field, message,
-                                     deliver.payload_bytes, &name);
+                                     deliver->payload_bytes, &name);
     size_t password_bytes = schema_bytes(service->request, (uint16_t)password_field, message,
-                                         deliver.payload_bytes, &password);
+                                         deliver->payload_bytes, &password);
     users_refresh(&service->users);
     uint16_t principal = users_check(&service->users, service->system, name, name_bytes, password,
                                      password_bytes);
-    return reply(service, deliver.header.handle, principal);
+    return reply(service, deliver->header.handle, principal);
 }
 
-enum status service_serve(struct service *service)
+enum status service_init(struct service *service, const struct system_view *system, uint32_t index,
+                         int directory_fd, int link_fd)
 {
-    static _Alignas(8) uint8_t record[LINK_BYTES_MAX];
-    enum status status = STATUS_OK;
-    for (unsigned i = 0; (i < SERVICE_CAPACITY || channel_has_more(&service->link)) && status == STATUS_OK; i++) {
-        size_t size = 0;
-        status = channel_receive(&service->link, record, sizeof record, &size, 0);
-        if (status == STATUS_OK)
-            status = judge(service, record, size);
-        sodium_memzero(record, size); // passwords do not stay
-    }
-    sodium_memzero(service->inbox, sizeof service->inbox);
-    return status == STATUS_AGAIN || status == STATUS_OK ? channel_flush(&service->link) : status;
+    const struct system_service *own = &system->services[index];
+    service->system = system;
+    service->request = &system->schemas[system->flows[own->request_flow].schema];
+    service->link.capacity = SERVICE_CAPACITY;
+    service->link.take = service_take;
+    service->link.context = service;
+    service_link_init(&service->link, link_fd);
+    return users_init(&service->users, directory_fd);
 }

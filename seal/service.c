@@ -11,31 +11,6 @@
 
 _Static_assert(BOX_TAG_BYTES == BUILTIN_TAG_BYTES, "a tag fills its field");
 
-enum status service_init(struct service *service, const struct system_view *system, uint32_t index, const char *key,
-                         size_t key_bytes, int link_fd)
-{
-    uint8_t label[BOX_LABEL_BYTES] = {0};
-    const struct system_service *is = service->is = &system->services[index];
-    int is_sender = is->kind == SYSTEM_SERVICE_SEAL || is->kind == SYSTEM_SERVICE_SIGN;
-    service->system = system;
-    service->inner = &system->schemas[system->flows[is_sender ? is->request_flow : is->reply_flow].schema];
-    memcpy(label, is->channel, sizeof is->channel);
-    memcpy(label + sizeof is->channel, service->inner->header->digest, SCHEMA_DIGEST_BYTES);
-    channel_init(&service->link, link_fd, NULL, 0);
-    channel_gather(&service->link, service->gathered, service->inbox, CHANNEL_PACKET_BYTES);
-    return box_init(&service->box, key, key_bytes, label);
-}
-
-enum status service_begin(struct service *service)
-{
-    struct link_hello hello = {.header = {sizeof hello, LINK_HELLO, 0, 0},
-                               .version = LINK_VERSION,
-                               .instances = SERVICE_CAPACITY,
-                               .batch = 1};
-    enum status status = channel_send(&service->link, &hello, sizeof hello);
-    return status == STATUS_OK ? channel_flush(&service->link) : status;
-}
-
 static size_t turn_seal(struct service *service, uint64_t number, const uint8_t *message, size_t size, uint8_t *out)
 {
     struct builtin_sealed head = {.serial = number, .box_bytes = (uint16_t)(size + BOX_MORE_BYTES)};
@@ -104,46 +79,41 @@ static enum status answer(struct service *service, uint64_t handle, const uint8_
     struct abi_send send = {.record = {(uint32_t)(sizeof send + padded), ABI_SEND, 0}, .payload_bytes = (uint32_t)size};
     struct abi_end end = {.record = {sizeof end, ABI_END, 0}, .verdict = ABI_END_DONE};
     if (size == 0)
-        return channel_send(&service->link, &effects, sizeof effects);
+        return channel_send(&service->link.channel, &effects, sizeof effects);
     effects.outcome = LINK_ENDED;
     effects.record_bytes = send.record.size + end.record.size;
     effects.header.size += effects.record_bytes;
     const struct channel_part parts[] = {{&effects, sizeof effects}, {&send, sizeof send}, {payload, padded}, {&end, sizeof end}};
-    return channel_send_parts(&service->link, parts, 4);
+    return channel_send_parts(&service->link.channel, parts, 4);
 }
 
-static enum status take(struct service *service, const uint8_t *record, size_t size)
+static enum status take(void *context, const struct link_deliver *deliver, const uint8_t *message)
 {
     static _Alignas(8) uint8_t out[ABI_PAYLOAD_BYTES_MAX];
+    struct service *service = context;
     const struct schema *schema = &service->system->schemas[service->system->flows[service->is->request_flow].schema];
-    struct link_deliver deliver;
     uint16_t field;
-    if (size < sizeof deliver)
+    if (schema_check(schema, message, deliver->payload_bytes, &field) != REASON_DONE) // the router has checked it
         return STATUS_MALFORMED;
-    memcpy(&deliver, record, sizeof deliver);
-    if (deliver.header.size != size || deliver.header.kind != LINK_DELIVER || deliver.context_bytes > ABI_CONTEXT_BYTES_MAX ||
-        deliver.payload_bytes > ABI_PAYLOAD_BYTES_MAX)
-        return STATUS_MALFORMED;
-    size_t at = sizeof deliver + ABI_ALIGN8(deliver.context_bytes);
-    if (at + deliver.payload_bytes > size ||
-        schema_check(schema, record + at, deliver.payload_bytes, &field) != REASON_DONE) // the router has checked it
-        return STATUS_MALFORMED;
-    size_t made = service_turn(service, deliver.number, record + at, deliver.payload_bytes, out);
-    enum status status = answer(service, deliver.header.handle, out, made);
+    size_t made = service_turn(service, deliver->number, message, deliver->payload_bytes, out);
+    enum status status = answer(service, deliver->header.handle, out, made);
     sodium_memzero(out, sizeof out);
     return status;
 }
 
-enum status service_serve(struct service *service)
+enum status service_init(struct service *service, const struct system_view *system, uint32_t index, const char *key,
+                         size_t key_bytes, int link_fd)
 {
-    static _Alignas(8) uint8_t record[LINK_BYTES_MAX];
-    enum status status = STATUS_OK;
-    for (unsigned i = 0; (i < SERVICE_CAPACITY || channel_has_more(&service->link)) && status == STATUS_OK; i++) {
-        size_t size = 0;
-        status = channel_receive(&service->link, record, sizeof record, &size, 0);
-        if (status == STATUS_OK)
-            status = take(service, record, size);
-        sodium_memzero(record, size);
-    }
-    return status == STATUS_AGAIN || status == STATUS_OK ? channel_flush(&service->link) : status;
+    uint8_t label[BOX_LABEL_BYTES] = {0};
+    const struct system_service *is = service->is = &system->services[index];
+    int is_sender = is->kind == SYSTEM_SERVICE_SEAL || is->kind == SYSTEM_SERVICE_SIGN;
+    service->system = system;
+    service->inner = &system->schemas[system->flows[is_sender ? is->request_flow : is->reply_flow].schema];
+    memcpy(label, is->channel, sizeof is->channel);
+    memcpy(label + sizeof is->channel, service->inner->header->digest, SCHEMA_DIGEST_BYTES);
+    service->link.capacity = SERVICE_CAPACITY;
+    service->link.take = take;
+    service->link.context = service;
+    service_link_init(&service->link, link_fd);
+    return box_init(&service->box, key, key_bytes, label);
 }

@@ -6,8 +6,7 @@
 #define CRENEL_SEAL_SERVICE_H
 
 #include "core/system.h"
-#include "host/channel.h"
-#include "proto/link.h"
+#include "host/service_link.h"
 #include "seal/box.h"
 
 #define SERVICE_CAPACITY 64u // events that may wait here
@@ -17,19 +16,12 @@ struct service {
     const struct system_service *is;
     const struct schema *inner; // of the message as people know it
     struct box box;
-    struct channel link;
-    _Alignas(8) uint8_t gathered[CHANNEL_PACKET_BYTES], inbox[CHANNEL_PACKET_BYTES];
+    struct service_link link;
 };
 
 // For service `index` of an accepted system. Takes link_fd. STATUS_MALFORMED: key is no key file.
 enum status service_init(struct service *service, const struct system_view *system, uint32_t index, const char *key,
                          size_t key_bytes, int link_fd) MUST_USE;
-
-// Says HELLO to the router.
-enum status service_begin(struct service *service) MUST_USE;
-
-// Answers what has arrived. STATUS_CLOSED: the router is gone; STATUS_MALFORMED: it broke the protocol.
-enum status service_serve(struct service *service) MUST_USE;
 
 // What becomes of a checked message: its bytes in out (ABI_PAYLOAD_BYTES_MAX), their number; 0: it does not open.
 size_t service_turn(struct service *service, uint64_t number, const uint8_t *message, size_t size, uint8_t *out);

@@ -26,7 +26,8 @@ static const struct {
 static const struct schema request_schema = {&request_block.header, request_block.fields, NULL, NULL};
 static const struct system_principal principals[3] = {{"press-7"}, {"rig-2"}, {"nobody"}}; // the last has no password
 static const struct system_view system_of = {.principals = principals, .principal_count = 3};
-static struct service service = {.system = &system_of, .request = &request_schema};
+static struct service service = {.system = &system_of, .request = &request_schema,
+                                 .link = {.capacity = SERVICE_CAPACITY, .take = service_take, .context = &service}};
 
 static struct {
     struct take take;
@@ -182,7 +183,7 @@ static void serve(void)
     world.file_bytes = 0;
     __wrap_fstat(5000, &service.users.seen); // as it was read
     do
-        status = service_serve(&service);
+        status = service_link_serve(&service.link);
     while (status == STATUS_OK && world.take.left != 0);
     must(status == STATUS_OK || status == STATUS_MALFORMED || status == STATUS_CLOSED);
     must(world.answered == world.asked || status != STATUS_OK);

@@ -122,7 +122,7 @@ enum status __wrap_channel_send_parts(struct channel *channel, const struct chan
     for (size_t i = 0; i < count; size += parts[i++].size)
         memcpy(record + size, parts[i].bytes, parts[i].size);
     for (unsigned i = 0; i < ENDS; i++)
-        if (channel == &ends[i].link)
+        if (channel == &ends[i].link.channel)
             take_effects(&ends[i], record, size);
     return STATUS_OK;
 }
@@ -143,7 +143,7 @@ static int deliver(unsigned to, uint64_t number, const uint8_t *message, size_t 
     memcpy(world.record, &deliver, sizeof deliver);
     memcpy(world.record + sizeof deliver, message, size);
     world.effects = 0;
-    enum status status = service_serve(&ends[to]);
+    enum status status = service_link_serve(&ends[to].link);
     must(status == STATUS_OK || status == STATUS_MALFORMED);
     must(world.effects == (status == STATUS_OK));
     return status == STATUS_OK;
@@ -245,7 +245,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 memcpy(&world.handle, world.record + 8, sizeof world.handle);
             }
             world.effects = 0;
-            must(service_serve(&ends[what >> 4 & 3]) != STATUS_OK || world.effects <= 1);
+            must(service_link_serve(&ends[what >> 4 & 3].link) != STATUS_OK || world.effects <= 1);
         }
     }
     return 0;

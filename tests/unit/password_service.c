@@ -67,7 +67,7 @@ static void start(void)
 static void stop(void)
 {
     channel_close(&router);
-    channel_close(&service.link);
+    channel_close(&service.link.channel);
     close(service.users.directory_fd);
 }
 
@@ -89,7 +89,7 @@ static enum status deliver(const void *payload, size_t size, uint32_t context_by
     header.header.size = (uint32_t)(sizeof header + context_bytes + size);
     struct channel_part parts[] = {{&header, sizeof header}, {context, context_bytes}, {payload, size}};
     expect(channel_send_parts(&router, parts, 3) == STATUS_OK);
-    enum status status = service_serve(&service);
+    enum status status = service_link_serve(&service.link);
     size_t got = 0;
     memset(&answer, 0, sizeof answer);
     if (status == STATUS_OK) {
@@ -127,7 +127,7 @@ TEST(says_hello)
     size_t size;
     write_users();
     start();
-    expect(service_begin(&service) == STATUS_OK);
+    expect(service_link_begin(&service.link) == STATUS_OK);
     expect(channel_receive(&router, &hello, sizeof hello, &size, 0) == STATUS_OK);
     expect(size == sizeof hello && hello.header.kind == LINK_HELLO && hello.instances == SERVICE_CAPACITY);
     stop();
@@ -195,7 +195,7 @@ TEST(a_message_that_is_no_request_is_refused)
     expect(deliver(message, 0, 0) == STATUS_OK && answer.effects.outcome == LINK_CONTRACT);
     expect(deliver(message, 40, 257) == STATUS_MALFORMED); // the router's own fault ends the link
     channel_close(&router);
-    expect(service_serve(&service) == STATUS_CLOSED);
+    expect(service_link_serve(&service.link) == STATUS_CLOSED);
     stop();
 }
 
@@ -212,7 +212,7 @@ TEST(as_many_as_may_wait_are_answered)
     channel_gather(&router, gathered, inbox, CHANNEL_PACKET_BYTES);
     for (unsigned i = 0; i < SERVICE_CAPACITY; i++)
         expect(channel_send(&router, &nothing, sizeof nothing) == STATUS_OK);
-    expect(channel_flush(&router) == STATUS_OK && service_serve(&service) == STATUS_OK);
+    expect(channel_flush(&router) == STATUS_OK && service_link_serve(&service.link) == STATUS_OK);
     for (unsigned i = 0; i < SERVICE_CAPACITY; i++) {
         size_t got = 0;
         expect(channel_receive(&router, &answer, sizeof answer, &got, 0) == STATUS_OK && got == sizeof answer.effects);
