@@ -113,10 +113,9 @@ static void on_router(void *context, uint32_t events)
             return;
         }
     }
-    pool_turn(tender->pool);
 }
 
-// Sends what is gathered, unless the next event will end in a moment and more go with it: a wake-up of the router costs
+// Sends what is gathered, unless another event will end in a moment and its effects go with it: a wake-up of the router costs
 // as much as an event. Returns how long the loop may wait.
 static int flush(struct tender *tender, int64_t *since_ms)
 {
@@ -155,8 +154,10 @@ int main(int argc, char **argv)
         process_fail("starting", strerror(errno));
     }
     int64_t since_ms = 0;
-    while (!tender.loop.is_stopping && !pool_has_failed(tender.pool))
+    while (!tender.loop.is_stopping && !pool_has_failed(tender.pool)) {
         if (loop_once(&tender.loop, flush(&tender, &since_ms)) != STATUS_OK)
             process_fail("waiting", strerror(errno));
+        pool_turn(tender.pool);
+    }
     return pool_has_failed(tender.pool); // instances die with us
 }

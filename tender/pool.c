@@ -28,12 +28,15 @@
 #define GRACES_MAX 9u // times that a starved instance gets its deadline again
 #define SHARE_LEAST 16u // of a batch: with one processor for all instances, to share fewer gains nothing
 
+static int64_t clock_interval(const struct pool *pool) { return pool->config.unikernel->deadline_ms / 16; }
+
 // The guest has the turn: its time runs.
 void pool_give_turn(struct pool *pool, unsigned index, enum state state)
 {
     struct slot *slot = &pool->slots[index];
     slot->state = state;
-    slot->due_ms = loop_clock_ms() + (slot->left_ms > 0 ? slot->left_ms : 1);
+    slot->given_ms = pool->config.loop->now_ms;
+    slot->due_ms = slot->given_ms + (slot->left_ms > 0 ? slot->left_ms : 1);
 }
 
 void pool_kill(struct pool *pool, unsigned index)
@@ -105,6 +108,18 @@ static void fail_crash(struct pool *pool, unsigned index, enum link_outcome outc
             pool_kill(pool, i);
 }
 
+// The processor time that an instance has used when an event begins. To ask costs as much as to be asked for the event: so
+// now and then, and what is_excused counts as the event's is too much by at most this interval.
+static void look_at_clock(struct pool *pool, unsigned index)
+{
+    struct slot *slot = &pool->slots[index];
+    int64_t now = pool->config.loop->now_ms;
+    if (now - slot->looked_ms < clock_interval(pool))
+        return;
+    slot->looked_ms = now;
+    slot->spent_ms = pool->wall->calls->spent_ms(pool->wall, index);
+}
+
 // Shows so many of the events that wait, as far as they fit: each as if it were the longest, for a guest may read the
 // struct of a message to its end, also of one that was sent without its tail.
 static void show(struct pool *pool, unsigned index, struct queue *waiting, unsigned count)
@@ -120,8 +135,8 @@ static void show(struct pool *pool, unsigned index, struct queue *waiting, unsig
     guest_memory_show(pool->config.memory, index, pool->buffer, bytes);
     slot->taken_bytes = slot->event_at = slot->record_bytes = slot->rounds = slot->ended = 0;
     slot->left_ms = pool->config.unikernel->deadline_ms;
-    slot->spent_ms = pool->wall->calls->spent_ms(pool->wall, index);
     slot->graces = 0;
+    look_at_clock(pool, index);
     pool_give_turn(pool, index, BUSY);
     pool->wall->calls->wake(pool->wall, index);
 }
@@ -132,7 +147,7 @@ void pool_create(struct pool *pool, unsigned index, uint64_t connection)
     slot->connection = connection;
     slot->left_ms = pool->config.unikernel->deadline_ms;
     slot->taken_bytes = slot->event_at = slot->graces = 0;
-    slot->spent_ms = 0;
+    slot->spent_ms = slot->looked_ms = 0;
     page_count(&pool->page->created);
     pool_give_turn(pool, index, STARTING);
     pool->wall->calls->create(pool->wall, index);
@@ -180,8 +195,9 @@ static int64_t sooner(int64_t a, int64_t b) { return a == 0 || b < a ? b : a; }
 
 void pool_turn(struct pool *pool)
 {
+    int64_t now = pool->config.loop->now_ms = loop_clock_ms(), next = 0;
     distribute(pool);
-    int64_t now = loop_clock_ms(), next = 0;
+    pool->is_behind = 0;
     unsigned is_free = pool->slot_count, alive = 0, live = 0, busy = 0, wanted = 0;
     for (unsigned i = pool->slot_count; i-- > 0;) {
         const struct slot *slot = &pool->slots[i];
@@ -192,6 +208,7 @@ void pool_turn(struct pool *pool)
         alive += slot->state != FREE && slot->state != DYING;
         live += slot->state != FREE;
         busy += slot->state == BUSY || slot->state == READING;
+        pool->is_behind |= slot->state == BUSY && now - slot->given_ms <= 1;
         wanted += slot->shown.count != 0;
     }
     wanted += pool->waiting.count;
@@ -221,7 +238,7 @@ static int is_excused(struct pool *pool, unsigned index)
 {
     struct slot *slot = &pool->slots[index];
     int64_t spent = pool->wall->calls->spent_ms(pool->wall, index) - slot->spent_ms;
-    if (spent > pool->config.unikernel->deadline_ms / 2)
+    if (spent > pool->config.unikernel->deadline_ms / 2 + clock_interval(pool))
         return 0;
     if (slot->graces++ < GRACES_MAX) {
         slot->due_ms = loop_clock_ms() + pool->config.unikernel->deadline_ms;
@@ -261,7 +278,6 @@ static void on_timer(void *context)
         crash.signal = 0;
         fail_crash(pool, i, LINK_DEADLINE, &crash);
     }
-    pool_turn(pool);
 }
 
 static void on_published(void *context, unsigned index)
@@ -281,7 +297,6 @@ static void on_published(void *context, unsigned index)
         slot->state = READY;
         slot->due_ms = 0;
     }
-    pool_turn(pool);
 }
 
 static void on_crashed(void *context, unsigned index, const struct link_crash *crash)
@@ -290,7 +305,6 @@ static void on_crashed(void *context, unsigned index, const struct link_crash *c
     if (pool->slots[index].state == FREE || pool->slots[index].state == DYING)
         return;
     fail_crash(pool, index, LINK_FAULT, crash);
-    pool_turn(pool);
 }
 
 static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
@@ -313,7 +327,6 @@ static void on_gone(void *context, unsigned index, uint64_t memory_bytes)
     if (slot->connection != 0)
         pool_send_header(pool, LINK_GONE, slot->connection);
     slot->connection = 0;
-    pool_turn(pool);
 }
 
 static void on_failed(void *context)
@@ -323,7 +336,7 @@ static void on_failed(void *context)
     loop_stop(pool->config.loop);
 }
 
-int pool_is_behind(const struct pool *pool) { return pool->waiting.count != 0; }
+int pool_is_behind(const struct pool *pool) { return pool->is_behind; }
 
 int pool_has_failed(const struct pool *pool) { return pool->has_failed; }
 

@@ -28,9 +28,10 @@ enum status pool_start(struct pool *pool, struct wall *wall) MUST_USE;
 
 // One record from the router. STATUS_MALFORMED: the link cannot go on.
 enum status pool_packet(struct pool *pool, const uint8_t *packet, size_t size) MUST_USE;
-// Shows what waits to instances that are ready, and makes those that are missing: after any number of records.
+// Shows what waits to instances that are ready, and makes those that are missing: at the end of each turn of the loop,
+// after any number of records and of callbacks of the wall.
 void pool_turn(struct pool *pool);
-// Events wait for an instance that is busy.
+// As of the last turn: an instance was given events in the last millisecond and has not answered.
 int pool_is_behind(const struct pool *pool);
 
 // True when the wall or the link failed: the tender ends.

@@ -32,9 +32,11 @@ struct slot {
     uint32_t record_bytes; // kept in records: its SEND, WRITE, LOG, END
     uint32_t rounds;
     int64_t left_ms;  // of the guest's time for this event
-    int64_t spent_ms; // processor time it had used when the event began
+    int64_t spent_ms; // processor time it had used at looked_ms, not long before the event began
+    int64_t looked_ms;
     unsigned graces;  // how often its time was given again
     int64_t due_ms;   // 0: it is not the guest's turn
+    int64_t given_ms; // when it was given the turn
     _Alignas(8) uint8_t records[ABI_OUTPUT_BYTES];
 };
 
@@ -51,6 +53,7 @@ struct pool {
     struct queue waiting; // other lifetimes: events that no instance has been shown
     struct delivery *deliveries, *free; // slot_count * LINK_BATCH_MAX; those that were used and are not
     unsigned used;
+    int is_behind; // as of the last turn
     int64_t create_after_ms; // an instance that nobody waits for
     int64_t shrink_ms; // when to look whether fewer instances will do
     unsigned peak;     // events at once since the last look

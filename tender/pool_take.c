@@ -107,7 +107,7 @@ void pool_take(struct pool *pool, unsigned index)
     struct slot *slot = &pool->slots[index];
     struct records_verdict verdict = {.kind = RECORDS_DONE};
     uint32_t size, at = 0;
-    slot->left_ms = slot->due_ms - loop_clock_ms();
+    slot->left_ms = slot->due_ms - pool->config.loop->now_ms;
     slot->due_ms = 0;
     if (!copy(pool, index, &size)) {
         pool_fail_contract(pool, index, "published_bytes out of range");

@@ -23,6 +23,7 @@
 #include <cpuid.h>
 #include <errno.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -193,15 +194,19 @@ static void on_call(void *context, uint32_t events)
         generation->zygote_call = 0;
         return;
     }
-    if (ioctl(generation->zygote.listener_fd, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0)
-        return; // the caller died
-    struct instance *instance = instance_with(wall, (pid_t)call.pid);
-    if ((pid_t)call.pid == generation->zygote.pid)
-        take_zygote(wall, generation, &call);
-    else if (instance != NULL && !instance->is_asked)
-        take_wait(wall, instance, &call);
-    else
-        take_birth(wall, generation, &call);
+    struct pollfd more = {.fd = generation->zygote.listener_fd, .events = POLLIN};
+    do {
+        call = (struct seccomp_notif){0};
+        if (ioctl(generation->zygote.listener_fd, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0)
+            return; // the caller died
+        struct instance *instance = instance_with(wall, (pid_t)call.pid);
+        if ((pid_t)call.pid == generation->zygote.pid)
+            take_zygote(wall, generation, &call);
+        else if (instance != NULL && !instance->is_asked)
+            take_wait(wall, instance, &call);
+        else
+            take_birth(wall, generation, &call);
+    } while (generation->is_open && poll(&more, 1, 0) == 1 && (more.revents & POLLIN) != 0);
 }
 
 static void start_zygote(struct process_wall *wall)

@@ -309,6 +309,7 @@ static void publish(unsigned slot, uint8_t what)
     output->published_bytes = (what & 0xc0) == 0xc0 ? (uint32_t)take_number(&world.take, 4) : (uint32_t)at;
     world.life[slot] = WAITING;
     events.published(events.context, slot);
+    pool_turn(pool);
 }
 
 static void guest_step(uint8_t what)
@@ -322,8 +323,10 @@ static void guest_step(uint8_t what)
         memory.shown[slot] = 0;
         memset(slices[slot] + GUEST_MEMORY_OUTPUT, 0, ABI_OUTPUT_BYTES);
         events.gone(events.context, slot, what & 1 ? 4096 : 0);
+        pool_turn(pool);
     } else if (world.life[slot] == RUNNING && what >= 240) {
         events.crashed(events.context, slot, &crash);
+        pool_turn(pool);
     } else if (world.life[slot] == RUNNING) {
         publish(slot, take_byte(&world.take));
     }
@@ -335,6 +338,7 @@ static void pass_time(int64_t ms)
     if (pool->timer.at_ms != 0 && pool->timer.at_ms <= now_ms) {
         pool->timer.at_ms = 0;
         pool->timer.due(pool->timer.context);
+        pool_turn(pool);
     }
 }
 

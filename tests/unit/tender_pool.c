@@ -149,6 +149,7 @@ static void publish(unsigned slot, uint32_t bytes)
 {
     memcpy(output(slot), &bytes, sizeof bytes);
     events.published(events.context, slot);
+    pool_turn(pool);
 }
 
 static uint32_t put(unsigned slot, uint32_t at, const void *record, uint32_t size)
@@ -176,6 +177,20 @@ static void dies(unsigned slot)
 {
     wall_saw.alive &= ~(1u << slot);
     events.gone(events.context, slot, 4096);
+    pool_turn(pool);
+}
+
+static void crashes(unsigned slot, const struct link_crash *crash)
+{
+    events.crashed(events.context, slot, crash);
+    pool_turn(pool);
+}
+
+// One round of the loop, as main makes them.
+static void round_of_loop(void)
+{
+    check(loop_once(&loop, 10) == STATUS_OK);
+    pool_turn(pool);
 }
 
 static int is_shown(unsigned slot, uint64_t number)
@@ -306,7 +321,7 @@ TEST(crash_retires_the_base)
     put_log(0, 0);
     struct link_crash crash = {.signal = SIGSEGV, .address = 8, .rip = 0x5005,
                                .layout = {.image = 0x5000, .segments = {[IMAGE_TEXT] = {0x5000, 4096}}}};
-    events.crashed(events.context, 0, &crash);
+    crashes(0, &crash);
     expect(next_effects(1, LINK_FAULT));
     memcpy(&crash, packet + sizeof(struct link_effects), sizeof crash);
     expect(strcmp(crash.last_log, "word") == 0 && crash.address == 8);
@@ -325,7 +340,7 @@ TEST(deadline)
     deliver(2, 0);
     publish(0, 0);
     for (int i = 0; i < 100 && page.deadlines == 0; i++)
-        check(loop_once(&loop, 10) == STATUS_OK);
+        round_of_loop();
     // Slot 1 never came out of init: it takes the event that waits with it.
     expect(next_effects(1, LINK_DEADLINE));
     struct link_crash crash;
@@ -342,7 +357,7 @@ TEST(starved_is_the_hosts_doing)
     publish(0, 0);
     deliver(1, 0);
     for (int i = 0; i < 1000 && wall_saw.killed[0] == 0; i++)
-        check(loop_once(&loop, 10) == STATUS_OK);
+        round_of_loop();
     expect(next_effects(1, LINK_LOST) && page.deadlines == 0 && page.fault_count == 0);
     expect(page.killed >= 1 && wall_saw.asked > 9);
 }
@@ -364,13 +379,13 @@ TEST(broken_init_fails_what_waits)
     begin(LIFETIME_MESSAGE, 10000);
     next();
     struct link_crash crash = {.signal = SIGSEGV};
-    events.crashed(events.context, 0, &crash);
+    crashes(0, &crash);
     expect(next() == 0); // nobody to blame
     dies(0);
     expect(wall_saw.created[0] == 1); // not at once again
     deliver(1, 0);
     expect(wall_saw.created[0] == 2);
-    events.crashed(events.context, 0, &crash);
+    crashes(0, &crash);
     expect(next_effects(1, LINK_FAULT));
 }
 
@@ -398,7 +413,7 @@ TEST(connection_has_an_instance_of_its_own)
     link_send(LINK_CLOSE, 999); // never had an instance
     expect(next() == LINK_GONE);
     struct link_crash crash = {.signal = SIGSEGV};
-    events.crashed(events.context, 1, &crash);
+    crashes(1, &crash);
     dies(1);
     expect(next_effects(2, LINK_FAULT) && next() == LINK_GONE);
 }
@@ -543,7 +558,7 @@ TEST(batch_fails_at_the_event_that_failed)
     uint32_t used = put_log(0, put_end(0, 0, ABI_END_DONE));
     memcpy(output(0), &used, sizeof used);
     struct link_crash crash = {.signal = SIGSEGV};
-    events.crashed(events.context, 0, &crash);
+    crashes(0, &crash);
     expect(next_effects(1, LINK_ENDED) && next_effects(2, LINK_FAULT));
     struct link_effects effects;
     memcpy(&effects, packet, sizeof effects);
@@ -552,7 +567,7 @@ TEST(batch_fails_at_the_event_that_failed)
     publish(1, 0); // another instance meets the third
     expect(is_shown(1, 3));
     begin_batch(LIFETIME_CONNECTION, 10000);
-    events.crashed(events.context, 0, &crash);
+    crashes(0, &crash);
     expect(next_effects(1, LINK_FAULT) && next() == 0);
     dies(0);
     expect(next_effects(2, LINK_LOST) && next_effects(3, LINK_LOST) && next() == LINK_GONE);
@@ -564,7 +579,7 @@ TEST(each_event_of_a_batch_has_its_deadline)
     uint32_t used = put_end(0, 0, ABI_END_DONE);
     memcpy(output(0), &used, sizeof used); // it runs on
     for (int i = 0; i < 100 && wall_saw.killed[0] == 0; i++)
-        check(loop_once(&loop, 10) == STATUS_OK);
+        round_of_loop();
     expect(next_effects(1, LINK_ENDED) && next_effects(2, LINK_DEADLINE));
 }
 

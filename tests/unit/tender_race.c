@@ -148,6 +148,7 @@ static void attack(enum manifest_lifetime lifetime)
         for (unsigned left = 0; left < round % 4; left++) // sometimes it has had a moment, sometimes none
             sched_yield();
         events.published(events.context, 0);
+        pool_turn(pool);
         __atomic_store_n(&turn, 0, __ATOMIC_RELEASE);
         take(&good);
         for (unsigned i = 0; i < 8 && (killed != 0 || page.busy != 0); i++) { // in peace, until all have ended
@@ -155,9 +156,11 @@ static void attack(enum manifest_lifetime lifetime)
             if (killed != 0) {
                 killed = 0;
                 events.gone(events.context, 0, 0);
+                pool_turn(pool);
             }
             memcpy(output(), &bytes, sizeof bytes);
             events.published(events.context, 0);
+            pool_turn(pool);
             take(&good);
         }
     }
