@@ -20,6 +20,7 @@ $(BENCH)/checks_bench: $(BUILD)/tests/bench/checks_bench.o $(filter-out %/main.o
 $(BENCH)/mqtt_bench: $(BUILD)/tests/bench/mqtt_bench.o
 	$(Q)$(CC) $(HOST_LDFLAGS) -o $@ $<
 
+$(BENCH)/router_bench: LTO = $(WHOLE)
 $(BENCH)/router_bench: $(BUILD)/tests/bench/router_bench.o $(filter-out %/main.o,$(call room,router)) $(HOST) $(CORE)
 	$(Q)$(CC) $(HOST_LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^)
 
