@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SLOTS 3u
 
@@ -221,6 +222,27 @@ TEST(message_meets_a_pristine_instance)
     dies(0);
     expect(wall_saw.created[0] == 1 && wall_saw.created[1] == 1 && page.destroyed == 1 && page.killed == 0 && page.busy == 0);
     expect(page.created == 2 && page.live == 1 && page.events == 2 && page.instance_bytes == 4096);
+}
+
+// Effects wait for those of an instance that was given its turn just now, not for one that takes its time.
+TEST(effects_go_together_while_others_end_soon)
+{
+    begin(LIFETIME_MESSAGE, 10000);
+    next();
+    deliver(1, 0);
+    deliver(2, 0);
+    publish(0, 0);
+    publish(1, 0);
+    expect(wall_saw.woken[0] == 1 && wall_saw.woken[1] == 1 && pool_is_behind(pool));
+    publish(0, put_end(0, 0, ABI_END_DONE));
+    expect(pool_is_behind(pool));
+    publish(1, put_end(1, 0, ABI_END_DONE));
+    expect(!pool_is_behind(pool) && next_effects(1, LINK_ENDED) && next_effects(2, LINK_ENDED));
+    deliver(3, 0);
+    expect(pool_is_behind(pool));
+    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    pool_turn(pool);
+    expect(!pool_is_behind(pool));
 }
 
 TEST(reads_are_answered)
@@ -645,6 +667,7 @@ TEST(router_breaches)
 int main(void)
 {
     RUN(message_meets_a_pristine_instance);
+    RUN(effects_go_together_while_others_end_soon);
     RUN(reads_are_answered);
     RUN(earlier_bytes_cannot_be_changed_later);
     RUN(breaches_of_the_contract);
