@@ -263,7 +263,8 @@ void kept_settled(struct store *store, int is_done)
         if (item.kind == KEPT_END && is_done) {
             leave(kept, message);
         } else if (item.kind == KEPT_END) {
-            (*message)->is_ended = 0;
+            if (*message != NULL) // it was not added by this transaction, too
+                (*message)->is_ended = 0;
         } else if (!is_done && item.from == 0) {
             leave(kept, message);
         } else if (!is_done) {

@@ -4,8 +4,8 @@
 
 #define NUMBER(n) (UINT64_C(1) << 40 | (n))
 
-// One event that sends alarms of these numbers, and consumes that one (0: none). payload_bytes of each are the number's digits.
-static int kept_result(uint64_t first, unsigned count, uint64_t consume, size_t payload_bytes)
+// One event that sends alarms of these numbers, and consumes that one (0: none). Payloads begin with the number.
+static void kept_build(uint64_t first, unsigned count, uint64_t consume, size_t payload_bytes)
 {
     static char payload[ABI_PAYLOAD_BYTES_MAX];
     commit_new(first + 1000 * consume, consume);
@@ -24,6 +24,11 @@ static int kept_result(uint64_t first, unsigned count, uint64_t consume, size_t 
         add(payload, payload_bytes);
         head()->send_count++;
     }
+}
+
+static int kept_result(uint64_t first, unsigned count, uint64_t consume, size_t payload_bytes)
+{
+    kept_build(first, count, consume, payload_bytes);
     return commit_result_of();
 }
 
@@ -104,6 +109,13 @@ TEST(a_full_disk_changes_nothing)
         expect(waiting() == 2 + (uint64_t)ok);
     }
     expect(not_now == 3 && kept_result(100, 1, 1, 4096) == COMMIT_NOT_NOW && waiting() == 2 + (uint64_t)ok);
+    kept_build(200, 4, 0, 4096); // one that is added and consumed in the same transaction
+    commit_send_it();
+    kept_build(300, 1, 200, 4096);
+    commit_send_it();
+    expect(take() == STATUS_OK && waiting() == 2 + (uint64_t)ok);
+    while (receive() != NULL)
+        ;
     expect(scalar("PRAGMA max_page_count = 1000") == 1000);
     expect(kept_result(100, 1, 1, 4096) == COMMIT_OK && waiting() == 2 + (uint64_t)ok && consume(1) == COMMIT_NOT_NOW);
     reopen();
