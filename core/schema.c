@@ -15,6 +15,8 @@
 // skipped before them; then the bytes of unused records are zero (padding, the array).
 // Then the bytes behind the last field are zero (padding, no field). Then the relations in order
 // (relation, field = the left one). The first thing that does not hold is the verdict.
+//
+// Numbers and skipped bytes are judged by the schema's plan (core/schema_plan.c), texts and arrays behind them.
 #include "core/schema.h"
 
 #include "core/schema_layout.h"
@@ -37,12 +39,34 @@ INLINE enum reason check_scalar(unsigned type, const struct schema_field *field,
     return type == SCHEMA_ENUM ? REASON_ENUMERATION : REASON_RANGE;
 }
 
+// The bytes [from, to) are zero.
+/*@ requires \valid_read(message + (0 .. size - 1)) && to <= size <= 4096 && size % 8 == 0;
+    assigns \nothing; */
+static int is_clear(const uint8_t *message, size_t from, size_t to, size_t size)
+{
+    (void)size;
+    if (from >= to)
+        return 1;
+    size_t word = from / 8 * 8;
+    //@ assert first: word % 8 == 0 && word <= from;
+    uint64_t bits = load_64(message + word) >> 8 * (from % 8) << 8 * (from % 8);
+    /*@ loop invariant word % 8 == 0 && word < to;
+        loop assigns word, bits;
+        loop variant to - word; */
+    for (; to - word > 8; bits = load_64(message + word)) {
+        if (bits != 0)
+            return 0;
+        word += 8;
+    }
+    return bits << 8 * (8 - (to - word)) == 0;
+}
+
 // `shift`: where the record lies that the field is in, counted from the first one; 0 outside of arrays.
 /*@ predicate text_ends_inside(struct schema_field *f, uint8_t *message, integer shift, integer size) =
         f->offset + shift + 2 + message[f->offset + shift] + 256 * message[f->offset + shift + 1] <= size;
 */
 /*@ requires \valid_read(field) && field_is_valid(field) && type_is_text(field->type);
-    requires \valid_read(message + (0 .. size - 1)) && size <= 4096 && shift <= 4096;
+    requires \valid_read(message + (0 .. size - 1)) && size <= 4096 && size % 8 == 0 && shift <= 4096;
     requires field->offset + shift + 2 <= size;
     requires end_of(field) + shift <= size || text_ends_inside(field, message, shift, size);
     assigns \nothing;
@@ -57,12 +81,12 @@ static enum reason check_text(const struct schema_field *field, const uint8_t *m
     if (field->type == SCHEMA_STRING && !text_is_good(field->class, field->deny, bytes, length))
         return REASON_CLASS;
     size_t end = at + 2 + field->capacity < size ? at + 2 + field->capacity : size;
-    return is_zero(message, at + 2 + length, end) ? REASON_DONE : REASON_PADDING;
+    return is_clear(message, at + 2 + length, end, size) ? REASON_DONE : REASON_PADDING;
 }
 
 /*@ requires \valid_read(field) && field_is_valid(field) && field->type == SCHEMA_ARRAY;
     requires field->element != SCHEMA_RECORD;
-    requires \valid_read(message + (0 .. size - 1)) && end_of(field) <= size && size % 8 == 0;
+    requires \valid_read(message + (0 .. size - 1)) && end_of(field) <= size <= 4096 && size % 8 == 0;
     assigns \nothing;
     ensures \result == REASON_DONE || REASON_LENGTH <= \result <= REASON_PADDING; */
 static enum reason check_array(const struct schema_field *field, const uint8_t *message, size_t size)
@@ -71,7 +95,7 @@ static enum reason check_array(const struct schema_field *field, const uint8_t *
     size_t at = elements_start(field), width = type_width(field->element);
     if (count > field->capacity)
         return REASON_LENGTH;
-    if (!is_zero(message, field->offset + 2u, at))
+    if (!is_clear(message, field->offset + 2u, at, size))
         return REASON_PADDING;
     /*@ loop invariant i <= count && at == elements_of(field) + i * width;
         loop assigns i, at;
@@ -87,7 +111,7 @@ static enum reason check_array(const struct schema_field *field, const uint8_t *
         if (reason != REASON_DONE)
             return reason;
     }
-    return is_zero(message, at, field_end(field)) ? REASON_DONE : REASON_PADDING;
+    return is_clear(message, at, field_end(field), size) ? REASON_DONE : REASON_PADDING;
 }
 
 /*@ requires \valid_read(field) && field_is_valid(field);
@@ -111,13 +135,6 @@ static enum reason check_field(const struct schema_field *field, const uint8_t *
     return load_16(message + field->offset) <= field->capacity ? REASON_DONE : REASON_LENGTH;
 }
 
-/*@ lemma aligned_is_behind: \forall integer x, a; 0 <= x && (a == 1 || a == 2 || a == 4 || a == 8) ==> x <= aligned(x, a);
-    lemma elements_take_place: \forall integer count, type; 0 <= count ==> 0 <= count * width_of(type);
-    lemma end_is_behind: \forall struct schema_field *f;
-        0 <= f->offset && 0 <= f->capacity && SCHEMA_U8 <= f->type <= SCHEMA_SEALED ==>
-        f->offset + (f->type >= SCHEMA_STRING ? 2 : width_of(f->type)) <= end_of(f);
-*/
-
 // What the checks of fields build on: the last field of a message that was cut ends with its text.
 /*@ predicate field_is_reached(struct schema_field *f, uint8_t *message, integer size) =
         value_is_inside(f, size) && (end_of(f) <= size || (type_is_text(f->type) && text_is_inside(f, message, size)));
@@ -127,25 +144,27 @@ static enum reason check_field(const struct schema_field *field, const uint8_t *
         arrays_are_laid_out(s->fields, s->header->field_count, size);
 */
 
-// The message ends where its schema says; afterwards every access below stays inside.
-/*@ requires schema_is_valid(schema);
+// The message ends where its schema says; afterwards every access below stays inside. One that may be cut has its last field's
+// length in the last two bytes of the least.
+/*@ requires schema_is_valid(schema) && plan_is_valid(plan, schema);
     requires size > 0 ==> \valid_read(message + (0 .. size - 1));
     assigns \nothing;
-    ensures \result == REASON_DONE || \result == REASON_LENGTH;
-    ensures \result == REASON_DONE ==> length_is_good(schema, message, size); */
-static enum reason check_length(const struct schema *schema, const uint8_t *message, size_t size)
+    ensures \result ==> length_is_good(schema, message, size) && plan->least_bytes <= size; */
+static int is_length_good(const struct schema *schema, const struct schema_plan *plan, const uint8_t *message, size_t size)
 {
-    const struct schema_header *header = schema->header;
-    if (!header->is_cut && size != header->struct_bytes)
-        return REASON_LENGTH;
+    (void)schema;
+    if (size < plan->least_bytes || size > plan->most_bytes)
+        return 0;
+    //@ ghost const struct schema_header *header = schema->header;
     /*@ assert values: \forall integer i; 0 <= i < header->field_count ==>
             value_is_inside(schema->fields + i, end_of(schema->fields + i)); */
     /*@ assert ends: \forall integer i; 0 <= i < header->field_count ==>
             end_of(schema->fields + i) <= header->struct_bytes; */
-    //@ assert whole: !header->is_cut ==> length_is_good(schema, message, size);
-    if (!header->is_cut)
-        return REASON_DONE;
-    const struct schema_field *last = &schema->fields[header->field_count - 1];
+    //@ assert whole: header->is_cut == 0 ==> length_is_good(schema, message, size);
+    //@ assert cut: header->is_cut != 0 ==> plan->least_bytes < plan->most_bytes;
+    if (plan->least_bytes == plan->most_bytes)
+        return 1;
+    //@ ghost const struct schema_field *last = &schema->fields[header->field_count - 1];
     /*@ assert others: \forall integer i; 0 <= i < header->field_count - 1 ==>
             end_of(schema->fields + i) <= last->offset; */
     /*@ assert last_is_free: \forall integer i; 0 <= i < header->field_count && schema->fields[i].member_count != 0 ==>
@@ -153,36 +172,47 @@ static enum reason check_length(const struct schema *schema, const uint8_t *mess
     /*@ assert last_is_behind: \forall integer i; 0 <= i < header->field_count && schema->fields[i].member_count != 0 ==>
             records_end(schema->fields + i) <= last->offset; */
     /*@ assert arrays: last->offset <= size ==> arrays_are_laid_out(schema->fields, header->field_count, size); */
-    if (size < last->offset + 2u || size > header->struct_bytes)
-        return REASON_LENGTH;
-    size_t length = load_16(message + last->offset);
-    //@ assert words: aligned(last->offset + 2 + length, 8) % 8 == 0;
-    //@ assert text: last->offset + 2 + length <= aligned(last->offset + 2 + length, 8);
-    if (size != align_up(last->offset + 2u + length, 8))
-        return REASON_LENGTH;
+    size_t least = plan->least_bytes, length = load_16(message + (least - 2));
+    //@ assert words: aligned(least + length, 8) % 8 == 0;
+    //@ assert text: least + length <= aligned(least + length, 8);
+    if (size != align_up(least + length, 8))
+        return 0;
     //@ assert inside: field_is_reached(last, message, size);
     /*@ assert reached: \forall integer i; 0 <= i < header->field_count - 1 ==>
             field_is_reached(schema->fields + i, message, size); */
-    return REASON_DONE;
+    return 1;
 }
 
-/*@ requires schema_is_valid(schema) && message_is_sized(schema, message, size);
-    requires \valid_read(relation);
-    requires relation->left < schema->header->field_count && relation->right < schema->header->field_count;
-    requires !is_member(schema->fields + relation->left) && !is_member(schema->fields + relation->right);
+/*@ requires number_is_good(number, size) && size % 8 == 0 && \valid_read(number);
     requires \valid_read(message + (0 .. size - 1));
     assigns \nothing; */
-static int holds(const struct schema *schema, const struct schema_relation *relation,
-                 const uint8_t *message, size_t size)
+INLINE uint64_t read_number(const struct schema_number *number, const uint8_t *message, size_t size)
 {
-    int64_t left = value_of(&schema->fields[relation->left], message, size);
-    int64_t right = value_of(&schema->fields[relation->right], message, size);
-    // A u64 above INT64_MAX is above every value of another type.
-    int is_left_huge = schema->fields[relation->left].type == SCHEMA_U64 && left < 0;
-    int is_right_huge = schema->fields[relation->right].type == SCHEMA_U64 && right < 0;
-    int is_less = is_left_huge == is_right_huge ? left < right : is_right_huge;
-    int is_equal = is_left_huge == is_right_huge && left == right;
-    switch (relation->operator) {
+    (void)size;
+    return ((load_64(message + number->word) << number->up >> number->down) ^ number->sign) - number->sign;
+}
+
+/*@ requires \valid_read(range) && word_is_inside(range->word, size) && size % 8 == 0 && range->up < 64;
+    requires \valid_read(message + (0 .. size - 1));
+    assigns \nothing; */
+INLINE int is_within(const struct schema_range *range, const uint8_t *message, size_t size)
+{
+    (void)size;
+    return (load_64(message + range->word) << range->up) - range->least <= range->span;
+}
+
+/*@ requires \valid_read(comparison) && size % 8 == 0;
+    requires number_is_good(&comparison->left, size) && number_is_good(&comparison->right, size);
+    requires \valid_read(message + (0 .. size - 1));
+    assigns \nothing; */
+INLINE int holds(const struct schema_comparison *comparison, const uint8_t *message, size_t size)
+{
+    uint64_t left = read_number(&comparison->left, message, size), right = read_number(&comparison->right, message, size);
+    // What is below zero is below every u64.
+    int is_left_below = (left & comparison->left.sign) != 0, is_right_below = (right & comparison->right.sign) != 0;
+    int is_less = is_left_below == is_right_below ? left < right : is_left_below;
+    int is_equal = is_left_below == is_right_below && left == right;
+    switch (comparison->operator) {
     case SCHEMA_LESS:
         return is_less;
     case SCHEMA_LESS_EQUAL:
@@ -214,7 +244,7 @@ struct verdict {
     assigns \nothing;
     ensures \result.field <= array->member_count;
     ensures \result.reason == REASON_DONE || REASON_LENGTH <= \result.reason <= REASON_PADDING; */
-static struct verdict check_records(const struct schema_field *array, const uint8_t *message, size_t size)
+static __attribute__((noinline)) struct verdict check_records(const struct schema_field *array, const uint8_t *message, size_t size)
 {
     size_t count = load_16(message + array->offset), end = array->offset + 2u;
     /*@ loop invariant i <= count && shift == i * array->stride;
@@ -229,7 +259,7 @@ static struct verdict check_records(const struct schema_field *array, const uint
             loop variant array->member_count + 1 - j; */
         for (uint16_t j = 1; j <= array->member_count; j++) {
             const struct schema_field *member = array + j;
-            if (!is_zero(message, end, member->offset + shift))
+            if (!is_clear(message, end, member->offset + shift, size))
                 return (struct verdict){REASON_PADDING, j};
             enum reason reason = check_field(member, message, shift, size);
             if (reason != REASON_DONE)
@@ -238,107 +268,100 @@ static struct verdict check_records(const struct schema_field *array, const uint
         }
         //@ assert next: shift + array->stride == (i + 1) * array->stride;
     }
-    return (struct verdict){is_zero(message, end, records_stop(array)) ? REASON_DONE : REASON_PADDING, 0};
+    return (struct verdict){is_clear(message, end, records_stop(array), size) ? REASON_DONE : REASON_PADDING, 0};
 }
 
 /*@ predicate texts_are_inside(struct schema_field *f, integer count, uint8_t *message, integer size) =
         \forall integer i; 0 <= i < count && type_is_text(f[i].type) && !is_member(f + i) ==>
             text_is_inside(f + i, message, size);
 */
-/*@ requires schema_is_valid(schema) && length_is_good(schema, message, size);
+// The fields before `limit` that are more than a number.
+/*@ requires schema_is_valid(schema) && plan_is_valid(plan, schema) && length_is_good(schema, message, size);
     requires size > 0 ==> \valid_read(message + (0 .. size - 1));
+    requires limit <= schema->header->field_count;
     assigns \nothing;
-    ensures \result.reason == REASON_DONE ==>
-        texts_are_inside(schema->fields, schema->header->field_count, message, size);
+    ensures \result.reason == REASON_DONE ==> texts_are_inside(schema->fields, limit, message, size);
     ensures \result.reason == REASON_DONE || REASON_LENGTH <= \result.reason <= REASON_PADDING;
     ensures \result.field < schema->header->field_count || \result.field == UINT16_MAX; */
-static struct verdict check_fields(const struct schema *schema, const uint8_t *message, size_t size)
+static struct verdict check_parts(const struct schema *schema, const struct schema_plan *plan, uint32_t limit,
+                                  const uint8_t *message, size_t size)
 {
-    size_t end = 0;
-    const struct schema_field *field = schema->fields;
-    unsigned count = schema->header->field_count;
-    enum reason reason;
-    /*@ loop invariant i <= count && field == schema->fields + i;
-        loop invariant end <= 4096;
+    //@ assert first: next_is_good(plan->next[0], schema->fields, 0, schema->header->field_count);
+    //@ assert none: texts_are_inside(schema->fields, plan->next[0], message, size);
+    /*@ loop invariant i <= schema->header->field_count;
+        loop invariant i < schema->header->field_count ==> is_part(schema->fields + i);
         loop invariant texts_are_inside(schema->fields, i, message, size);
-        loop assigns i, field, reason, end;
-        loop variant count - i; */
-    for (unsigned i = 0; i < count; i++, field++) {
+        loop assigns i;
+        loop variant schema->header->field_count - i; */
+    for (uint32_t i = plan->next[0]; i < limit; i = plan->next[i + 1]) {
+        const struct schema_field *field = schema->fields + i;
         //@ assert reached: field_is_reached(schema->fields + i, message, size);
         //@ assert formed: field_is_valid(schema->fields + i);
-        if (!is_zero(message, end, field->offset))
-            return (struct verdict){REASON_PADDING, (uint16_t)i};
-        if (field->type < SCHEMA_STRING) { // most are
-            reason = check_scalar(field->type, field, message, field->offset, size);
-            if (reason != REASON_DONE)
-                return (struct verdict){reason, (uint16_t)i};
-            end = field->offset + type_width(field->type);
-            continue;
-        }
-        reason = check_field(field, message, 0, size);
+        enum reason reason = check_field(field, message, 0, size);
         if (reason != REASON_DONE)
             return (struct verdict){reason, (uint16_t)i};
         //@ assert text: texts_are_inside(schema->fields, i + 1, message, size);
-        end = field_end(field);
+        //@ assert next: next_is_good(plan->next[i + 1], schema->fields, i + 1, schema->header->field_count);
+        //@ assert texts: texts_are_inside(schema->fields, plan->next[i + 1], message, size);
         if (field->member_count == 0)
             continue;
-        //@ assert laid_out: records_are_laid_out(schema->fields, i, count, size);
+        //@ assert laid_out: records_are_laid_out(schema->fields, i, schema->header->field_count, size);
         struct verdict verdict = check_records(field, message, size);
         if (verdict.reason != REASON_DONE)
             return (struct verdict){verdict.reason, (uint16_t)(i + verdict.field)};
-        /*@ assert members: \forall integer j; i < j <= i + field->member_count ==>
-                field_is_valid(schema->fields + j) && is_member(schema->fields + j); */
-        //@ assert texts: texts_are_inside(schema->fields, i + field->member_count + 1, message, size);
-        end = records_stop(field);
-        //@ assert room: i + field->member_count < count <= SCHEMA_FIELDS_MAX;
-        i += field->member_count;
-        field += field->member_count;
-        //@ assert last_member: i < count && field == schema->fields + i;
     }
-    if (!is_zero(message, end, size))
-        return (struct verdict){REASON_PADDING, UINT16_MAX};
     return (struct verdict){REASON_DONE, UINT16_MAX};
 }
 
-/*@ requires schema_is_valid(schema) && message_is_sized(schema, message, size);
-    requires size > 0 ==> \valid_read(message + (0 .. size - 1));
-    assigns \nothing;
-    ensures \result.reason == REASON_DONE || \result.reason == REASON_RELATION;
-    ensures \result.field < schema->header->field_count || \result.field == UINT16_MAX; */
-static struct verdict check_relations(const struct schema *schema, const uint8_t *message, size_t size)
-{
-    /*@ loop invariant i <= schema->header->relation_count;
-        loop assigns i;
-        loop variant schema->header->relation_count - i; */
-    for (unsigned i = 0; i < schema->header->relation_count; i++)
-        if (!holds(schema, &schema->relations[i], message, size))
-            return (struct verdict){REASON_RELATION, schema->relations[i].left};
-    return (struct verdict){REASON_DONE, UINT16_MAX};
-}
-
-/*@ requires schema_is_valid(schema);
+// All numbers first: they are most of a message. Of the first that is not within its range the fields before it are still to
+// be looked at, for the verdict is on the first field.
+/*@ requires schema_is_valid(schema) && plan_is_valid(plan, schema);
     requires size > 0 ==> \valid_read(message + (0 .. size - 1));
     assigns \nothing;
     ensures \result.reason == REASON_DONE ==> message_is_sized(schema, message, size);
     ensures \result.reason == REASON_DONE ||
         REASON_LENGTH <= \result.reason <= REASON_RELATION;
     ensures \result.field < schema->header->field_count || \result.field == UINT16_MAX; */
-static struct verdict judge(const struct schema *schema, const uint8_t *message, size_t size)
+static struct verdict judge(const struct schema *schema, const struct schema_plan *plan, const uint8_t *message, size_t size)
 {
-    enum reason reason = check_length(schema, message, size);
-    if (reason != REASON_DONE)
-        return (struct verdict){reason, UINT16_MAX};
-    struct verdict verdict = check_fields(schema, message, size);
+    if (!is_length_good(schema, plan, message, size))
+        return (struct verdict){REASON_LENGTH, UINT16_MAX};
+    uint32_t at = 0;
+    /*@ loop invariant at <= plan->range_count;
+        loop assigns at;
+        loop variant plan->range_count - at; */
+    while (at < plan->range_count && is_within(&plan->ranges[at], message, size))
+        at++;
+    int is_out = at < plan->range_count;
+    struct verdict verdict = check_parts(schema, plan, is_out ? plan->ranges[at].field : plan->field_count, message, size);
     if (verdict.reason != REASON_DONE)
         return verdict;
+    if (is_out)
+        return (struct verdict){(enum reason)plan->ranges[at].reason, (uint16_t)plan->ranges[at].field};
     //@ assert sized: message_is_sized(schema, message, size);
-    return check_relations(schema, message, size);
+    if (!is_clear(message, plan->end, size, size))
+        return (struct verdict){REASON_PADDING, UINT16_MAX};
+    /*@ loop invariant i <= plan->comparison_count;
+        loop assigns i;
+        loop variant plan->comparison_count - i; */
+    for (uint32_t i = 0; i < plan->comparison_count; i++)
+        if (!holds(&plan->comparisons[i], message, size))
+            return (struct verdict){REASON_RELATION, (uint16_t)plan->comparisons[i].field};
+    return (struct verdict){REASON_DONE, UINT16_MAX};
+}
+
+enum reason schema_judge(const struct schema *schema, const struct schema_plan *plan, const uint8_t *message, size_t size,
+                         uint16_t *field)
+{
+    struct verdict verdict = judge(schema, plan, message, size);
+    *field = verdict.field;
+    return verdict.reason;
 }
 
 enum reason schema_check(const struct schema *schema, const uint8_t *message, size_t size,
                          uint16_t *field)
 {
-    struct verdict verdict = judge(schema, message, size);
-    *field = verdict.field;
-    return verdict.reason;
+    struct schema_plan plan;
+    schema_prepare(&plan, schema);
+    return schema_judge(schema, &plan, message, size, field);
 }

@@ -211,8 +211,90 @@ struct schema { // a view into a block that was accepted; the block outlives it
     ensures \result != STATUS_OK ==> *schema == \old(*schema); */
 enum status schema_open(struct schema *schema, const uint8_t *block, size_t size) MUST_USE;
 
+// ---- Plans ----
+// What the checker asks of the numbers of a message is the same for each, whatever its type, when it is known where each of them
+// lies. A schema's plan says so; it follows from the schema alone. (Its small numbers have 32 bits, as those of layouts have
+// not: so a proof sees that who writes a plan writes to no schema.)
+
+// Bytes inside one word of the message, which is eight bytes from a multiple of 8 on: what is above them is shifted out.
+struct schema_number {
+    uint64_t sign; // the bit of the number that counts less than nothing, or 0
+    uint32_t word; // where the word begins
+    uint32_t up, down;
+};
+
+// A number is within its range: compared at the top of 64 bits, where it needs neither mask nor sign.
+struct schema_range {
+    uint64_t least, span; // in that place; below the number span is ones
+    uint32_t word, up;    // as of a number
+    uint32_t reason;      // if it is not
+    uint32_t field;
+};
+
+struct schema_comparison { // of a relation
+    struct schema_number left, right;
+    uint32_t operator, field;
+};
+
+#define SCHEMA_RANGES_MAX (3u * SCHEMA_FIELDS_MAX)
+
+struct schema_plan {
+    uint32_t least_bytes, most_bytes; // of a message
+    uint32_t field_count;
+    uint32_t end; // behind it no field has bytes
+    uint32_t range_count, comparison_count;
+    uint32_t next[SCHEMA_FIELDS_MAX + 1]; // the first field from here on that is no number and no member of an array
+    struct schema_range ranges[SCHEMA_RANGES_MAX]; // in the order of the fields
+    struct schema_comparison comparisons[SCHEMA_RELATIONS_MAX];
+};
+
+/*@ predicate word_is_inside(integer word, integer least) = word % 8 == 0 && word < least;
+    predicate number_is_good(struct schema_number *n, integer least) =
+        word_is_inside(n->word, least) && n->up < 64 && n->down < 64;
+    predicate range_is_good(struct schema_range *r, integer count, integer least) =
+        word_is_inside(r->word, least) && r->up < 64 && r->field < count &&
+        REASON_RANGE <= r->reason <= REASON_PADDING;
+    predicate ranges_are_good(struct schema_range *r, integer n, integer count, integer least) =
+        \forall integer i; 0 <= i < n ==> range_is_good(r + i, count, least);
+    predicate comparison_is_good(struct schema_comparison *c, integer count, integer least) =
+        number_is_good(&c->left, least) && number_is_good(&c->right, least) && c->field < count;
+    predicate comparisons_are_good(struct schema_comparison *c, integer n, integer count, integer least) =
+        \forall integer i; 0 <= i < n ==> comparison_is_good(c + i, count, least);
+    // More than a number: a text or an array.
+    predicate is_part(struct schema_field *f) = f->type >= SCHEMA_STRING && !is_member(f);
+    predicate next_is_good(integer next, struct schema_field *f, integer i, integer count) =
+        i <= next <= count && (next < count ==> is_part(f + next)) &&
+        \forall integer j; i <= j < next ==> !is_part(f + j);
+    predicate nexts_are_good(uint32_t *next, struct schema_field *f, integer from, integer count) =
+        \forall integer i; from <= i <= count ==> next_is_good(next[i], f, i, count);
+    predicate plan_is_valid(struct schema_plan *p, struct schema *s) =
+        \valid_read(p) && p->field_count == s->header->field_count &&
+        p->most_bytes == s->header->struct_bytes &&
+        p->least_bytes == (s->header->is_cut != 0 ? last_field(s)->offset + 2 : s->header->struct_bytes) &&
+        p->range_count <= SCHEMA_RANGES_MAX && p->comparison_count <= SCHEMA_RELATIONS_MAX && p->end <= 4096 &&
+        nexts_are_good(&p->next[0], s->fields, 0, p->field_count) &&
+        ranges_are_good(&p->ranges[0], p->range_count, p->field_count, p->least_bytes) &&
+        comparisons_are_good(&p->comparisons[0], p->comparison_count, p->field_count, p->least_bytes);
+*/
+
+/*@ requires schema_is_valid(schema) && \valid(plan);
+    assigns *plan;
+    ensures plan_is_valid(plan, schema); */
+void schema_prepare(struct schema_plan *plan, const struct schema *schema);
+
 // Verdict on one message: REASON_DONE if it is valid, else the first reason and the field's index in
 // *field (or UINT16_MAX). Reads nothing outside message[0..size).
+/*@ requires schema_is_valid(schema) && plan_is_valid(plan, schema) && \valid(field);
+    requires size > 0 ==> \valid_read(message + (0 .. size - 1));
+    assigns *field;
+    ensures \result == REASON_DONE ==> message_is_sized{Pre}(schema, message, size);
+    ensures \result == REASON_DONE ||
+        REASON_LENGTH <= \result <= REASON_RELATION;
+    ensures *field < \old(schema->header->field_count) || *field == UINT16_MAX; */
+enum reason schema_judge(const struct schema *schema, const struct schema_plan *plan, const uint8_t *message, size_t size,
+                         uint16_t *field) MUST_USE;
+
+// The same, with a plan for this message alone.
 /*@ requires schema_is_valid(schema) && \valid(field);
     requires size > 0 ==> \valid_read(message + (0 .. size - 1));
     assigns *field;

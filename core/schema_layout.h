@@ -107,4 +107,11 @@ static inline size_t records_stop(const struct schema_field *array)
     return array[1].offset + (size_t)array->capacity * array->stride;
 }
 
+/*@ lemma aligned_is_behind: \forall integer x, a; 0 <= x && (a == 1 || a == 2 || a == 4 || a == 8) ==> x <= aligned(x, a);
+    lemma elements_take_place: \forall integer count, type; 0 <= count ==> 0 <= count * width_of(type);
+    lemma end_is_behind: \forall struct schema_field *f;
+        0 <= f->offset && 0 <= f->capacity && SCHEMA_U8 <= f->type <= SCHEMA_SEALED ==>
+        f->offset + (f->type >= SCHEMA_STRING ? 2 : width_of(f->type)) <= end_of(f);
+*/
+
 #endif

@@ -143,7 +143,7 @@ static size_t wide_size(const uint8_t *bytes, size_t length, uint32_t *character
 // The classes that have all of eight bytes.
 /*@ requires \valid_read(bytes + (0 .. 7));
     assigns \nothing; */
-static unsigned kinds_of_8(const uint8_t *bytes)
+static inline unsigned kinds_of_8(const uint8_t *bytes)
 {
     return kinds[bytes[0]] & kinds[bytes[1]] & kinds[bytes[2]] & kinds[bytes[3]] & kinds[bytes[4]] & kinds[bytes[5]] &
            kinds[bytes[6]] & kinds[bytes[7]];
@@ -160,8 +160,7 @@ static int is_plain(unsigned wanted, const uint8_t *bytes, size_t length)
         loop assigns i;
         loop variant length - i; */
     for (size_t i = 8; i < length; i += 8)
-        if ((kinds_of_8(bytes + (i - 8)) & wanted) == 0)
-            return 0;
+        wanted &= kinds_of_8(bytes + (i - 8));
     return (kinds_of_8(bytes + (length - 8)) & wanted) != 0;
 }
 

@@ -34,7 +34,7 @@ static enum reason judge_value(const struct engine *engine, struct message *mess
 {
     const struct schema *schema = &engine->system->schemas[index];
     uint16_t field = UINT16_MAX;
-    enum reason reason = schema_check(schema, bytes, size, &field);
+    enum reason reason = schema_judge(schema, &engine->plans[index], bytes, size, &field);
     if (reason == REASON_DONE)
         return REASON_DONE;
     refuse_value(message->event, flow, index, bytes, size);

@@ -146,6 +146,15 @@ static int keys_tables_create(struct engine *engine, uint32_t events)
                         sizeof(struct held) + 8 * (size_t)words, 0);
 }
 
+static int plans_create(struct engine *engine)
+{
+    size_t count = engine->system->schema_count;
+    engine->plans = calloc(count + 1, sizeof *engine->plans);
+    for (size_t i = 0; i < count && engine->plans != NULL; i++)
+        schema_prepare(&engine->plans[i], &engine->system->schemas[i]);
+    return engine->plans != NULL;
+}
+
 static int tables_create(struct engine *engine, uint64_t slots, uint32_t events)
 {
     engine->bodies = calloc(slots + 1, ROUTER_BODY_BYTES);
@@ -154,7 +163,7 @@ static int tables_create(struct engine *engine, uint64_t slots, uint32_t events)
                                         sizeof *engine->connection_buckets);
     return slots_create(&engine->messages, slots, sizeof(struct message), 0) &&
            slots_create(&engine->events, events, sizeof(struct event), 0) &&
-           keys_tables_create(engine, events) && engine->bodies != NULL && engine->connections != NULL &&
+           keys_tables_create(engine, events) && plans_create(engine) && engine->bodies != NULL && engine->connections != NULL &&
            engine->connection_buckets != NULL;
 }
 
@@ -197,6 +206,7 @@ void engine_destroy(struct engine *engine)
         free(engine->flows[i].keys.heads);
         free(engine->flows[i].keys.entries.bytes);
     }
+    free(engine->plans);
     free(engine->held.bytes);
     free(engine->connection_buckets);
     free(engine->connections);

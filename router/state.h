@@ -183,6 +183,7 @@ struct sending {
 
 struct engine {
     const struct system_view *system;
+    struct schema_plan *plans; // of its schemas
     struct router_page *page;
     struct engine_io io;
     uint64_t epoch, number, order, pass;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 static struct schema schema;
+static struct schema_plan plan;
 
 void peer_start(const char *argument)
 {
@@ -14,6 +15,7 @@ void peer_start(const char *argument)
     size_t size;
     if (schema_source_read(argument, &block, &size) != STATUS_OK || schema_open(&schema, block, size) != STATUS_OK)
         exit(1);
+    schema_prepare(&plan, &schema);
 }
 
 static void put(uint8_t *bytes, const char *name, uint64_t value, size_t width)
@@ -44,5 +46,5 @@ size_t peer_encode(const struct reading *reading, uint8_t *bytes, size_t capacit
 int peer_is_good(const uint8_t *bytes, size_t size)
 {
     uint16_t field;
-    return schema_check(&schema, bytes, size, &field) == REASON_DONE;
+    return schema_judge(&schema, &plan, bytes, size, &field) == REASON_DONE;
 }
