@@ -42,8 +42,8 @@
 // plain message that an event sends (COMMIT_KEPT, system_flow_is_keepable()): it starts its event while the COMMIT that
 // sends it is under way, and the store never sends it as OUTBOX. COMMITs are taken in their order, so one that consumes a
 // kept message finds the one that sent it, or is NOT_NOW; nothing that its event made leaves before its own COMMIT is done.
-// Kept messages of one COMMIT are numbered by the router, from `kept` on, and keep that number also when they come as OUTBOX
-// after a restart. A COMMIT that sends some reads and writes no records and brings nothing, so it is OK or NOT_NOW.
+// The router numbers what a COMMIT sends on such flows, kept or not, in order from `first` on by COMMIT_NUMBER_STEP; so numbers
+// of a flow rise, and stay when a message comes as OUTBOX. What the store puts in there itself has a number in between. A COMMIT that sends some reads and writes no records and brings nothing, so it is OK or NOT_NOW.
 //
 // A receipt is a message of the flow of receipts of who sent the message that ended. Who ends a message with
 // COMMIT_RECEIPT makes it in the same transaction: the router among the sends of its COMMIT, the store what it ends itself.
@@ -60,6 +60,7 @@
 #define COMMIT_VERSION 4u
 #define COMMIT_BYTES_MAX 131072u
 #define COMMIT_TEXT_BYTES_MAX 240u // of a dead letter
+#define COMMIT_NUMBER_STEP 2u
 #define COMMIT_KEPT_MAX 256u       // messages of one flow that the router keeps at once
 // What a row of the outbox takes besides key, context and payload, as a flow's bytes are counted: its columns, its
 // place in the index, and room for SQLite's pages.
@@ -102,7 +103,7 @@ struct commit_header {
     struct commit_packet packet;
     uint64_t consume;   // outbox id of the input, or its number if it is kept, or 0
     uint64_t number;    // of the input on its flow (audit)
-    uint64_t kept;      // number of the first send that is kept, or 0
+    uint64_t first;     // number of the first send on a flow whose messages may be kept, or 0
     int64_t time_ms;    // host's clock when the effects were judged
     uint16_t unikernel; // whose event, a place (core/system.h); 0xffff: none
     uint16_t flow;      // of the input, system's index; 0xffff: no event, only counts of volatile ones

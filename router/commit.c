@@ -83,7 +83,7 @@ static uint16_t put_sends(struct engine *engine, struct writer *writer, const st
             sending_make(engine, message, &record, i, &to);
             if (record.send.delay_ms != 0)
                 to.send.due_ms = engine->wall_ms + record.send.delay_ms;
-            to.send.flags |= message->event->kept_number != 0 ? COMMIT_KEPT : 0;
+            to.send.flags |= message->event->is_keeping ? COMMIT_KEPT : 0;
             put(writer, &to.send, sizeof to.send);
             put(writer, to.key, to.send.key_bytes);
             put(writer, to.context, to.send.context_bytes);
@@ -115,9 +115,11 @@ static int may_keep(const struct engine *engine, const struct message *message)
     return event->is_durable && event->write_count == 0 && event->seen_count == 0 && !message->is_brought;
 }
 
-static void stored_change(struct engine *engine, const struct message *message, int sign)
+// Returns how many messages it is about.
+static uint64_t stored_change(struct engine *engine, const struct message *message, int sign)
 {
     const struct system_unikernel *is = receiver_of(engine, message)->is;
+    uint64_t all = 0;
     for (uint16_t i = 0; i < is->output_count; i++) {
         uint64_t count = message->event->outputs[i].count;
         struct flow_state *state = &engine->flows[is->outputs[i]];
@@ -125,8 +127,10 @@ static void stored_change(struct engine *engine, const struct message *message, 
             continue;
         check(sign > 0 || state->stored >= count);
         state->stored += sign > 0 ? count : 0 - count;
+        all += count;
     }
     message->event->is_stored = sign > 0;
+    return all;
 }
 
 // The COMMIT is on its way: what it sends goes to its receivers at once, or lies in the store until it comes from there.
@@ -136,9 +140,9 @@ static void offered(struct engine *engine, const struct message *message)
     struct message **last = &event->kept;
     struct guest_record record;
     struct sending to;
-    if (event->kept_number == 0)
-        stored_change(engine, message, 1);
-    for (size_t at = 0; event->kept_number != 0 && effect_next(event, ABI_SEND, &at, &record);) {
+    if (!event->is_keeping)
+        engine->number += stored_change(engine, message, 1) * COMMIT_NUMBER_STEP;
+    for (size_t at = 0; event->is_keeping && effect_next(event, ABI_SEND, &at, &record);) {
         struct flow_state *state = &engine->flows[effect_flow(engine, message, &record)];
         if (!state->is_durable)
             continue;
@@ -157,7 +161,7 @@ void commit_settled(struct engine *engine, const struct message *message, int is
     for (struct message *kept = message->event->kept; is_done && kept != NULL; kept = kept->sibling)
         kept->is_stored = 1;
     if (!is_done && message->event->is_stored)
-        stored_change(engine, message, -1);
+        (void)stored_change(engine, message, -1);
 }
 
 // What waits in the store has its state there, too.
@@ -308,8 +312,10 @@ enum status commit_send(struct engine *engine, struct message *message)
         .reason = message->reason};
     if (has_effects) {
         if (event->kept == NULL)
-            event->kept_number = may_keep(engine, message) ? engine->epoch << 40 | (engine->number + 1) : 0;
-        header.kept = event->kept_number;
+            event->is_keeping = may_keep(engine, message) != 0;
+        if (event->kept == NULL)
+            event->first = engine->epoch << 40 | (engine->number + COMMIT_NUMBER_STEP);
+        header.first = event->first;
         put(&writer, event->seen, event->seen_bytes);
         header.read_count = (uint16_t)event->seen_count;
         header.write_count = put_writes(engine, &writer, message);

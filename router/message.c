@@ -55,7 +55,7 @@ struct message *message_new(struct engine *engine, const struct sending *sending
     const struct system_flow *flow = &engine->system->flows[send->flow];
     struct message *message = slot_take(engine);
     message->send = *send;
-    message->number = engine->epoch << 40 | ++engine->number;
+    message->number = engine->epoch << 40 | (engine->number += COMMIT_NUMBER_STEP);
     message->time_ms = engine->wall_ms;
     message->bucket = ROUTER_BUCKETS;
     int is_unikernel = send->receiver < engine->system->unikernel_count;

@@ -82,7 +82,8 @@ struct event {
     uint8_t is_durable; // it writes, or sends what waits in the store
     uint8_t has_logs;   // among its records
     uint8_t is_stored;  // what it sends is counted as with the store
-    uint64_t kept_number;            // of its first message that is kept; 0: none is
+    uint8_t is_keeping; // messages that it sends
+    uint64_t first;                  // number of the first of these
     struct message *kept;            // these
     uint16_t noted_count;
     uint32_t sent_count;             // messages, over all outputs

@@ -82,7 +82,7 @@ static int may_be_kept(const struct store *store, const struct commit_header *he
 {
     const struct system_flow *flow = &store->system->flows[send->flow];
     return system_flow_is_keepable(flow) && send->receiver == flow->receivers[0].index && send->due_ms == 0 &&
-           send->key_bytes <= SYSTEM_KEY_BYTES_MAX && header->kept != 0 && header->read_count == 0 &&
+           send->key_bytes <= SYSTEM_KEY_BYTES_MAX && header->first != 0 && header->read_count == 0 &&
            header->write_count == 0 && header->source_count == 0;
 }
 
@@ -294,7 +294,7 @@ static enum status apply_sends(struct store *store, const struct view *view, str
                                int64_t now_ms, uint64_t *first_id)
 {
     struct commit_send send;
-    uint64_t number = view->header.kept;
+    uint64_t next = view->header.first;
     *first_id = 0;
     for (unsigned i = 0; i < view->header.send_count; i++) {
         check(take_struct(&walk, &send, sizeof send));
@@ -302,10 +302,13 @@ static enum status apply_sends(struct store *store, const struct view *view, str
         const uint8_t *context = take(&walk, send.context_bytes);
         const uint8_t *payload = take(&walk, send.payload_bytes);
         int64_t id = 0;
+        uint64_t number = system_flow_is_keepable(&store->system->flows[send.flow]) ? next : 0;
+        next += number != 0 ? COMMIT_NUMBER_STEP : 0;
+        store->state.numbered = number > store->state.numbered ? number : store->state.numbered;
         enum status status =
             send.flags == COMMIT_KEPT
-                ? kept_add(store, &send, number++, view->header.time_ms, key, context, payload, &id)
-                : outbox_add(store, &send, view->header.time_ms, now_ms, key, context, payload, &id);
+                ? kept_add(store, &send, number, view->header.time_ms, key, context, payload, &id)
+                : outbox_add(store, &send, number, view->header.time_ms, now_ms, key, context, payload, &id);
         if (status != STATUS_OK)
             return status;
         // In one transaction ids follow each other, as COMMIT_DONE promises.

@@ -4,8 +4,8 @@
 // Tables (all STRICT; ids of names are stable over versions of the system file, its indices are not):
 //   names        id, kind (enum name_kind), name, digest of what the name meant, version of a namespace, or a flow's form
 //   records      namespace, key -> version, index_key (NULL: none), value
-//   outbox       id -> one durable message for one receiver; due_ms > 0: a timer; receipt: somebody waits for its end; number: that
-//                it had while the router kept it, or 0
+//   outbox       id -> one durable message for one receiver; due_ms > 0: a timer; receipt: somebody waits for its end; number: what
+//                the router or outbox_number() gave it, or 0
 //   journal      id -> what one transaction added to, and took from, the messages that the router keeps (store/kept.h)
 //   states       flow, key -> what the checks of the flow remember of the key (proto/commit.h: struct commit_part)
 //   arrivals     flow, peer -> stream and last sequence of what another node sent
@@ -60,6 +60,7 @@ struct store_state {
     struct spooled dead[SYSTEM_FLOWS_MAX + 1]; // dead letters; last: of flows that are not in this system
     uint64_t dead_letters;
     int64_t outbox_last;         // highest id given to a durable message
+    uint64_t numbered;           // highest number
     uint64_t audit_last;         // highest sequence given to an audit row
     uint64_t namespaces_changed; // bit i: versions[i] is not yet in its row
 };

@@ -298,7 +298,7 @@ enum status dead_letter_resubmit(struct store *store, int64_t id, int64_t now_ms
             continue;
         int64_t new_id;
         send.receiver = (uint16_t)i;
-        status = outbox_add(store, &send, now_ms, now_ms, key, NULL, payload, &new_id);
+        status = outbox_add(store, &send, outbox_number(store, (unsigned)flow), now_ms, now_ms, key, NULL, payload, &new_id);
     }
     *flow_out = (unsigned)flow;
     return status == STATUS_OK ? delete_row(store, id) : status;

@@ -7,7 +7,15 @@
 
 #include <string.h>
 
-enum status outbox_add(struct store *store, const struct commit_send *send, int64_t time_ms,
+uint64_t outbox_number(struct store *store, unsigned flow)
+{
+    uint64_t last = store->state.numbered;
+    if (!system_flow_is_keepable(&store->system->flows[flow]))
+        return 0;
+    return store->state.numbered = last % COMMIT_NUMBER_STEP == 0 ? last + 1 : last + COMMIT_NUMBER_STEP;
+}
+
+enum status outbox_add(struct store *store, const struct commit_send *send, uint64_t number, int64_t time_ms,
                        int64_t now_ms, const uint8_t *key, const uint8_t *context,
                        const uint8_t *payload, int64_t *id)
 {
@@ -26,7 +34,7 @@ enum status outbox_add(struct store *store, const struct commit_send *send, int6
     bind_bytes(statement, 9, payload, send->payload_bytes);
     bind_integer(statement, 10, (send->flags & COMMIT_RECEIPT) != 0);
     bind_integer(statement, 11, *id = ++store->state.outbox_last);
-    bind_integer(statement, 12, 0);
+    bind_integer(statement, 12, (int64_t)number);
     enum status status = store_run(store, statement);
     if (status == STATUS_OK) {
         store->receivers_changed |= 1ull << send->receiver;

@@ -7,7 +7,8 @@
 #include "store/database.h"
 
 // In the open transaction. send's indices are the system's; key, context and payload by the sizes in it.
-enum status outbox_add(struct store *store, const struct commit_send *send, int64_t time_ms,
+// number: the message's, or 0: its id.
+enum status outbox_add(struct store *store, const struct commit_send *send, uint64_t number, int64_t time_ms,
                        int64_t now_ms, const uint8_t *key, const uint8_t *context,
                        const uint8_t *payload, int64_t *id) MUST_USE;
 // Of a row that waits: its flow (-1: not in this system) and the bytes it takes. STATUS_ABSENT: it was consumed before
@@ -17,6 +18,8 @@ struct outbox_row {
     uint64_t bytes;
     int has_receipt;
 };
+// For a message that the store puts into the flow: above all that were sent on it, and no other has it.
+uint64_t outbox_number(struct store *store, unsigned flow);
 enum status outbox_get(struct store *store, uint64_t id, struct outbox_row *row) MUST_USE;
 enum status outbox_delete(struct store *store, uint64_t id, const struct outbox_row *row) MUST_USE;
 

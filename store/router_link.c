@@ -148,6 +148,8 @@ static enum status take_hello(struct router_link *link, struct store *store, siz
     memcpy(&hello, link->packet, sizeof hello);
     if (hello.version != COMMIT_VERSION)
         return STATUS_VERSION;
+    if (hello.epoch << 40 > store->state.numbered)
+        store->state.numbered = hello.epoch << 40;
     memset(&link->push, 0, sizeof link->push);
     store->push = &link->push;
     store->receivers_changed = UINT64_MAX;

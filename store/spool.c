@@ -110,7 +110,7 @@ static enum status receipt_add(struct store *store, const struct first *first, e
     send.receiver = definition->sender;
     store->state.left[flow].receipts++;
     store->state.left_receipt_bytes[flow] += commit_row_bytes(0, send.context_bytes, send.payload_bytes);
-    return outbox_add(store, &send, now_ms, now_ms, NULL, first->context, (const uint8_t *)&receipt, &id);
+    return outbox_add(store, &send, 0, now_ms, now_ms, NULL, first->context, (const uint8_t *)&receipt, &id);
 }
 
 static enum status end(struct store *store, const struct first *first, enum reason reason, int64_t now_ms)

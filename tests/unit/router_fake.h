@@ -39,7 +39,7 @@ struct fake_row {
     struct commit_send send;
     uint8_t key[ABI_KEY_BYTES_MAX], context[ABI_CONTEXT_BYTES_MAX], payload[256];
     int is_alive, is_sent;
-    uint64_t number; // that the router gave it, which keeps it; or 0
+    uint64_t number; // that the router gave it; or 0
     int64_t time_ms;
 };
 
@@ -377,7 +377,7 @@ static inline void fake_apply(const struct commit_header *header, const uint8_t 
         (void)fake_bytes(&at, entry.index_bytes);
         (void)fake_bytes(&at, entry.value_bytes);
     }
-    uint64_t kept = header->kept;
+    uint64_t number = header->first;
     for (int i = 0; i < header->send_count; i++) {
         struct fake_row *row = &fake.rows[fake.row_count++ % FAKE_ROWS];
         *row = (struct fake_row){.is_alive = 1, .time_ms = header->time_ms};
@@ -385,11 +385,12 @@ static inline void fake_apply(const struct commit_header *header, const uint8_t 
         memcpy(row->key, fake_bytes(&at, row->send.key_bytes), row->send.key_bytes);
         memcpy(row->context, fake_bytes(&at, row->send.context_bytes), row->send.context_bytes);
         memcpy(row->payload, fake_bytes(&at, row->send.payload_bytes), row->send.payload_bytes);
-        if (row->send.flags == COMMIT_KEPT) {
-            row->is_sent = 1;
-            row->number = kept++;
-            fake.kept_count++;
+        if (system_flow_is_keepable(&fake_flows[row->send.flow])) {
+            row->number = number;
+            number += COMMIT_NUMBER_STEP;
         }
+        row->is_sent = row->send.flags == COMMIT_KEPT;
+        fake.kept_count += row->send.flags == COMMIT_KEPT;
     }
     for (int i = 0; i < header->state_count; i++) {
         struct commit_state entry;
@@ -421,6 +422,15 @@ static inline void fake_apply(const struct commit_header *header, const uint8_t 
     }
 }
 
+// Does the first send that it has say so? Then they all do.
+static inline int fake_keeps(const struct commit_header *header, const uint8_t *at)
+{
+    struct commit_send send = {0};
+    if (header->send_count != 0 && header->write_count == 0 && header->read_count == 0)
+        fake_walk(&at, &send, sizeof send);
+    return send.flags == COMMIT_KEPT;
+}
+
 static inline uint32_t fake_commit(const uint8_t *bytes)
 {
     struct commit_header header;
@@ -430,7 +440,7 @@ static inline uint32_t fake_commit(const uint8_t *bytes)
     fake.last_source = (struct link_source){0};
     if (header.source_count != 0)
         memcpy(&fake.last_source, bytes + header.packet.size - sizeof fake.last_source, sizeof fake.last_source);
-    int may_fail = fake.next_result == COMMIT_NOT_NOW || header.kept == 0; // what sends kept messages is not stale or too much
+    int may_fail = fake.next_result == COMMIT_NOT_NOW || !fake_keeps(&header, bytes + sizeof header); // what sends kept messages is not stale or too much
     if (fake.result_count != 0 && header.flow != SYSTEM_NONE && may_fail) {
         fake.result_count--;
         return fake.next_result;
@@ -486,7 +496,7 @@ static inline void fake_outbox(void)
         if (!row->is_alive || row->is_sent || fake.credit[row->send.receiver][row->send.flow] == 0 ||
             row->send.due_ms > 1700000000000 + fake.now_ms)
             continue;
-        struct commit_outbox outbox = {{0, COMMIT_OUTBOX, 0, i + 1}, i + 1, row->time_ms, row->send};
+        struct commit_outbox outbox = {{0, COMMIT_OUTBOX, 0, i + 1}, row->number != 0 ? row->number : i + 1, row->time_ms, row->send};
         size_t size = sizeof outbox;
         memset(fake_packet, 0, 4096);
         memcpy(fake_packet + size, row->key, row->send.key_bytes);

@@ -99,10 +99,13 @@ TEST(none_overtakes_what_lies_in_the_store)
     uint32_t kept = fake.kept_count;
     expect(kept <= COMMIT_KEPT_MAX && kept > COMMIT_KEPT_MAX - 10 && fake.row_count == 400);
     uint32_t last = UINT32_MAX, seen = 0;
+    uint64_t number = 0;
     while (seen < 400) {
         expect(fake.delivery_count[DECODE] != 0);
         struct item item;
         memcpy(&item, fake.deliveries[DECODE][0].payload, sizeof item);
+        expect(fake.deliveries[DECODE][0].deliver.number > number); // rises, whether it was kept or not
+        number = fake.deliveries[DECODE][0].deliver.number;
         expect(item.key == last + 1); // keys differ, so many are under way; each is shown in its order
         last = item.key;
         seen++;

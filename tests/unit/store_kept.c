@@ -2,7 +2,7 @@
 // Messages that the router keeps (store/kept.h): in the journal while it lives, in the outbox after it died.
 #include "tests/unit/store_fixture.h"
 
-#define NUMBER(n) (UINT64_C(1) << 40 | (n))
+#define NUMBER(n) (UINT64_C(1) << 40 | (n) * COMMIT_NUMBER_STEP)
 
 // One event that sends alarms of these numbers, and consumes that one (0: none). Payloads begin with the number.
 static void kept_build(uint64_t first, unsigned count, uint64_t consume, size_t payload_bytes)
@@ -10,7 +10,7 @@ static void kept_build(uint64_t first, unsigned count, uint64_t consume, size_t 
     static char payload[ABI_PAYLOAD_BYTES_MAX];
     commit_new(first + 1000 * consume, consume);
     head()->is_kept = consume != 0;
-    head()->kept = NUMBER(first);
+    head()->first = NUMBER(first);
     head()->flow = FLOW_ALARM;
     head()->unikernel = UNIKERNEL_B;
     if (consume != 0)
@@ -179,7 +179,7 @@ TEST(what_may_not_be_kept)
     for (int what = 0; what < 6; what++) {
         fixture_begin();
         commit_new(1, 0);
-        head()->kept = what == 0 ? 0 : NUMBER(1);
+        head()->first = what == 0 ? 0 : NUMBER(1);
         if (what == 1)
             commit_add_read(SPACE_MODELS, ABI_READ_GET, "a", 0);
         if (what == 2)
