@@ -311,8 +311,7 @@ static enum status apply_sends(struct store *store, const struct view *view, str
                 : outbox_add(store, &send, number, view->header.time_ms, now_ms, key, context, payload, &id);
         if (status != STATUS_OK)
             return status;
-        // In one transaction ids follow each other, as COMMIT_DONE promises.
-        check(*first_id == 0 || (uint64_t)id == *first_id + i);
+        check(*first_id == 0 || (uint64_t)id == *first_id + i); // as COMMIT_DONE promises
         if (i == 0)
             *first_id = (uint64_t)id;
     }

@@ -8,6 +8,7 @@ are medians over the rounds and ratios of these medians. Nothing here passes or 
 import contextlib
 import os
 import platform
+import pwd
 import socket
 import statistics
 import subprocess
@@ -41,6 +42,7 @@ SUBJECTS = [
     ("mosquitto", 1, None),
     ("crenel resident, volatile", 1, "resident/volatile"),
     ("crenel message, volatile", 1, "message/volatile"),
+    ("mosquitto, kept", 1, None),
     ("crenel resident, durable", 1, "resident/durable"),
     ("crenel message, durable", 1, "message/durable"),
 ]
@@ -51,14 +53,16 @@ def progress(text):
 
 
 class Mosquitto:
-    """The broker alone, as it comes but for TCP_NODELAY and room for the window."""
+    """The broker alone, as it comes but for TCP_NODELAY and room for the window; or one that keeps each change on disk."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, is_kept=False):
         self.port = crenel.free_port(18840)
-        path = os.path.join(folder, "mosquitto.conf")
+        path = os.path.join(folder, f"mosquitto-{self.port}.conf")
+        kept = (f"persistence true\npersistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n"
+                f"user {pwd.getpwuid(os.geteuid()).pw_name}\n") if is_kept else ""
         with open(path, "w", encoding="ascii") as file:
             file.write(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n"
-                       "max_inflight_messages 1000\nlog_type none\n")
+                       "max_inflight_messages 1000\nlog_type none\n" + kept)
         self.process = subprocess.Popen(["mosquitto", "-c", path], stderr=subprocess.PIPE)
         end = time.monotonic() + 10
         while time.monotonic() < end:
@@ -270,7 +274,7 @@ def main():
     build = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build")
     folder = os.path.join(build, "bench")
     system = crenel.System(folder, build, source=os.path.join(TREE, "tests", "bench", "relay"), first_port=18832)
-    broker = None
+    brokers = {}
     nodes = nodes_bench.Nodes(folder, build)
     results, spawns, routed, fabric, flooded, carried = {}, [], [], [], [], []
     walls = {"process": []}
@@ -282,15 +286,16 @@ def main():
         credentials = os.path.join(folder, "credentials")
         with open(os.open(credentials, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(f"bench\n{system.passwords['bench']}\n" * 2)
-        broker = Mosquitto(folder)
+        for name, is_kept in (("mosquitto", False), ("mosquitto, kept", True)):
+            brokers[name] = Mosquitto(folder, is_kept)
         nodes.start()
         begin = os.getloadavg()[0]
         for number in range(ROUNDS):
             progress(f"round {number + 1} of {ROUNDS}")
             for name, qos, topic in SUBJECTS:
-                ports = system.ports if topic else [broker.port] * 2
-                root = system.supervisor_pid() if topic else broker.process.pid
-                for window in [*MESSAGES, *(["20s"] if qos == 1 else [])]:
+                ports = system.ports if topic else [brokers[name].port] * 2
+                root = system.supervisor_pid() if topic else brokers[name].process.pid
+                for window in [*MESSAGES, *(["20s"] if qos == 1 and name != "mosquitto, kept" else [])]:
                     topics = [topic, f"{topic}/out"] if topic else ["bench"] * 2
                     results.setdefault((name, qos, window), []).append(
                         measure(build, ports, qos, topics, MESSAGES.get(window, SLOW_MESSAGES), window,
@@ -315,7 +320,7 @@ def main():
         for wall, rounds in walls.items():
             print_wall(wall, rounds)
     finally:
-        if broker is not None:
+        for broker in brokers.values():
             broker.process.terminate()
             broker.process.wait()
         nodes.stop()
