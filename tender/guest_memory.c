@@ -18,7 +18,6 @@
 #define LOOK_INTERVAL 16u // restores
 #define LOOK_PAGES 64u
 #define FOUND_MAX 16u // pages that become hot by being used
-#define GAP_PAGES 8u // at most: to copy so many costs half of a call that takes them away
 
 /*@ lemma slices_fit: \forall integer i, count, bytes;
         0 <= i < count && 0 <= bytes ==> (i + 1) * bytes <= count * bytes; */
@@ -93,19 +92,6 @@ void guest_memory_begin(struct guest_memory *memory, const struct image *image, 
     memory->resume = layout->stack + layout->stack_bytes - sizeof frame;
     memory->is_captured = 0;
     memory->found = 0;
-    memory->gap_pages = image->manifest.header->lifetime == LIFETIME_MESSAGE && MECHANISM(CLEAN_SLOT) ? GAP_PAGES : 0;
-}
-
-// Few pages between hot ones become hot, too.
-static void close_gaps(struct guest_memory *memory)
-{
-    size_t pages = writable_bytes(memory) / LAYOUT_PAGE;
-    for (size_t i = 0, begin = 0; i < pages; i++)
-        if (memory->is_hot[i]) {
-            if (i - begin <= memory->gap_pages)
-                memset(memory->is_hot + begin, 1, i - begin);
-            begin = i + 1;
-        }
 }
 
 enum status guest_memory_capture(struct guest_memory *memory, unsigned slot, uint64_t stack_pointer)
@@ -120,7 +106,6 @@ enum status guest_memory_capture(struct guest_memory *memory, unsigned slot, uin
         if (memory->is_hot[i])
             memcpy(memory->pristine + i * LAYOUT_PAGE, page, sizeof page);
     }
-    close_gaps(memory);
     memory->resume = stack_pointer;
     memory->is_captured = 1;
     return STATUS_OK;
@@ -140,8 +125,6 @@ static void find_hot(struct guest_memory *memory, uint8_t *writable, size_t page
             if ((is_there[i] & 1) != 0 && !memory->is_hot[at + i])
                 memory->is_hot[at + i] = 1, memory->found++;
     }
-    if (memory->is_captured)
-        close_gaps(memory);
 }
 
 static enum status set_canary(struct guest_memory *memory, unsigned slot)

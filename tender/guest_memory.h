@@ -10,8 +10,8 @@
 // Pristine. From 32768 on lies all that an instance can write. What it is to hold when an event begins stands
 // in `pristine`: first what the image file says and a stack from which the gate starts it; after the first
 // wait() of the first instance, what that one had made of it (its init). A slot is made pristine without
-// asking what was touched: pages that are hot (not zero in `pristine`, or expected to be used, or of lifetime
-// message and few between such pages) are copied, all others are given back to the kernel and read as zero.
+// asking what was touched: pages that are hot (not zero in `pristine`, or expected to be used) are copied, all
+// others are given back to the kernel and read as zero.
 #ifndef CRENEL_TENDER_GUEST_MEMORY_H
 #define CRENEL_TENDER_GUEST_MEMORY_H
 
@@ -37,7 +37,6 @@ struct guest_memory {
     uint64_t resume;   // the guest's stack pointer in pristine
     int is_captured;   // pristine is from a first wait()
     unsigned look, found; // when to look for pages in use; how many became hot by that
-    size_t gap_pages;     // so many between hot ones are hot, too: 0 where slots are seldom made pristine
     unsigned canary_count; // that no instance was given
     uint64_t canaries[GUEST_MEMORY_CANARIES];
     uint32_t shown[GUEST_MEMORY_SLOTS_MAX]; // bytes of the input region in use
