@@ -84,8 +84,13 @@ static void plan_ranges(struct schema_plan *plan, const struct schema *schema, u
         if (end < field->offset)
             plan->ranges[used++] = range(end, field->offset, 0, 0, REASON_PADDING, i);
         //@ assert two: used <= 3 * i + 2 && ranges_are_good(&plan->ranges[0], used, count, least);
-        if (field->type < SCHEMA_STRING)
-            plan->ranges[used++] = value_range(field, i);
+        if (field->type < SCHEMA_STRING) {
+            struct schema_range value = value_range(field, i);
+            //@ assert value_inside: value.word % 8 == 0 && value.word < least && value.up < 64 && value.field < count;
+            plan->ranges[used++] = value;
+            //@ assert before: ranges_are_good(&plan->ranges[0], used - 1, count, least);
+            //@ assert last: range_is_good(&plan->ranges[used - 1], count, least);
+        }
         //@ assert three: used <= 3 * i + 3 && ranges_are_good(&plan->ranges[0], used, count, least);
         end = field_end(field);
         if (field->member_count == 0)

@@ -157,7 +157,7 @@ static int is_plain(unsigned wanted, const uint8_t *bytes, size_t length)
     if (length < 8)
         return 0;
     /*@ loop invariant 8 <= i <= length + 7;
-        loop assigns i;
+        loop assigns i, wanted;
         loop variant length - i; */
     for (size_t i = 8; i < length; i += 8)
         wanted &= kinds_of_8(bytes + (i - 8));
