@@ -103,8 +103,10 @@ static int may_keep(const struct engine *engine, const struct message *message)
     const struct system_unikernel *is = receiver_of(engine, message)->is;
     struct guest_record record;
     for (uint16_t i = 0; i < is->output_count; i++) {
+        if (event->outputs[i].count == 0) // perhaps no flow
+            continue;
         const struct flow_state *state = &engine->flows[is->outputs[i]];
-        if (event->outputs[i].count != 0 && state->is_durable &&
+        if (state->is_durable &&
             (!state->is_keepable || state->stored != 0 || state->kept + event->outputs[i].count > ROUTER_KEPT))
             return 0;
     }
@@ -122,8 +124,8 @@ static uint64_t stored_change(struct engine *engine, const struct message *messa
     uint64_t all = 0;
     for (uint16_t i = 0; i < is->output_count; i++) {
         uint64_t count = message->event->outputs[i].count;
-        struct flow_state *state = &engine->flows[is->outputs[i]];
-        if (count == 0 || !state->is_keepable)
+        struct flow_state *state = count != 0 ? &engine->flows[is->outputs[i]] : NULL;
+        if (state == NULL || !state->is_keepable)
             continue;
         check(sign > 0 || state->stored >= count);
         state->stored += sign > 0 ? count : 0 - count;
