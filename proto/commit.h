@@ -217,7 +217,7 @@ struct commit_done {
 
 struct commit_outbox {
     struct commit_packet packet; // handle = outbox id
-    uint64_t number;             // the message's: the same, or what it had when it was kept
+    uint64_t number;             // the message's: what the COMMIT that sent it said, or the same
     int64_t time_ms;
     struct commit_send send; // key, context, payload follow as there
 };

@@ -102,6 +102,8 @@ static int may_keep(const struct engine *engine, const struct message *message)
     const struct event *event = message->event;
     const struct system_unikernel *is = receiver_of(engine, message)->is;
     struct guest_record record;
+    if (!event->is_durable || event->write_count != 0 || event->seen_count != 0 || message->is_brought)
+        return 0;
     for (uint16_t i = 0; i < is->output_count; i++) {
         if (event->outputs[i].count == 0) // perhaps no flow
             continue;
@@ -114,7 +116,7 @@ static int may_keep(const struct engine *engine, const struct message *message)
         if (engine->flows[effect_flow(engine, message, &record)].is_durable &&
             (record.send.delay_ms != 0 || (record.send.flags & ABI_SEND_RECEIPT) != 0))
             return 0;
-    return event->is_durable && event->write_count == 0 && event->seen_count == 0 && !message->is_brought;
+    return 1;
 }
 
 // Returns how many messages it is about.
@@ -124,8 +126,10 @@ static uint64_t stored_change(struct engine *engine, const struct message *messa
     uint64_t all = 0;
     for (uint16_t i = 0; i < is->output_count; i++) {
         uint64_t count = message->event->outputs[i].count;
-        struct flow_state *state = count != 0 ? &engine->flows[is->outputs[i]] : NULL;
-        if (state == NULL || !state->is_keepable)
+        if (count == 0) // perhaps no flow
+            continue;
+        struct flow_state *state = &engine->flows[is->outputs[i]];
+        if (!state->is_keepable)
             continue;
         check(sign > 0 || state->stored >= count);
         state->stored += sign > 0 ? count : 0 - count;
@@ -313,10 +317,10 @@ enum status commit_send(struct engine *engine, struct message *message)
         .attempt = message->attempt,
         .reason = message->reason};
     if (has_effects) {
-        if (event->kept == NULL)
+        if (event->kept == NULL) {
             event->is_keeping = may_keep(engine, message) != 0;
-        if (event->kept == NULL)
             event->first = engine->epoch << 40 | (engine->number + COMMIT_NUMBER_STEP);
+        }
         header.first = event->first;
         put(&writer, event->seen, event->seen_bytes);
         header.read_count = (uint16_t)event->seen_count;

@@ -49,6 +49,7 @@ struct kept {
     } entries[KEPT_ENTRIES];
     uint64_t bytes, waiting_bytes; // of all entries; of the items that wait
     uint32_t waiting, counts[SYSTEM_FLOWS_MAX];
+    uint32_t ended; // of those that wait, by the open transaction
     uint64_t left; // by the open transaction, when it is done: entries before it
     int is_written; // the open transaction's entry
     size_t body_bytes;
@@ -152,6 +153,7 @@ void kept_end(struct store *store, uint64_t number)
     check(message != NULL && !message->is_ended);
     put(kept, &item, KEPT_END_BYTES);
     message->is_ended = 1;
+    kept->ended++;
     store->state.spool[message->row.flow].count--;
     store->state.spool[message->row.flow].bytes -= message->row.bytes;
 }
@@ -205,16 +207,6 @@ static enum status move_first(struct store *store)
     return STATUS_OK;
 }
 
-// Of the open transaction's items, and before it.
-static uint32_t still_waiting(const struct kept *kept)
-{
-    struct kept_item item;
-    uint32_t ended = 0;
-    for (size_t at = 0; next_item(kept->body, kept->body_bytes, &at, &item);)
-        ended += item.kind == KEPT_END;
-    return kept->waiting - ended;
-}
-
 static enum status forget_before(struct store *store, uint64_t entry)
 {
     struct kept *kept = store->kept;
@@ -233,7 +225,7 @@ enum status kept_settle(struct store *store)
     kept->is_written = 0;
     if (kept->body_bytes == 0)
         return STATUS_OK;
-    if (still_waiting(kept) == 0)
+    if (kept->waiting == kept->ended)
         return forget_before(store, kept->next);
     enum status status = STATUS_OK;
     if (kept->first != kept->next && (kept->bytes > 2 * kept->waiting_bytes + KEPT_SLACK ||
@@ -274,7 +266,7 @@ void kept_settled(struct store *store, int is_done)
         }
     }
     size_t body_bytes = kept->body_bytes;
-    kept->body_bytes = 0;
+    kept->body_bytes = kept->ended = 0;
     if (!is_done || body_bytes == 0)
         return;
     if (kept->is_written) {
@@ -289,20 +281,20 @@ void kept_settled(struct store *store, int is_done)
 static enum status restore_item(struct store *store, const struct kept_item *item, const uint8_t *parts)
 {
     const uint8_t *context = parts + ABI_ALIGN8((size_t)item->key_bytes);
-    sqlite3_stmt *statement = store_statement(store, STATEMENT_OUTBOX_ADD);
-    bind_integer(statement, 1, item->flow);
-    bind_integer(statement, 2, item->receiver);
-    bind_integer(statement, 3, 0);
-    bind_integer(statement, 4, item->time_ms);
-    bind_integer(statement, 5, item->principal);
-    bind_integer(statement, 6, (int64_t)item->connection);
-    bind_bytes(statement, 7, parts, item->key_bytes);
-    bind_bytes(statement, 8, context, item->context_bytes);
-    bind_bytes(statement, 9, context + ABI_ALIGN8((size_t)item->context_bytes), item->payload_bytes);
-    bind_integer(statement, 10, 0);
-    bind_integer(statement, 11, item->id);
-    bind_integer(statement, 12, (int64_t)item->number);
-    return store_run(store, statement);
+    struct outbox_entry entry = {.id = item->id,
+                                 .flow = item->flow,
+                                 .receiver = item->receiver,
+                                 .time_ms = item->time_ms,
+                                 .principal = item->principal,
+                                 .connection = item->connection,
+                                 .number = item->number,
+                                 .key_bytes = item->key_bytes,
+                                 .context_bytes = item->context_bytes,
+                                 .payload_bytes = item->payload_bytes,
+                                 .key = parts,
+                                 .context = context,
+                                 .payload = context + ABI_ALIGN8((size_t)item->context_bytes)};
+    return outbox_insert(store, &entry);
 }
 
 // Entries in their order: what waits becomes rows, and rows of what ended leave. An item that was copied has its row already.

@@ -15,6 +15,24 @@ uint64_t outbox_number(struct store *store, unsigned flow)
     return store->state.numbered = last % COMMIT_NUMBER_STEP == 0 ? last + 1 : last + COMMIT_NUMBER_STEP;
 }
 
+enum status outbox_insert(struct store *store, const struct outbox_entry *entry)
+{
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_OUTBOX_ADD);
+    bind_integer(statement, 1, entry->flow);
+    bind_integer(statement, 2, entry->receiver);
+    bind_integer(statement, 3, entry->due_ms);
+    bind_integer(statement, 4, entry->time_ms);
+    bind_integer(statement, 5, entry->principal);
+    bind_integer(statement, 6, (int64_t)entry->connection);
+    bind_bytes(statement, 7, entry->key, entry->key_bytes);
+    bind_bytes(statement, 8, entry->context, entry->context_bytes);
+    bind_bytes(statement, 9, entry->payload, entry->payload_bytes);
+    bind_integer(statement, 10, entry->has_receipt);
+    bind_integer(statement, 11, entry->id);
+    bind_integer(statement, 12, (int64_t)entry->number);
+    return store_run(store, statement);
+}
+
 enum status outbox_add(struct store *store, const struct commit_send *send, uint64_t number, int64_t time_ms,
                        int64_t now_ms, const uint8_t *key, const uint8_t *context,
                        const uint8_t *payload, int64_t *id)
@@ -22,20 +40,22 @@ enum status outbox_add(struct store *store, const struct commit_send *send, uint
     int64_t due_ms = send->due_ms;
     if (due_ms > 0 && due_ms < now_ms)
         due_ms = now_ms;
-    sqlite3_stmt *statement = store_statement(store, STATEMENT_OUTBOX_ADD);
-    bind_integer(statement, 1, store->flow_ids[send->flow]);
-    bind_integer(statement, 2, store->place_ids[send->receiver]);
-    bind_integer(statement, 3, due_ms > 0 ? due_ms : 0);
-    bind_integer(statement, 4, time_ms);
-    bind_integer(statement, 5, names_principal_id(store, send->principal));
-    bind_integer(statement, 6, (int64_t)send->connection);
-    bind_bytes(statement, 7, key, send->key_bytes);
-    bind_bytes(statement, 8, context, send->context_bytes);
-    bind_bytes(statement, 9, payload, send->payload_bytes);
-    bind_integer(statement, 10, (send->flags & COMMIT_RECEIPT) != 0);
-    bind_integer(statement, 11, *id = ++store->state.outbox_last);
-    bind_integer(statement, 12, (int64_t)number);
-    enum status status = store_run(store, statement);
+    struct outbox_entry entry = {.id = *id = ++store->state.outbox_last,
+                                 .flow = store->flow_ids[send->flow],
+                                 .receiver = store->place_ids[send->receiver],
+                                 .due_ms = due_ms > 0 ? due_ms : 0,
+                                 .time_ms = time_ms,
+                                 .principal = names_principal_id(store, send->principal),
+                                 .connection = send->connection,
+                                 .number = number,
+                                 .has_receipt = (send->flags & COMMIT_RECEIPT) != 0,
+                                 .key_bytes = send->key_bytes,
+                                 .context_bytes = send->context_bytes,
+                                 .payload_bytes = send->payload_bytes,
+                                 .key = key,
+                                 .context = context,
+                                 .payload = payload};
+    enum status status = outbox_insert(store, &entry);
     if (status == STATUS_OK) {
         store->receivers_changed |= 1ull << send->receiver;
         store->state.spool[send->flow].count++;

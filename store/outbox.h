@@ -6,6 +6,15 @@
 #include "host/channel.h"
 #include "store/database.h"
 
+// A row as it is written, with names by their ids.
+struct outbox_entry {
+    int64_t id, flow, receiver, due_ms, time_ms, principal;
+    uint64_t connection, number;
+    int has_receipt;
+    uint32_t key_bytes, context_bytes, payload_bytes;
+    const uint8_t *key, *context, *payload;
+};
+enum status outbox_insert(struct store *store, const struct outbox_entry *entry) MUST_USE;
 // In the open transaction. send's indices are the system's; key, context and payload by the sizes in it.
 // number: the message's, or 0: its id.
 enum status outbox_add(struct store *store, const struct commit_send *send, uint64_t number, int64_t time_ms,
